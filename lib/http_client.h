@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTPS requests through libcurl: TLS 1.2 or later, pinned CA, client certificate, bounded answers.
+#ifndef KT_HTTP_CLIENT_H
+#define KT_HTTP_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/digest.h"
+#include "lib/err.h"
+
+struct kt_http_client;
+
+struct kt_http_tls {
+    const char *ca_file;         // PEM, or NULL with a pin
+    const uint8_t *ca_sha256;    // pin for the first contact (KT_SHA256_LEN bytes), or NULL
+    const char *cert_file;       // client certificate and key, or NULL
+    const char *key_file;
+};
+
+struct kt_http_request {
+    const char *method;
+    const char *path;              // with query, already percent-encoded
+    const char *const *headers;    // "Name: value", NULL-terminated, or NULL
+    const void *body;
+    size_t body_len;
+    int has_body;                  // 1: send Content-Length even when empty
+    int timeout_ms;                // whole request
+    int connect_timeout_ms;
+    size_t max_answer;             // bytes of body
+};
+
+struct kt_http_answer {
+    int status;
+    struct kt_buf body;
+    // the headers named in kt_http_client.c (ETag, Content-Type, KT-*), NULL when absent
+    char *header_names[16];
+    char *header_values[16];
+    size_t header_count;
+};
+
+// `server` is "host", "host:port", "[v6]:port"; default port 11371. The name checked in the
+// certificate is KT_PKI_SERVICE_NAME, whatever the host. Keeps the connection between requests.
+// Not to be shared by threads.
+int kt_http_client_new(const char *server, const struct kt_http_tls *tls,
+                       struct kt_http_client **client, struct kt_error *error) KT_MUST_CHECK;
+void kt_http_client_free(struct kt_http_client *client);
+// 0 when an answer of any status arrived whole. KT_ERR_NETWORK (no connection, broken),
+// KT_ERR_TIMEOUT, KT_ERR_TOO_LARGE, KT_ERR_CRYPTO (certificate of the server refused).
+int kt_http_client_run(struct kt_http_client *client, const struct kt_http_request *request,
+                       struct kt_http_answer *answer, struct kt_error *error) KT_MUST_CHECK;
+const char *kt_http_answer_header(const struct kt_http_answer *answer, const char *name);
+void kt_http_answer_free(struct kt_http_answer *answer);
+// Percent-encodes one path segment; the caller frees. NULL = no memory.
+char *kt_http_escape(const char *segment);
+
+#endif
