@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// What all processes of a node must know now, in memory shared since before the first fork.
+#ifndef KTS_STATUS_H
+#define KTS_STATUS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "lib/formats.h"
+
+enum kts_role {
+    KTS_ROLE_UNKNOWN = 0,   // not yet read from the database
+    KTS_ROLE_STANDALONE,    // acknowledges its own fsync: one copy
+    KTS_ROLE_ACTIVE,
+    KTS_ROLE_PASSIVE,
+    KTS_ROLE_UNESTABLISHED,
+    KTS_ROLE_FENCED,
+};
+const char *kts_role_name(enum kts_role role); // "standalone", ...
+
+// One process writes each field, all read. Everything is a lock-free atomic.
+struct kts_status {
+    // agent
+    _Atomic uint32_t role;                // enum kts_role
+    _Atomic uint32_t incarnation;
+    _Atomic uint64_t incarnation_bits;
+    _Atomic uint64_t epoch;
+    _Atomic uint32_t members;             // that stream now under this epoch
+    _Atomic uint32_t w;
+    _Atomic uint32_t database_up;         // the agent's own connection works
+    _Atomic uint64_t database_generation; // grows each time the database comes back
+    _Atomic int64_t server_certificate_not_after_us;
+    // writer
+    _Atomic uint32_t writer_open;         // 1: takes changes; 0: starting, settling or gone
+    _Atomic uint32_t in_doubt;            // groups not yet settled
+    _Atomic int64_t last_commit_us;       // last group or barrier that was acknowledged (real time)
+    _Atomic uint64_t log_index;           // last deposit's
+    // audit
+    _Atomic uint32_t audit_open;          // 1: records can be written
+    _Atomic uint64_t audit_seq;
+    // workers (added up by all)
+    _Atomic uint64_t requests;
+    _Atomic uint64_t connections;         // now open
+    _Atomic uint64_t retrievals;
+};
+
+// Anonymous shared memory, zeroed.
+int kts_status_new(struct kts_status **status) KT_MUST_CHECK;
+
+#endif
