@@ -4,6 +4,7 @@
 #define KTS_PROCESS_H
 
 #include "kts/status.h"
+#include "lib/buf.h"
 #include "lib/cluster_info.h"
 #include "lib/paths.h"
 #include "lib/secret.h"
