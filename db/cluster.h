@@ -13,6 +13,10 @@
 #define DB_OWNER "keytrustee"
 enum db_role { DB_ROLE_READER, DB_ROLE_WRITER, DB_ROLE_AGENT, DB_ROLE_COUNT };
 const char *db_role_name(enum db_role role); // "kts_reader", "kts_writer", "kts_agent"
+// A step of init: makes the role's secret, 32 random bytes as hex, in paths->secrets unless it is
+// there. `*done` receives 1 when there was nothing to do.
+int db_secret_make(const struct kt_paths *paths, enum db_role role, int *done,
+                   struct kt_error *error) KT_MUST_CHECK;
 
 // How to reach the private PostgreSQL. `password` NULL: peer authentication as the owner.
 struct db_target {
@@ -36,6 +40,15 @@ int db_cluster_open(const struct kt_paths *paths, const struct kt_settings *sett
                     struct db_cluster **cluster, struct kt_error *error) KT_MUST_CHECK;
 void db_cluster_close(struct db_cluster *cluster);
 const char *db_cluster_bin(const struct db_cluster *cluster); // folder of PostgreSQL's programs
+const char *db_cluster_dir(const struct db_cluster *cluster); // the data directory
+// 1 when the data directory is made, ours, and has been populated: init need not start PostgreSQL.
+int db_cluster_is_populated(const struct db_cluster *cluster);
+// Checks that the managed files are as configure writes them: 0, or KT_ERR_UNSAFE_SETTINGS naming
+// the first that is not.
+int db_cluster_config_check(struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
+// The values that a running server uses for the settings that must be right: KT_ERR_UNSAFE_SETTINGS
+// naming the first that is not. Asks as the agent.
+int db_cluster_live_check(struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
 
 // Steps of init. Each looks first whether it is done, does it, and leaves a mark that survives a
 // kill; each can be run again. `*done` receives 1 when there was nothing to do.

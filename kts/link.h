@@ -42,8 +42,9 @@ int kts_link_send(struct kts_link *link, uint16_t type, uint64_t id, const void 
 // 0: all written; KT_ERR_AGAIN: wait for writability; KT_ERR_NETWORK: gone.
 int kts_link_flush(struct kts_link *link) KT_MUST_CHECK;
 int kts_link_wants_write(const struct kts_link *link);
-// For processes that may wait: sends, then waits for the message with this type and id (others that
-// arrive in between must not occur on such a link: KT_ERR_PROTOCOL).
+// For processes that may wait: sends, then waits for the message with this type and id. Ids must
+// grow: a late answer to an earlier call that timed out is dropped; anything else must not occur on
+// such a link (KT_ERR_PROTOCOL).
 int kts_link_call(struct kts_link *link, uint16_t type, uint64_t id, const void *payload, size_t n,
                   uint16_t answer_type, int timeout_ms, struct kts_message *answer) KT_MUST_CHECK;
 

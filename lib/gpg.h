@@ -10,8 +10,9 @@
 
 struct kt_gpg;
 
-// Opens `home` (a 0700 folder that exists). A gpg-agent that this call caused to start is ended by
-// kt_gpg_free. KT_ERR_TOO_LARGE when the agent's socket path would not fit.
+// Opens `home` (a 0700 folder that exists). A gpg-agent that was not running before is ended by
+// kt_gpg_free, once no other process has the home open. KT_ERR_TOO_LARGE when the agent's socket
+// path would not fit. Decrypted content is bounded by 1 MiB (kt_secret's bound).
 int kt_gpg_new(const char *home, struct kt_gpg **gpg, struct kt_error *error) KT_MUST_CHECK;
 void kt_gpg_free(struct kt_gpg *gpg);
 
@@ -39,5 +40,15 @@ int kt_gpg_encrypt(struct kt_gpg *gpg, const char *signer, const char *const *re
 // key of the home). `*plain` is set only on full success.
 int kt_gpg_decrypt(struct kt_gpg *gpg, const char *signer, const void *bytes, size_t n,
                    struct kt_secret **plain, struct kt_error *error) KT_MUST_CHECK;
+
+// As the two above, with a name inside the encryption (the literal packet's file name, at most 255
+// bytes): whoever stores the message cannot change it. `name` receives "" when there is none or it
+// does not fit `name_size`.
+int kt_gpg_encrypt_named(struct kt_gpg *gpg, const char *signer, const char *const *recipients,
+                         const char *name, const void *bytes, size_t n, struct kt_buf *out,
+                         struct kt_error *error) KT_MUST_CHECK;
+int kt_gpg_decrypt_named(struct kt_gpg *gpg, const char *signer, const void *bytes, size_t n,
+                         char *name, size_t name_size, struct kt_secret **plain,
+                         struct kt_error *error) KT_MUST_CHECK;
 
 #endif

@@ -34,7 +34,6 @@ struct kt_http_request {
 struct kt_http_answer {
     int status;
     struct kt_buf body;
-    // the headers named in kt_http_client.c (ETag, Content-Type, KT-*), NULL when absent
     char *header_names[16];
     char *header_values[16];
     size_t header_count;
@@ -50,6 +49,17 @@ void kt_http_client_free(struct kt_http_client *client);
 // KT_ERR_TIMEOUT, KT_ERR_TOO_LARGE, KT_ERR_CRYPTO (certificate of the server refused).
 int kt_http_client_run(struct kt_http_client *client, const struct kt_http_request *request,
                        struct kt_http_answer *answer, struct kt_error *error) KT_MUST_CHECK;
+// 1 when bytes of the last request left this host: the server may have acted on it whatever `run`
+// returned.
+int kt_http_client_sent(const struct kt_http_client *client);
+// "host:port", as messages name it.
+const char *kt_http_client_server(const struct kt_http_client *client);
+// Splits a server into host (IPv6 without brackets) and port. KT_ERR_INVALID.
+int kt_http_server_parse(const char *server, char *host, size_t size, uint16_t *port) KT_MUST_CHECK;
+// 0 when `server` has a form kt_http_client_new takes, else KT_ERR_INVALID.
+int kt_http_server_check(const char *server) KT_MUST_CHECK;
+// Header names are compared without case; NULL when absent. Kept are ETag, Content-Type,
+// Content-Length, Retry-After and KT-*.
 const char *kt_http_answer_header(const struct kt_http_answer *answer, const char *name);
 void kt_http_answer_free(struct kt_http_answer *answer);
 // Percent-encodes one path segment; the caller frees. NULL = no memory.

@@ -3,6 +3,8 @@
 #ifndef KT_JSON_H
 #define KT_JSON_H
 
+#include <stdint.h>
+
 #include <jansson.h>
 
 #include "lib/err.h"

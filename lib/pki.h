@@ -35,7 +35,7 @@ int kt_pki_cert_validity(const X509 *cert, int64_t *not_before_us, int64_t *not_
 enum kt_pki_role {
     KT_PKI_CA,      // self-signed, CA:TRUE, pathlen 0, keyCertSign
     KT_PKI_SERVER,  // serverAuth; SAN KT_PKI_SERVICE_NAME, localhost, 127.0.0.1, ::1 and `names`
-    KT_PKI_NODE,    // serverAuth and clientAuth; CN = node name, OU = "keytrustee node"
+    KT_PKI_NODE,    // serverAuth and clientAuth; SAN as a server; CN = node name, OU = "keytrustee node"
     KT_PKI_CLIENT,  // clientAuth; CN = client UUID, O = organisation name, OU = "keytrustee client"
     KT_PKI_RECEIPT, // digitalSignature only; OU = "keytrustee receipt key"
 };
@@ -48,7 +48,7 @@ struct kt_pki_subject {
     int64_t lifetime_s;
 };
 
-// CA certificate for `key`, signed by itself. Serial numbers are 128 random bits; validity begins
+// CA certificate for `key`, signed by itself. Serial numbers are 127 random bits; validity begins
 // one hour before now, so that a client's clock may be slow.
 int kt_pki_make_ca(EVP_PKEY *key, const char *cluster_id, int64_t lifetime_s, X509 **cert) KT_MUST_CHECK;
 // Certificate for `public_key`, signed by the CA. Never outlives the CA's certificate.

@@ -13,7 +13,7 @@ struct kt_proc {
     const char *const *env;    // "NAME=value" added to PATH, HOME, LANG=C.UTF-8, TZ; may be NULL
     const void *input;         // written to stdin, which is /dev/null when NULL
     size_t input_len;
-    struct kt_buf *output;     // receives stdout up to its max, or NULL to discard
+    struct kt_buf *output;     // receives stdout up to its max (more: see below), NULL to discard
     struct kt_buf *errors;     // receives stderr up to its max (rest dropped), or NULL to inherit
     int timeout_ms;            // 0 = none; the whole process group is killed after it
     int log_fd;                // > 0: stdout and stderr go there instead
@@ -21,7 +21,7 @@ struct kt_proc {
 
 // Runs to the end. 0 only when it exited 0; otherwise KT_ERR_CHILD (KT_ERR_TIMEOUT, KT_ERR_SYSTEM)
 // with program, status and the last line of its stderr in `error`. `*status` (may be NULL)
-// receives the raw wait status.
+// receives the raw wait status. KT_ERR_TOO_LARGE when it exited 0 but its output was cut at the max.
 int kt_proc_run(const struct kt_proc *proc, int *status, struct kt_error *error) KT_MUST_CHECK;
 
 // When running as root: becomes the owner of `path` (user, group, supplementary groups, HOME).

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of libkeytrustee share; programs include keytrustee.h.
+#ifndef KTC_CLIENT_H
+#define KTC_CLIENT_H
+
+#include <jansson.h>
+#include <openssl/x509.h>
+
+#include "client/keytrustee.h"
+#include "lib/buf.h"
+#include "lib/encode.h"
+#include "lib/formats.h"
+#include "lib/gpg.h"
+#include "lib/http_client.h"
+#include "lib/paths.h"
+
+#define KTC_SERVERS_MAX 16
+#define KTC_SERVER_TEXT 300
+#define KTC_JSON_MAX ((size_t)4 << 20) // an answer in JSON, a full page of a listing included
+// A ciphertext that is fetched: the largest secret, and room for what OpenPGP adds.
+#define KTC_BODY_MAX ((size_t)KEYTRUSTEE_SECRET_MAX + 65536)
+
+// --- client.json (lib_state.c) ---
+struct ktc_state {
+    size_t server_count;
+    char servers[KTC_SERVERS_MAX][KTC_SERVER_TEXT];
+    char client[KT_UUID_TEXT]; // "" until registered
+    char name[KEYTRUSTEE_NAME_SIZE];
+    char organisation[KT_ORG_NAME_MAX + 1];
+    char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT]; // of our OpenPGP key, "" until made
+    char cluster[KT_UUID_TEXT];
+    char cluster_fingerprint[KT_OPENPGP_FINGERPRINT_TEXT];
+    struct kt_incarnation incarnation; // the highest (incarnation, epoch) seen; 0 = none yet
+    uint64_t epoch;
+};
+
+// KT_ERR_NOT_FOUND when the file is missing.
+int ktc_state_load(const char *path, struct ktc_state *state, struct kt_error *error) KT_MUST_CHECK;
+int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_error *error)
+    KT_MUST_CHECK;
+
+enum ktc_seen {
+    KTC_SEEN_SAME,
+    KTC_SEEN_NEWER,    // a higher epoch: state was changed, to be saved
+    KTC_SEEN_RESTORED, // a higher incarnation: the same, and the person should know
+    KTC_SEEN_OLDER,    // an epoch that has been replaced
+};
+// Compares what a server says with the highest seen, and remembers it. KT_ERR_PROTOCOL when two
+// histories claim one incarnation number.
+int ktc_state_observe(struct ktc_state *state, const struct kt_incarnation *incarnation,
+                      uint64_t epoch, enum ktc_seen *seen) KT_MUST_CHECK;
+
+// --- the handle (lib_open.c) ---
+struct keytrustee {
+    char confdir[KT_PATH_MAX];
+    int timeout_ms;
+    void (*warn)(void *arg, const char *message, const char *hint);
+    void *warn_arg;
+    struct ktc_state state;
+    struct kt_http_client *http[KTC_SERVERS_MAX]; // made at first use
+    size_t preferred;                             // the server that answered last
+    struct kt_gpg *gpg;                           // made at first use
+    int64_t deadline;                             // of the present call, monotonic microseconds
+};
+
+// Where the confdir is when the caller names none. KT_ERR_USAGE without a home directory.
+int ktc_confdir_default(char *out, size_t size, struct kt_error *error) KT_MUST_CHECK;
+// "<confdir>/<name>", and "<confdir>/<folder>/<name><suffix>".
+int ktc_path(const struct keytrustee *client, const char *name, char out[KT_PATH_MAX]) KT_MUST_CHECK;
+int ktc_path_in(const struct keytrustee *client, const char *folder, const char *name,
+                const char *suffix, char out[KT_PATH_MAX]) KT_MUST_CHECK;
+// Every public call begins and ends with these. The end renews the certificate when that is due,
+// and turns a code and its words into the public form.
+void ktc_begin(struct keytrustee *client);
+int ktc_end(struct keytrustee *client, int rc, const struct kt_error *why,
+            struct keytrustee_error *error);
+// KT_ERR_CERTIFICATE_MISSING before registration.
+int ktc_need_registration(const struct keytrustee *client, struct kt_error *error) KT_MUST_CHECK;
+int ktc_need_gpg(struct keytrustee *client, struct kt_error *error) KT_MUST_CHECK;
+void ktc_warn(const struct keytrustee *client, const char *hint, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+// Holds off other processes on this confdir while client.json is changed; waits. Close to release.
+int ktc_lock(const struct keytrustee *client, int *fd, struct kt_error *error) KT_MUST_CHECK;
+// Milliseconds left of the present call, at least 0.
+int ktc_time_left(const struct keytrustee *client);
+// Replaces control characters, so that text of a server cannot drive a terminal.
+void ktc_printable(char *text);
+
+// --- calls (lib_call.c) ---
+struct ktc_call {
+    const char *method;
+    const char *path;
+    const char *const *headers; // at most 6, NULL-terminated, or NULL
+    const void *body;
+    size_t body_len;
+    int has_body;
+    size_t max_answer;
+    int latest;  // the answer speaks of what is latest or absent: not from a replaced epoch
+    int barrier; // ask for a fresh answer
+    int change;  // try until the deadline; a lost answer leaves it in doubt
+};
+struct ktc_answer {
+    struct kt_http_answer http; // filled on success only
+    int fresh;                  // answered behind a barrier; also set when an error was answered
+    int doubt;                  // a change whose request may have been acted on (errors only)
+    char server[KTC_SERVER_TEXT];
+};
+// 0 for an answer of status 2xx. Otherwise the code of the server's error, or why no server
+// answered; KT_ERR_IN_DOUBT for a change that may have happened.
+int ktc_call(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
+             struct kt_error *error) KT_MUST_CHECK;
+void ktc_answer_free(struct ktc_answer *answer);
+// As ktc_call, for answers in JSON; the caller json_decref()s.
+int ktc_call_json(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
+                  json_t **object, struct kt_error *error) KT_MUST_CHECK;
+// The error an answer carries as code and words; KT_ERR_PROTOCOL when it has none.
+int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
+                     struct kt_error *error);
+// Remembers incarnation and epoch of an answer, when it has them. KT_ERR_FENCED for a replaced
+// epoch, KT_ERR_SIGNATURE for another history.
+int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, const char *server,
+                struct kt_error *error) KT_MUST_CHECK;
+// A path of deposits: "/v1/deposits/<handle>[tail][?version=n]"; the caller frees. NULL = no memory.
+char *ktc_deposit_path(const char *handle, const char *tail, uint32_t version);
+// Turns codes of the JSON helpers into KT_ERR_PROTOCOL naming `server`.
+int ktc_protocol(struct kt_error *error, const char *server, int rc);
+
+// --- deposits (lib_deposit.c) ---
+// KT_ERR_HANDLE_INVALID with words.
+int ktc_check_handle(const char *handle, struct kt_error *error) KT_MUST_CHECK;
+int ktc_deposit_from_json(const json_t *object, struct keytrustee_deposit *deposit,
+                          struct kt_error *error) KT_MUST_CHECK;
+void ktc_deposit_from_receipt(const struct kt_receipt *receipt, const char *handle,
+                              struct keytrustee_deposit *deposit);
+
+// --- receipts (lib_receipt.c) ---
+// Verifies receipt keys ([{"id","certificate"}]) against the CA and keeps them.
+int ktc_receipt_keys_keep(const struct keytrustee *client, const json_t *keys, X509 *ca,
+                          struct kt_error *error) KT_MUST_CHECK;
+// Parses a receipt and verifies it with a kept key. KT_ERR_SIGNATURE; KT_ERR_NOT_FOUND when its key
+// is not here.
+int ktc_receipt_verify(const struct keytrustee *client, const char *text, struct kt_receipt *receipt,
+                       struct kt_error *error) KT_MUST_CHECK;
+// As ktc_receipt_verify, and asks the server for new receipt keys when the key is not here.
+int ktc_receipt_accept(struct keytrustee *client, const char *text, struct kt_receipt *receipt,
+                       struct kt_error *error) KT_MUST_CHECK;
+// KT_ERR_SIGNATURE when the receipt is not for this handle, hash and size, (`version` > 0) version,
+// (`id` not NULL) deposit.
+int ktc_receipt_matches(const struct kt_receipt *receipt, const char *handle, uint32_t version,
+                        const struct kt_uuid *id, const uint8_t sha256[KT_SHA256_LEN],
+                        uint64_t size, struct kt_error *error) KT_MUST_CHECK;
+// Keeps the text, and that `handle` has at least this version.
+int ktc_receipt_keep(const struct keytrustee *client, const char *handle,
+                     const struct kt_receipt *receipt, const char *text, struct kt_error *error)
+    KT_MUST_CHECK;
+// KT_ERR_NOT_FOUND when there is none for this deposit.
+int ktc_receipt_load(const struct keytrustee *client, const struct kt_uuid *id,
+                     struct kt_receipt *receipt, struct kt_error *error) KT_MUST_CHECK;
+// The highest version of `handle` this host has a receipt for; 0 = none.
+uint32_t ktc_receipt_latest(const struct keytrustee *client, const char *handle);
+
+// --- deposits on their way (lib_pending.c) ---
+struct ktc_pending {
+    struct kt_uuid id;
+    char handle[KT_HANDLE_MAX + 1];
+    uint8_t sha256[KT_SHA256_LEN];
+    struct kt_buf body; // the ciphertext
+};
+#define KTC_PENDING_MAX 1024
+int ktc_pending_save(const struct keytrustee *client, const struct ktc_pending *pending,
+                     struct kt_error *error) KT_MUST_CHECK;
+// `pending` must be zero or freed. KT_ERR_NOT_FOUND.
+int ktc_pending_load(const struct keytrustee *client, const struct kt_uuid *id,
+                     struct ktc_pending *pending, struct kt_error *error) KT_MUST_CHECK;
+void ktc_pending_remove(const struct keytrustee *client, const struct kt_uuid *id);
+void ktc_pending_free(struct ktc_pending *pending);
+// The ids of all of them, oldest first, at most `room`.
+int ktc_pending_list(const struct keytrustee *client, struct kt_uuid *ids, size_t room,
+                     size_t *count, struct kt_error *error) KT_MUST_CHECK;
+// Sends one until it is settled; keeps its receipt, removes it (lib_put.c).
+int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending,
+                     struct keytrustee_deposit *deposit, struct kt_error *error) KT_MUST_CHECK;
+
+// --- fetching (lib_get.c) ---
+// The name that stands inside the encryption of a deposit under `handle`: a server that gives one
+// handle's ciphertext for another is noticed also where no receipt is.
+#define KTC_BIND_TEXT 80
+int ktc_bind_name(const char *handle, char out[KTC_BIND_TEXT]) KT_MUST_CHECK;
+
+// --- registration (lib_identity.c) ---
+// Writes client.json.
+int ktc_identity_save(const struct keytrustee *client, struct kt_error *error) KT_MUST_CHECK;
+// Checks the answer to a registration and keeps what is in it.
+int ktc_identity_keep(struct keytrustee *client, const json_t *object,
+                      const struct kt_authcode *code, struct kt_error *error) KT_MUST_CHECK;
+
+// --- certificates (lib_certificate.c) ---
+int ktc_ca_load(const struct keytrustee *client, X509 **ca, struct kt_error *error) KT_MUST_CHECK;
+// A certificate of the server for our key: of this CA, valid now, and for our key. Saved.
+int ktc_certificate_keep(const struct keytrustee *client, const char *pem, X509 *ca,
+                         struct kt_error *error) KT_MUST_CHECK;
+// notAfter of our certificate in microseconds, and the time to renew it (two thirds of its life).
+int ktc_certificate_times(const struct keytrustee *client, int64_t *renew_us, int64_t *not_after_us,
+                          struct kt_error *error) KT_MUST_CHECK;
+// A request for our key as PEM text; the caller frees.
+int ktc_certificate_request(const struct keytrustee *client, char **pem, struct kt_error *error)
+    KT_MUST_CHECK;
+// Renews it when that is due; failing is only a warning.
+void ktc_certificate_renew(struct keytrustee *client);
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands of keytrustee, one a file, and what they share (cmd.c).
+#ifndef KTC_CMD_H
+#define KTC_CMD_H
+
+#include <jansson.h>
+
+#include "client/keytrustee.h"
+#include "lib/cli.h"
+
+// To add a command: a file cmd_<verb>.c, a line here, a row in main.c, a paragraph in keytrustee(1).
+extern const struct kt_cli_command ktc_cmd_register;
+extern const struct kt_cli_command ktc_cmd_put;
+extern const struct kt_cli_command ktc_cmd_get;
+extern const struct kt_cli_command ktc_cmd_info;
+extern const struct kt_cli_command ktc_cmd_list;
+extern const struct kt_cli_command ktc_cmd_delete;
+extern const struct kt_cli_command ktc_cmd_status;
+
+// Opens the client by the global options. Returns 0, or an exit code after printing why.
+int ktc_cmd_open(const struct kt_cli_run *run, struct keytrustee **client) KT_MUST_CHECK;
+// Prints message and hint of a library error and gives the exit code.
+int ktc_cmd_fail(const struct kt_cli_run *run, const struct keytrustee_error *error);
+// Prints a message of our own and gives the exit code of `code`. `hint` may be NULL.
+int ktc_cmd_say(const struct kt_cli_run *run, int code, const char *hint, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+// The value of --version-number; 0 when not given. Returns 0, or an exit code after printing why.
+int ktc_cmd_version(const struct kt_cli_run *run, uint32_t *version) KT_MUST_CHECK;
+// A deposit as JSON; NULL when out of memory.
+json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit);
+// Prints an object (which is released) and gives the exit code.
+int ktc_cmd_print_json(const struct kt_cli_run *run, json_t *object);
+
+#endif

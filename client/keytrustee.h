@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libkeytrustee: deposit secrets with a key trustee server and fetch them back.
+ *
+ * A secret is signed and encrypted on this host, under an OpenPGP key that never leaves it; the
+ * server stores ciphertext. What the library hands back was decrypted here and its signature, its
+ * hash and its receipt were checked here.
+ *
+ * Handles and threads. A `struct keytrustee` is used by one thread at a time. Any number of them
+ * may be open, in any threads and processes, also on the same confdir. The library keeps no state
+ * of its own outside the handles, installs no signal handlers, and prints nothing.
+ * gpg and gpgconf are run as child processes: the program must not ignore SIGCHLD, and must not
+ * wait() for children it did not start.
+ *
+ * Results. Functions that can fail return KEYTRUSTEE_OK (0) or another value of
+ * enum keytrustee_result, and then say why in `error`, which may be NULL. Outputs are set only on
+ * success. Text given out is UTF-8, NUL-terminated, without control characters.
+ *
+ * Versions. The library follows semantic versioning: within a major version nothing is removed,
+ * and structures that the caller allocates carry their size, so that they can grow at the end.
+ * Structures that the library allocates may grow at the end too; never copy them by sizeof.
+ *
+ * Compile and link with `pkg-config --cflags --libs keytrustee`.
+ */
+#ifndef KEYTRUSTEE_H
+#define KEYTRUSTEE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define KEYTRUSTEE_API __attribute__((visibility("default")))
+#else
+#define KEYTRUSTEE_API
+#endif
+
+#define KEYTRUSTEE_VERSION_MAJOR 0
+#define KEYTRUSTEE_VERSION_MINOR 1
+#define KEYTRUSTEE_VERSION_PATCH 0
+
+/* The largest secret, in bytes. A server may have a smaller bound. */
+#define KEYTRUSTEE_SECRET_MAX 1048576
+/* Sizes of texts, NUL included. */
+#define KEYTRUSTEE_UUID_SIZE 37
+#define KEYTRUSTEE_HANDLE_SIZE 256
+#define KEYTRUSTEE_SHA256_SIZE 65
+#define KEYTRUSTEE_INCARNATION_SIZE 32
+#define KEYTRUSTEE_TIME_SIZE 32
+#define KEYTRUSTEE_NAME_SIZE 64
+
+/* What came of a call. The command keytrustee(1) exits with the same numbers. */
+enum keytrustee_result {
+    KEYTRUSTEE_OK = 0,
+    KEYTRUSTEE_FAILURE = 1,     /* it did not work; the message says why */
+    KEYTRUSTEE_USAGE = 2,       /* an argument is wrong: an empty secret, a malformed handle */
+    KEYTRUSTEE_NOT_FOUND = 3,   /* no such deposit or version, confirmed by an up-to-date node */
+    KEYTRUSTEE_REFUSED = 4,     /* not permitted: certificate, grant, approval, auth code */
+    KEYTRUSTEE_UNAVAILABLE = 5, /* no server can be reached or can answer now; try again */
+    KEYTRUSTEE_IN_DOUBT = 6,    /* the change may or may not have taken effect; repeat the call */
+    KEYTRUSTEE_INTEGRITY = 7    /* a signature, hash, receipt or history does not verify */
+};
+
+struct keytrustee_error {
+    int result;        /* enum keytrustee_result */
+    char name[40];     /* stable name of the precise error: "deposit_not_found" */
+    char message[512]; /* for a person, one line */
+    char hint[256];    /* what to do next, or "" */
+};
+
+/* A client: its confdir, its keys, its connections. */
+struct keytrustee;
+
+/* The version of the library that is loaded: "0.1.0". */
+KEYTRUSTEE_API const char *keytrustee_version(void);
+
+/* --- opening --- */
+
+struct keytrustee_options {
+    size_t size; /* sizeof(struct keytrustee_options) */
+    /* Where keys, certificates and receipts are. NULL: the environment's KEYTRUSTEE_CONFDIR, else
+     * /var/lib/keytrustee-client for root and ~/.config/keytrustee for others. */
+    const char *confdir;
+    /* For each call as a whole, retries included. 0: 30 seconds. */
+    int timeout_ms;
+    /* Told of what is worth knowing but no failure: a retry, a certificate that could not be
+     * renewed, a cluster that was restored from a backup. May be NULL. The texts are valid during
+     * the call; `hint` may be "". Must not call the library. */
+    void (*warn)(void *arg, const char *message, const char *hint);
+    void *warn_arg;
+};
+
+/* Opens the client of a confdir. `options` may be NULL. The confdir need not exist yet: it is made
+ * by keytrustee_register, and until then every other call fails with KEYTRUSTEE_REFUSED
+ * ("certificate_missing"). Nothing is sent. */
+KEYTRUSTEE_API int keytrustee_open(const struct keytrustee_options *options,
+                                   struct keytrustee **client, struct keytrustee_error *error);
+/* NULL is fine. */
+KEYTRUSTEE_API void keytrustee_close(struct keytrustee *client);
+
+/* --- enrolment --- */
+
+struct keytrustee_registration {
+    size_t size;                /* sizeof(struct keytrustee_registration) */
+    const char *const *servers; /* "HOST", "HOST:PORT", "[IPV6]:PORT"; NULL-terminated, at most 16 */
+    const char *auth_code;      /* from the operator; the caller wipes its copy */
+    const char *name;           /* 1-63 of A-Z a-z 0-9 . _ -; NULL: this host's name */
+};
+
+/* Makes this client's keys, and has its certificate signed by the cluster the auth code belongs
+ * to. Keys are saved first: an interrupted registration that is repeated goes on with the same
+ * keys and gets the same certificate. A client that waits for approval is a success; see
+ * keytrustee_status. */
+KEYTRUSTEE_API int keytrustee_register(struct keytrustee *client,
+                                       const struct keytrustee_registration *registration,
+                                       struct keytrustee_error *error);
+
+/* --- deposits --- */
+
+struct keytrustee_deposit {
+    char id[KEYTRUSTEE_UUID_SIZE];
+    char handle[KEYTRUSTEE_HANDLE_SIZE];
+    uint32_t version;                    /* 1, 2, 3 ... under one handle */
+    char sha256[KEYTRUSTEE_SHA256_SIZE]; /* of the ciphertext, lower-case hex */
+    uint64_t size;                       /* of the ciphertext, bytes */
+    uint64_t log_index;                  /* position in the cluster's log of deposits */
+    char incarnation[KEYTRUSTEE_INCARNATION_SIZE]; /* "" when the call does not tell it */
+    uint64_t epoch;                                /* 0 when the call does not tell it */
+    char time[KEYTRUSTEE_TIME_SIZE];     /* "2026-11-22T06:11:43.123456Z", or "" */
+    char client[KEYTRUSTEE_UUID_SIZE];   /* who deposited it, or "" */
+    int deleted;                         /* 1: deleted, and not yet purged */
+    uint32_t copies;  /* nodes that had it on disk when it was acknowledged, at least; 0: not told */
+    int receipt;      /* 1: a receipt for exactly this deposit was verified */
+};
+
+/* Signs and encrypts `len` bytes and deposits them as the next version of `handle`, trying again
+ * (with the same deposit id, so that it is stored once) until the timeout. KEYTRUSTEE_OK means that
+ * the receipt was verified and is on this host's disk.
+ * `deposit_id` is a UUID that names this deposit, for callers that repeat calls themselves; NULL
+ * makes one. `deposit` may be NULL.
+ * After KEYTRUSTEE_IN_DOUBT the ciphertext stays in the confdir: the next put under that handle,
+ * or keytrustee_resume, settles it. After any other failure nothing was deposited. */
+KEYTRUSTEE_API int keytrustee_put(struct keytrustee *client, const char *handle,
+                                  const void *secret, size_t len, const char *deposit_id,
+                                  struct keytrustee_deposit *deposit,
+                                  struct keytrustee_error *error);
+
+/* A callback that is given one deposit; anything but 0 ends the call, which then returns
+ * KEYTRUSTEE_OK. */
+typedef int (*keytrustee_deposit_fn)(void *arg, const struct keytrustee_deposit *deposit);
+
+/* Sends again every deposit that was interrupted; `each` (may be NULL) is told of those that are
+ * now stored. */
+KEYTRUSTEE_API int keytrustee_resume(struct keytrustee *client, keytrustee_deposit_fn each,
+                                     void *arg, struct keytrustee_error *error);
+
+/* A decrypted secret, in memory that is locked, left out of core dumps, and wiped when freed. */
+struct keytrustee_secret;
+KEYTRUSTEE_API const void *keytrustee_secret_bytes(const struct keytrustee_secret *secret);
+KEYTRUSTEE_API size_t keytrustee_secret_length(const struct keytrustee_secret *secret);
+/* Wipes and frees. NULL is fine. */
+KEYTRUSTEE_API void keytrustee_free(struct keytrustee_secret *secret);
+
+/* Fetches a version of `handle` (0: the latest), checks hash, receipt (when this host has one) and
+ * signature, and decrypts. `deposit` may be NULL. */
+KEYTRUSTEE_API int keytrustee_get(struct keytrustee *client, const char *handle, uint32_t version,
+                                  struct keytrustee_secret **secret,
+                                  struct keytrustee_deposit *deposit,
+                                  struct keytrustee_error *error);
+
+/* What is known of a version of `handle` (0: the latest), with its receipt verified; the secret is
+ * not fetched. */
+KEYTRUSTEE_API int keytrustee_info(struct keytrustee *client, const char *handle, uint32_t version,
+                                   struct keytrustee_deposit *deposit,
+                                   struct keytrustee_error *error);
+
+/* The latest version of every handle that begins with `prefix` ("" or NULL: all) and that this
+ * client may see, in byte order of the handles. */
+KEYTRUSTEE_API int keytrustee_list(struct keytrustee *client, const char *prefix,
+                                   keytrustee_deposit_fn each, void *arg,
+                                   struct keytrustee_error *error);
+
+/* Deletes a version of `handle`, or with 0 all present ones. The operator can undo it for a while.
+ * `count` (may be NULL) receives how many were deleted. After KEYTRUSTEE_IN_DOUBT repeat it; a
+ * repeat that finds nothing left is KEYTRUSTEE_NOT_FOUND. */
+KEYTRUSTEE_API int keytrustee_delete(struct keytrustee *client, const char *handle,
+                                     uint32_t version, uint64_t *count,
+                                     struct keytrustee_error *error);
+
+/* --- state --- */
+
+struct keytrustee_grant {
+    const char *right;  /* "deposit", "browse", "retrieve", "delete", ... */
+    const char *object; /* "own", "prefix", "group" */
+    const char *prefix; /* or "" */
+};
+
+struct keytrustee_server {
+    const char *name;    /* as registered */
+    int reachable;       /* 1: it answered just now */
+    const char *problem; /* why not, or "" */
+};
+
+/* Allocated by the library; free with keytrustee_status_free. */
+struct keytrustee_status {
+    const char *confdir;
+    const char *client;       /* UUID */
+    const char *name;
+    const char *organisation;
+    const char *state;        /* "active", "pending", ... */
+    const char *created;
+    const char *fingerprint;  /* of the OpenPGP key, 40 hex digits */
+    const char *cluster;      /* UUID */
+    const char *incarnation;
+    uint64_t epoch;
+    const char *certificate_not_after;
+    int certificate_days_left;
+    const char *node;         /* the node that answered */
+    const char *node_role;    /* "standalone", "active", "passive", ... */
+    uint32_t node_members;    /* nodes counted for durability beside the active */
+    uint32_t node_w;          /* how many of them must have a change before it is acknowledged */
+    uint32_t pending_puts;    /* interrupted deposits, see keytrustee_resume */
+    size_t grant_count;
+    const struct keytrustee_grant *grants;
+    size_t server_count;
+    const struct keytrustee_server *servers;
+};
+
+/* Asks every server whether it answers, and one of them about this client. */
+KEYTRUSTEE_API int keytrustee_status(struct keytrustee *client, struct keytrustee_status **status,
+                                     struct keytrustee_error *error);
+KEYTRUSTEE_API void keytrustee_status_free(struct keytrustee_status *status);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// This client's certificate: kept, looked at, renewed.
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "lib/file.h"
+#include "lib/json.h"
+#include "lib/pki.h"
+
+#define RENEW_TIMEOUT_MS 10000
+
+int ktc_ca_load(const struct keytrustee *client, X509 **ca, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = ktc_path(client, "ca.pem", path);
+
+    return rc != 0 ? rc : kt_pki_cert_load(path, ca, error);
+}
+
+static int load_key(const struct keytrustee *client, EVP_PKEY **key, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = ktc_path(client, "client-key.pem", path);
+
+    return rc != 0 ? rc : kt_pki_key_load(path, key, error);
+}
+
+int ktc_certificate_keep(const struct keytrustee *client, const char *pem, X509 *ca,
+                         struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    EVP_PKEY *key = NULL;
+    X509 *cert = NULL;
+    int rc = kt_pki_cert_from_pem(pem, strlen(pem), &cert);
+
+    if (rc != 0) {
+        kt_error_set(error, KT_ERR_PROTOCOL, NULL, "the server's certificate for us is malformed");
+        rc = KT_ERR_PROTOCOL;
+        goto out;
+    }
+    rc = load_key(client, &key, error);
+    if (rc != 0)
+        goto out;
+    rc = kt_pki_cert_check(cert, ca, kt_time_now());
+    if (rc == KT_ERR_CERTIFICATE_EXPIRED)
+        rc = kt_error_set(error, rc, "compare this host's clock with the server's",
+                          "the new certificate is outside its validity by this host's clock");
+    else if (rc != 0 || X509_check_private_key(cert, key) != 1)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, NULL,
+                          "the new certificate is not of this cluster's CA for this client's key");
+    if (rc == 0)
+        rc = ktc_path(client, "client-cert.pem", path);
+    if (rc == 0)
+        rc = kt_pki_cert_save(path, cert, NULL, error);
+out:
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return rc;
+}
+
+int ktc_certificate_times(const struct keytrustee *client, int64_t *renew_us, int64_t *not_after_us,
+                          struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int64_t from = 0, to = 0;
+    X509 *cert = NULL;
+    int rc = ktc_path(client, "client-cert.pem", path);
+
+    if (rc == 0)
+        rc = kt_pki_cert_load(path, &cert, error);
+    if (rc == 0)
+        rc = kt_pki_cert_validity(cert, &from, &to);
+    if (rc == 0) {
+        *renew_us = to - (to - from) / 3;
+        *not_after_us = to;
+    }
+    X509_free(cert);
+    return rc;
+}
+
+int ktc_certificate_request(const struct keytrustee *client, char **pem, struct kt_error *error)
+{
+    struct kt_buf text = KT_BUF_INIT(16384);
+    EVP_PKEY *key = NULL;
+    int rc = load_key(client, &key, error);
+
+    if (rc == 0)
+        rc = kt_pki_csr_make(key, &text);
+    if (rc == 0) {
+        *pem = strndup((const char *)kt_buf_ptr(&text), kt_buf_left(&text));
+        rc = *pem ? 0 : KT_ERR_NO_MEMORY;
+    }
+    EVP_PKEY_free(key);
+    kt_buf_free(&text);
+    return rc;
+}
+
+static int renew(struct keytrustee *client, struct kt_error *error)
+{
+    static const char *const headers[] = {"Content-Type: application/json", NULL};
+    struct ktc_call call = {.method = "POST",
+                            .path = "/v1/clients/self/renew",
+                            .headers = headers,
+                            .has_body = 1};
+    struct ktc_answer answer = {0};
+    json_t *request = NULL, *object = NULL;
+    char *pem = NULL, *body = NULL;
+    const char *certificate = NULL;
+    X509 *ca = NULL;
+    int rc = ktc_certificate_request(client, &pem, error);
+
+    if (rc != 0)
+        goto out;
+    request = json_pack("{s:s}", "csr", pem);
+    body = request ? kt_json_text(request) : NULL;
+    if (body == NULL) {
+        rc = KT_ERR_NO_MEMORY;
+        goto out;
+    }
+    call.body = body;
+    call.body_len = strlen(body);
+    rc = ktc_call_json(client, &call, &answer, &object, error);
+    if (rc == 0)
+        rc = kt_json_string(object, "certificate", 1, 16384, &certificate, error);
+    if (rc == 0)
+        rc = ktc_ca_load(client, &ca, error);
+    if (rc == 0)
+        rc = ktc_certificate_keep(client, certificate, ca, error);
+    for (size_t i = 0; rc == 0 && i < KTC_SERVERS_MAX; i++) {
+        kt_http_client_free(client->http[i]); // the next connection shows the new one
+        client->http[i] = NULL;
+    }
+out:
+    X509_free(ca);
+    json_decref(request);
+    json_decref(object);
+    ktc_answer_free(&answer);
+    free(pem);
+    free(body);
+    return rc;
+}
+
+void ktc_certificate_renew(struct keytrustee *client)
+{
+    struct kt_error why = {0};
+    int64_t renew_us = 0, not_after_us = 0;
+
+    if (client->state.client[0] == '\0' ||
+        ktc_certificate_times(client, &renew_us, &not_after_us, NULL) != 0 ||
+        kt_time_now() < renew_us)
+        return;
+    ktc_begin(client);
+    if (client->timeout_ms > RENEW_TIMEOUT_MS) // the call itself is done: do not hold it up
+        client->deadline = kt_monotonic_now() + (int64_t)RENEW_TIMEOUT_MS * 1000;
+    int rc = renew(client, &why);
+    if (rc != 0)
+        ktc_warn(client, why.hint, "cannot renew the certificate, which ends in %lld days: %s",
+                 (long long)((not_after_us - kt_time_now()) / 86400000000),
+                 why.code == rc && why.message[0] ? why.message : kt_err_text(rc));
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fetching: the bytes must have the hash, the receipt, the handle and the signature they should.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "lib/json.h"
+
+#define BIND_PREFIX "keytrustee:"
+
+int ktc_bind_name(const char *handle, char out[KTC_BIND_TEXT])
+{
+    uint8_t hash[KT_SHA256_LEN];
+    char hex[KT_SHA256_TEXT];
+    int rc = kt_sha256(handle, strlen(handle), hash);
+
+    if (rc != 0)
+        return rc;
+    kt_hex_encode(hash, sizeof hash, hex);
+    snprintf(out, KTC_BIND_TEXT, BIND_PREFIX "%s", hex);
+    return 0;
+}
+
+const void *keytrustee_secret_bytes(const struct keytrustee_secret *secret)
+{
+    return kt_secret_text((const struct kt_secret *)secret);
+}
+
+size_t keytrustee_secret_length(const struct keytrustee_secret *secret)
+{
+    return kt_secret_len((const struct kt_secret *)secret);
+}
+
+void keytrustee_free(struct keytrustee_secret *secret)
+{
+    kt_secret_free((struct kt_secret *)secret);
+}
+
+// --- asking ---
+
+static int is_absence(int rc)
+{
+    return rc == KT_ERR_DEPOSIT_NOT_FOUND || rc == KT_ERR_VERSION_NOT_FOUND;
+}
+
+// The version that an answer is about: header or JSON member; 0 = none.
+static uint32_t answered_version(const struct ktc_answer *answer, int json)
+{
+    const char *text = kt_http_answer_header(&answer->http, "KT-Version");
+    uint64_t version = 0;
+    json_t *object = NULL;
+    int64_t number = 0;
+
+    if (!json)
+        return text && kt_u64_parse(text, 1, UINT32_MAX, &version) == 0 ? (uint32_t)version : 0;
+    if (kt_json_parse_object(kt_buf_ptr(&answer->http.body), kt_buf_left(&answer->http.body),
+                             &object, NULL) == 0 &&
+        kt_json_integer(object, "version", 1, UINT32_MAX, 1, &number, NULL) == 0)
+        version = (uint64_t)number;
+    json_decref(object);
+    return (uint32_t)version;
+}
+
+// Fetches `path`. What only an up-to-date node can know - that there is no such deposit, or that no
+// version is later than one older than we were acknowledged - is asked again behind a barrier, and
+// is not believed without.
+static int fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
+                 int json, struct ktc_answer *answer, struct kt_error *error)
+{
+    struct ktc_call call = {
+        .method = "GET", .path = path, .max_answer = KTC_BODY_MAX, .latest = version == 0};
+    struct kt_error again = {0};
+    int rc = ktc_call(client, &call, answer, error);
+    uint32_t known = version == 0 ? ktc_receipt_latest(client, handle) : 0;
+    int old = rc == 0 && !answer->fresh && answered_version(answer, json) < known;
+
+    if ((!is_absence(rc) || answer->fresh) && !old)
+        return rc;
+    ktc_answer_free(answer);
+    call.latest = 1;
+    call.barrier = 1;
+    int fresh_rc = ktc_call(client, &call, answer, &again);
+    if ((fresh_rc == 0 || is_absence(fresh_rc)) && answer->fresh) {
+        if (error != NULL)
+            *error = again;
+        return fresh_rc;
+    }
+    if (fresh_rc == 0) {
+        ktc_answer_free(answer);
+        fresh_rc = kt_error_set(&again, KT_ERR_PROTOCOL, NULL, "%s ignores KT-Freshness",
+                                answer->server);
+    }
+    return kt_error_set(error, KT_ERR_NO_QUORUM,
+                        old ? "try again later, or name a version with --version"
+                            : "try again when an active with quorum can be reached",
+                        old ? "a later version of \"%s\" was deposited, but this node does not have "
+                              "it and no other could be asked: %.250s"
+                            : "no deposit \"%s\" on this node, and no up-to-date one could be asked: "
+                              "%.250s",
+                        handle, again.message[0] ? again.message : kt_err_text(fresh_rc));
+}
+
+// --- checking ---
+
+// Fills `deposit` from the headers and checks the body against them.
+static int check_headers(const struct ktc_answer *answer, const char *handle, uint32_t version,
+                         struct keytrustee_deposit *deposit, uint8_t sha256[KT_SHA256_LEN],
+                         struct kt_error *error)
+{
+    const struct kt_http_answer *http = &answer->http;
+    const char *etag = kt_http_answer_header(http, "ETag");
+    const char *id = kt_http_answer_header(http, "KT-Deposit-Id");
+    const char *number = kt_http_answer_header(http, "KT-Version");
+    const char *position = kt_http_answer_header(http, "KT-Index");
+    const char *incarnation = kt_http_answer_header(http, "KT-Incarnation");
+    char quoted[KT_SHA256_TEXT + 2];
+    struct kt_uuid uuid;
+    uint64_t got = 0;
+    int rc = kt_sha256(kt_buf_ptr(&http->body), kt_buf_left(&http->body), sha256);
+
+    if (rc != 0)
+        return rc;
+    if (etag == NULL || id == NULL || number == NULL || kt_uuid_parse(id, &uuid) != 0 ||
+        kt_u64_parse(number, 1, UINT32_MAX, &got) != 0)
+        return kt_error_set(error, KT_ERR_PROTOCOL, NULL,
+                            "%s: ETag, KT-Deposit-Id or KT-Version is missing or malformed",
+                            answer->server);
+    memset(deposit, 0, sizeof *deposit);
+    kt_uuid_format(&uuid, deposit->id);
+    kt_hex_encode(sha256, KT_SHA256_LEN, deposit->sha256);
+    snprintf(quoted, sizeof quoted, "\"%s\"", deposit->sha256);
+    if (strcmp(quoted, etag) != 0)
+        return kt_error_set(error, KT_ERR_SIGNATURE, NULL,
+                            "%s: the content does not have the SHA-256 in its ETag",
+                            answer->server);
+    if (version != 0 && got != version)
+        return kt_error_set(error, KT_ERR_SIGNATURE, NULL,
+                            "%s: asked for version %u, got version %llu", answer->server,
+                            (unsigned)version, (unsigned long long)got);
+    snprintf(deposit->handle, sizeof deposit->handle, "%s", handle);
+    if (incarnation != NULL)
+        snprintf(deposit->incarnation, sizeof deposit->incarnation, "%.31s", incarnation);
+    if (position != NULL && kt_u64_parse(position, 0, INT64_MAX, &deposit->log_index) != 0)
+        deposit->log_index = 0;
+    deposit->version = (uint32_t)got;
+    deposit->size = kt_buf_left(&http->body);
+    return 0;
+}
+
+// Against the receipt this host was given for that deposit, when it was.
+static int check_receipt(struct keytrustee *client, const uint8_t sha256[KT_SHA256_LEN],
+                         struct keytrustee_deposit *deposit, struct kt_error *error)
+{
+    struct kt_receipt receipt;
+    struct kt_uuid id;
+    int rc = kt_uuid_parse(deposit->id, &id);
+
+    if (rc == 0)
+        rc = ktc_receipt_load(client, &id, &receipt, error);
+    if (rc == KT_ERR_NOT_FOUND)
+        return 0;
+    if (rc == 0)
+        rc = ktc_receipt_matches(&receipt, deposit->handle, deposit->version, &id, sha256,
+                                 deposit->size, error);
+    if (rc == 0)
+        ktc_deposit_from_receipt(&receipt, deposit->handle, deposit);
+    return rc;
+}
+
+static int decrypt(struct keytrustee *client, const char *handle, const struct kt_buf *body,
+                   struct kt_secret **secret, struct kt_error *error)
+{
+    char expected[KTC_BIND_TEXT], name[KTC_BIND_TEXT] = "";
+    struct kt_secret *plain = NULL;
+    int rc = ktc_need_gpg(client, error);
+
+    if (rc == 0)
+        rc = ktc_bind_name(handle, expected);
+    if (rc == 0)
+        rc = kt_gpg_decrypt_named(client->gpg, client->state.fingerprint, kt_buf_ptr(body),
+                                  kt_buf_left(body), name, sizeof name, &plain, error);
+    // Deposits made with other programs have no such name.
+    if (rc == 0 && strncmp(name, BIND_PREFIX, strlen(BIND_PREFIX)) == 0 &&
+        strcmp(name, expected) != 0)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, "report this to the operator of the key trustee",
+                          "the server gave the content of another handle for \"%s\"", handle);
+    if (rc == 0)
+        *secret = plain;
+    else
+        kt_secret_free(plain);
+    return rc;
+}
+
+static int get(struct keytrustee *client, const char *handle, uint32_t version,
+               struct kt_secret **secret, struct keytrustee_deposit *deposit,
+               struct kt_error *error)
+{
+    struct ktc_answer answer = {0};
+    uint8_t sha256[KT_SHA256_LEN];
+    char *path = NULL;
+    int rc = ktc_check_handle(handle, error);
+
+    if (rc == 0)
+        rc = ktc_need_registration(client, error);
+    if (rc != 0)
+        return rc;
+    path = ktc_deposit_path(handle, "", version);
+    if (path == NULL)
+        return KT_ERR_NO_MEMORY;
+    rc = fetch(client, handle, version, path, 0, &answer, error);
+    if (rc == 0)
+        rc = check_headers(&answer, handle, version, deposit, sha256, error);
+    if (rc == 0)
+        rc = check_receipt(client, sha256, deposit, error);
+    if (rc == 0)
+        rc = decrypt(client, handle, &answer.http.body, secret, error);
+    ktc_answer_free(&answer);
+    free(path);
+    return rc;
+}
+
+int keytrustee_get(struct keytrustee *client, const char *handle, uint32_t version,
+                   struct keytrustee_secret **secret, struct keytrustee_deposit *deposit,
+                   struct keytrustee_error *error)
+{
+    struct keytrustee_deposit found;
+    struct kt_secret *plain = NULL;
+    struct kt_error why = {0};
+
+    memset(&found, 0, sizeof found);
+    ktc_begin(client);
+    int rc = get(client, handle, version, &plain, &found, &why);
+    if (rc == 0) {
+        *secret = (struct keytrustee_secret *)plain;
+        if (deposit != NULL)
+            *deposit = found;
+    }
+    return ktc_end(client, rc, &why, error);
+}
+
+// --- info ---
+
+// Receipt and description must agree; the receipt wins.
+static int check_info(struct keytrustee *client, const char *handle, uint32_t version,
+                      const json_t *object, struct keytrustee_deposit *deposit,
+                      struct kt_error *error)
+{
+    struct keytrustee_deposit told;
+    struct kt_receipt receipt;
+    uint8_t sha256[KT_SHA256_LEN];
+    struct kt_uuid id;
+    const char *text = NULL;
+    int rc = ktc_deposit_from_json(object, &told, error);
+
+    if (rc == 0)
+        rc = kt_json_string(object, "receipt", 1, 2 * KT_RECEIPT_TEXT, &text, error);
+    if (rc == 0)
+        rc = kt_uuid_parse(told.id, &id);
+    if (rc == 0)
+        rc = kt_hex_decode(told.sha256, sha256, sizeof sha256);
+    if (rc != 0)
+        return rc;
+    rc = ktc_receipt_accept(client, text, &receipt, error);
+    if (rc == 0)
+        rc = ktc_receipt_matches(&receipt, handle, version ? version : told.version, &id, sha256,
+                                 told.size, error);
+    if (rc == 0)
+        rc = check_receipt(client, sha256, &told, error);
+    if (rc == 0) {
+        ktc_deposit_from_receipt(&receipt, handle, deposit);
+        deposit->deleted = told.deleted;
+    }
+    return rc;
+}
+
+static int info(struct keytrustee *client, const char *handle, uint32_t version,
+                struct keytrustee_deposit *deposit, struct kt_error *error)
+{
+    struct ktc_answer answer = {0};
+    json_t *object = NULL;
+    char *path = NULL;
+    int rc = ktc_check_handle(handle, error);
+
+    if (rc == 0)
+        rc = ktc_need_registration(client, error);
+    if (rc != 0)
+        return rc;
+    path = ktc_deposit_path(handle, "/receipt", version);
+    if (path == NULL)
+        return KT_ERR_NO_MEMORY;
+    rc = fetch(client, handle, version, path, 1, &answer, error);
+    if (rc == 0) {
+        rc = kt_json_parse_object(kt_buf_ptr(&answer.http.body), kt_buf_left(&answer.http.body),
+                                  &object, error);
+        if (rc == 0)
+            rc = check_info(client, handle, version, object, deposit, error);
+        rc = ktc_protocol(error, answer.server, rc);
+    }
+    json_decref(object);
+    ktc_answer_free(&answer);
+    free(path);
+    return rc;
+}
+
+int keytrustee_info(struct keytrustee *client, const char *handle, uint32_t version,
+                    struct keytrustee_deposit *deposit, struct keytrustee_error *error)
+{
+    struct keytrustee_deposit found;
+    struct kt_error why = {0};
+
+    ktc_begin(client);
+    int rc = info(client, handle, version, &found, &why);
+    if (rc == 0)
+        *deposit = found;
+    return ktc_end(client, rc, &why, error);
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a registration hands over: the CA, our certificate, receipt keys, who we and the cluster are.
+#include <stdio.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "lib/file.h"
+#include "lib/json.h"
+#include "lib/pki.h"
+
+int ktc_identity_save(const struct keytrustee *client, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = ktc_path(client, "client.json", path);
+
+    return rc != 0 ? rc : ktc_state_save(path, &client->state, error);
+}
+
+static int keep_ca(const struct keytrustee *client, const json_t *object,
+                   const struct kt_authcode *code, X509 **ca, struct kt_error *error)
+{
+    uint8_t sha256[KT_SHA256_LEN];
+    char path[KT_PATH_MAX];
+    const char *pem = NULL;
+    int rc = kt_json_string(object, "ca", 1, 16384, &pem, error);
+
+    if (rc == 0)
+        rc = kt_pki_cert_from_pem(pem, strlen(pem), ca);
+    if (rc == 0)
+        rc = kt_pki_cert_sha256(*ca, sha256);
+    if (rc == 0 && memcmp(sha256, code->ca_sha256, sizeof sha256) != 0)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, "ask the operator of the key trustee",
+                          "the server's CA is not the one the auth code names");
+    if (rc == 0)
+        rc = ktc_path(client, "ca.pem", path);
+    if (rc == 0) // as parsed: what else the text may hold is not trusted
+        rc = kt_pki_cert_save(path, *ca, NULL, error);
+    return rc;
+}
+
+static int copy_text(const json_t *object, const char *name, char *out, size_t size,
+                     struct kt_error *error)
+{
+    const char *text = NULL;
+    int rc = kt_json_string(object, name, 1, size - 1, &text, error);
+
+    if (rc == 0) {
+        snprintf(out, size, "%s", text);
+        ktc_printable(out);
+    }
+    return rc;
+}
+
+// What client.json says of us once we are registered.
+static int take_identity(const json_t *object, struct ktc_state *state, struct kt_error *error)
+{
+    const json_t *cluster = json_object_get(object, "cluster");
+    struct kt_incarnation incarnation;
+    enum ktc_seen seen = KTC_SEEN_SAME;
+    char text[KT_INCARNATION_TEXT];
+    struct kt_uuid uuid;
+    int64_t epoch = 0;
+    int rc = copy_text(object, "client", state->client, sizeof state->client, error);
+
+    if (rc == 0)
+        rc = kt_uuid_parse(state->client, &uuid);
+    if (rc == 0)
+        rc = copy_text(object, "organisation", state->organisation, sizeof state->organisation,
+                       error);
+    if (rc == 0)
+        rc = copy_text(cluster, "id", state->cluster, sizeof state->cluster, error);
+    if (rc == 0)
+        rc = copy_text(cluster, "openpgp_fingerprint", state->cluster_fingerprint,
+                       sizeof state->cluster_fingerprint, error);
+    if (rc == 0)
+        rc = copy_text(cluster, "incarnation", text, sizeof text, error);
+    if (rc == 0)
+        rc = kt_incarnation_parse(text, &incarnation);
+    if (rc == 0)
+        rc = kt_json_integer(cluster, "epoch", 0, INT64_MAX, 1, &epoch, error);
+    if (rc != 0)
+        return rc;
+    rc = ktc_state_observe(state, &incarnation, (uint64_t)epoch, &seen);
+    if (rc != 0 || seen == KTC_SEEN_OLDER)
+        rc = kt_error_set(error, rc != 0 ? KT_ERR_SIGNATURE : KT_ERR_FENCED, NULL,
+                          "the server is not in the newest history this client has seen");
+    return rc;
+}
+
+// client.json last: it is what makes this confdir a registered client.
+int ktc_identity_keep(struct keytrustee *client, const json_t *object,
+                      const struct kt_authcode *code, struct kt_error *error)
+{
+    struct ktc_state state = client->state;
+    const char *certificate = NULL;
+    X509 *ca = NULL;
+    int rc = keep_ca(client, object, code, &ca, error);
+
+    if (rc == 0)
+        rc = kt_json_string(object, "certificate", 1, 16384, &certificate, error);
+    if (rc == 0)
+        rc = ktc_certificate_keep(client, certificate, ca, error);
+    if (rc == 0)
+        rc = ktc_receipt_keys_keep(client, json_object_get(object, "receipt_keys"), ca, error);
+    if (rc == 0)
+        rc = take_identity(object, &state, error);
+    if (rc == 0) {
+        client->state = state;
+        rc = ktc_identity_save(client, error);
+    }
+    X509_free(ca);
+    return ktc_protocol(error, client->state.servers[client->preferred], rc);
+}

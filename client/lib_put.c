@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// Depositing: encrypt, keep the ciphertext, send it until it is settled, verify and keep the receipt.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "lib/json.h"
+
+// The name inside the encryption binds a ciphertext to its handle: see ktc_bind_name.
+static int encrypt(struct keytrustee *client, const char *handle, const void *secret, size_t len,
+                   struct ktc_pending *pending, struct kt_error *error)
+{
+    const char *const recipients[] = {client->state.fingerprint, NULL};
+    char name[KTC_BIND_TEXT];
+    int rc = ktc_need_gpg(client, error);
+
+    if (rc == 0)
+        rc = ktc_bind_name(handle, name);
+    if (rc == 0)
+        rc = kt_gpg_encrypt_named(client->gpg, client->state.fingerprint, recipients, name, secret,
+                                  len, &pending->body, error);
+    if (rc == KT_ERR_NOT_FOUND) // of a key, not of a deposit
+        rc = kt_error_set(error, KT_ERR_CRYPTO, "restore the confdir from a backup",
+                          "this client's OpenPGP key %s is not in \"%s/gnupg\"",
+                          client->state.fingerprint, client->confdir);
+    if (rc == 0)
+        rc = kt_sha256(kt_buf_ptr(&pending->body), kt_buf_left(&pending->body), pending->sha256);
+    return rc;
+}
+
+// The receipt must be for what was sent, by us.
+static int check_receipt(struct keytrustee *client, const struct ktc_pending *pending,
+                         const char *text, struct kt_receipt *receipt, struct kt_error *error)
+{
+    char owner[KT_UUID_TEXT];
+    int rc = ktc_receipt_accept(client, text, receipt, error);
+
+    if (rc == 0)
+        rc = ktc_receipt_matches(receipt, pending->handle, 0, &pending->id, pending->sha256,
+                                 kt_buf_left(&pending->body), error);
+    if (rc != 0)
+        return rc;
+    kt_uuid_format(&receipt->leaf.client_id, owner);
+    if (strcmp(owner, client->state.client) != 0)
+        return kt_error_set(error, KT_ERR_SIGNATURE, NULL, "the receipt names another client");
+    return 0;
+}
+
+// `*settled` becomes 1 when the outcome is known: stored, or surely not.
+static int send_it(struct keytrustee *client, const struct ktc_pending *pending, int *settled,
+                   struct keytrustee_deposit *deposit, struct kt_error *error)
+{
+    char id[KT_UUID_TEXT], hex[KT_SHA256_TEXT], id_header[64], hash_header[96];
+    const char *const headers[] = {"Content-Type: application/pgp-encrypted", id_header,
+                                   hash_header, NULL};
+    char *path = ktc_deposit_path(pending->handle, "", 0);
+    struct ktc_call call = {.method = "PUT",
+                            .path = path,
+                            .headers = headers,
+                            .body = kt_buf_ptr(&pending->body),
+                            .body_len = kt_buf_left(&pending->body),
+                            .has_body = 1,
+                            .change = 1};
+    struct ktc_answer answer = {0};
+    struct kt_receipt receipt;
+    const char *text = NULL;
+    json_t *object = NULL;
+    int rc = 0;
+
+    *settled = 0;
+    if (path == NULL)
+        return KT_ERR_NO_MEMORY;
+    kt_uuid_format(&pending->id, id);
+    kt_hex_encode(pending->sha256, sizeof pending->sha256, hex);
+    snprintf(id_header, sizeof id_header, "KT-Deposit-Id: %s", id);
+    snprintf(hash_header, sizeof hash_header, "KT-SHA256: %s", hex);
+    rc = ktc_call_json(client, &call, &answer, &object, error);
+    if (rc != 0) {
+        *settled = !answer.doubt;
+        goto out;
+    }
+    rc = kt_json_string(object, "receipt", 1, 2 * KT_RECEIPT_TEXT, &text, error);
+    if (rc != 0)
+        rc = ktc_protocol(error, answer.server, rc);
+    if (rc == 0)
+        rc = check_receipt(client, pending, text, &receipt, error);
+    if (rc == 0)
+        rc = ktc_receipt_keep(client, pending->handle, &receipt, text, error);
+    if (rc == 0) {
+        *settled = 1;
+        ktc_deposit_from_receipt(&receipt, pending->handle, deposit);
+    }
+out:
+    json_decref(object);
+    ktc_answer_free(&answer);
+    free(path);
+    return rc;
+}
+
+int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending,
+                     struct keytrustee_deposit *deposit, struct kt_error *error)
+{
+    int settled = 0;
+    int rc = send_it(client, pending, &settled, deposit, error);
+
+    if (settled)
+        ktc_pending_remove(client, &pending->id);
+    if (rc == KT_ERR_IN_DOUBT && error != NULL)
+        snprintf(error->hint, sizeof error->hint,
+                 "run keytrustee put --resume: the ciphertext is kept, and is stored at most once");
+    return rc;
+}
+
+// Settles earlier deposits of `handle` that were interrupted, so that versions keep their order;
+// NULL: all. `each` may be NULL.
+static int resume(struct keytrustee *client, const char *handle, keytrustee_deposit_fn each,
+                  void *arg, struct kt_error *error)
+{
+    struct kt_uuid *ids = calloc(KTC_PENDING_MAX, sizeof *ids);
+    size_t count = 0;
+    int rc = ids ? ktc_pending_list(client, ids, KTC_PENDING_MAX, &count, error)
+                 : KT_ERR_NO_MEMORY;
+
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        struct ktc_pending pending = {0};
+        struct keytrustee_deposit deposit;
+        rc = ktc_pending_load(client, &ids[i], &pending, error);
+        if (rc == KT_ERR_NOT_FOUND) { // another process has just settled it
+            rc = 0;
+            continue;
+        }
+        if (rc == 0 && (handle == NULL || strcmp(handle, pending.handle) == 0)) {
+            rc = ktc_pending_send(client, &pending, &deposit, error);
+            if (rc == 0 && handle != NULL)
+                ktc_warn(client, NULL, "an earlier, interrupted deposit is now version %u of \"%s\"",
+                         (unsigned)deposit.version, handle);
+            if (rc == 0 && each != NULL && each(arg, &deposit) != 0)
+                count = i;
+        }
+        ktc_pending_free(&pending);
+    }
+    free(ids);
+    return rc;
+}
+
+int keytrustee_resume(struct keytrustee *client, keytrustee_deposit_fn each, void *arg,
+                      struct keytrustee_error *error)
+{
+    struct kt_error why = {0};
+    int rc = 0;
+
+    ktc_begin(client);
+    rc = ktc_need_registration(client, &why);
+    if (rc == 0)
+        rc = resume(client, NULL, each, arg, &why);
+    return ktc_end(client, rc, &why, error);
+}
+
+// The caller's deposit id, or a new one. `*done` becomes 1 when that deposit was acknowledged
+// before: `deposit` is then filled from its receipt.
+static int choose_id(struct keytrustee *client, const char *handle, const char *text,
+                     struct kt_uuid *id, int *done, struct keytrustee_deposit *deposit,
+                     struct kt_error *error)
+{
+    struct kt_receipt receipt;
+    int rc = 0;
+
+    *done = 0;
+    if (text == NULL)
+        return kt_uuid_random(id);
+    if (kt_uuid_parse(text, id) != 0)
+        return kt_error_set(error, KT_ERR_USAGE, "a UUID has the form 8-4-4-4-12 hex digits",
+                            "the deposit id is not a UUID");
+    rc = ktc_receipt_load(client, id, &receipt, error);
+    if (rc == KT_ERR_NOT_FOUND)
+        return 0;
+    if (rc == 0 && ktc_receipt_matches(&receipt, handle, 0, id, receipt.leaf.sha256,
+                                       receipt.leaf.size, NULL) != 0)
+        rc = kt_error_set(error, KT_ERR_DEPOSIT_ID_CONFLICT, NULL,
+                          "deposit %s was made under another handle", text);
+    if (rc == 0) {
+        ktc_deposit_from_receipt(&receipt, handle, deposit);
+        *done = 1;
+    }
+    return rc;
+}
+
+static int check_arguments(const struct keytrustee *client, const char *handle, size_t len,
+                           struct kt_error *error)
+{
+    int rc = ktc_check_handle(handle, error);
+
+    if (rc == 0 && len == 0)
+        rc = kt_error_set(error, KT_ERR_USAGE, "check the file or the command that should give it",
+                          "the secret is empty");
+    if (rc == 0 && len > KEYTRUSTEE_SECRET_MAX)
+        rc = kt_error_set(error, KT_ERR_USAGE,
+                          "a key trustee keeps keys: encrypt the data and deposit its key",
+                          "the secret is larger than %d bytes", KEYTRUSTEE_SECRET_MAX);
+    if (rc == 0)
+        rc = ktc_need_registration(client, error);
+    return rc;
+}
+
+static int put(struct keytrustee *client, const char *handle, const void *secret, size_t len,
+               const char *deposit_id, struct keytrustee_deposit *deposit, struct kt_error *error)
+{
+    struct ktc_pending pending = {.body = KT_BUF_INIT(KTC_BODY_MAX)};
+    int done = 0;
+    int rc = check_arguments(client, handle, len, error);
+
+    if (rc == 0) // may store the very deposit that `deposit_id` names
+        rc = resume(client, handle, NULL, NULL, error);
+    if (rc == 0)
+        rc = choose_id(client, handle, deposit_id, &pending.id, &done, deposit, error);
+    if (rc != 0 || done)
+        return rc;
+    snprintf(pending.handle, sizeof pending.handle, "%s", handle);
+    rc = encrypt(client, handle, secret, len, &pending, error);
+    if (rc == 0)
+        rc = ktc_pending_save(client, &pending, error);
+    if (rc == 0)
+        rc = ktc_pending_send(client, &pending, deposit, error);
+    ktc_pending_free(&pending);
+    return rc;
+}
+
+int keytrustee_put(struct keytrustee *client, const char *handle, const void *secret, size_t len,
+                   const char *deposit_id, struct keytrustee_deposit *deposit,
+                   struct keytrustee_error *error)
+{
+    struct keytrustee_deposit made;
+    struct kt_error why = {0};
+
+    memset(&made, 0, sizeof made);
+    ktc_begin(client);
+    int rc = put(client, handle, secret, len, deposit_id, &made, &why);
+    if (rc == 0 && deposit != NULL)
+        *deposit = made;
+    return ktc_end(client, rc, &why, error);
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+// Enrolment: keys first, on disk; then the certificate, from the cluster the auth code names.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/client.h"
+#include "lib/file.h"
+#include "lib/json.h"
+#include "lib/pki.h"
+#include "lib/secret.h"
+
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+#define OPENPGP_KEY_MAX 65536
+#define CONNECT_TIMEOUT_MS 5000
+
+// --- the confdir ---
+
+// Makes the folders above the confdir (as mkdir -p does), then the confdir and what is in it.
+static int make_folders(const struct keytrustee *client, struct kt_error *error)
+{
+    static const char *const folders[] = {"gnupg", "receipt-keys", "receipts", "receipts/latest",
+                                          "pending"};
+    char path[KT_PATH_MAX];
+    int rc = 0;
+
+    snprintf(path, sizeof path, "%s", client->confdir);
+    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(path, 0755) != 0 && errno != EEXIST)
+            return kt_error_errno(error, "cannot make folder \"%s\"", path);
+        *slash = '/';
+    }
+    rc = kt_dir_make(client->confdir, 0700, error);
+    for (size_t i = 0; rc == 0 && i < sizeof folders / sizeof folders[0]; i++) {
+        rc = ktc_path(client, folders[i], path);
+        if (rc == 0)
+            rc = kt_dir_make(path, 0700, error);
+    }
+    return rc;
+}
+
+// --- what the caller wants ---
+
+static int choose_name(const char *given, char out[KEYTRUSTEE_NAME_SIZE], struct kt_error *error)
+{
+    size_t n = 0;
+
+    if (given != NULL) {
+        n = strlen(given);
+        if (n == 0 || n >= KEYTRUSTEE_NAME_SIZE || strspn(given, NAME_CHARACTERS) != n)
+            return kt_error_set(error, KT_ERR_USAGE, "1 to 63 of A-Z a-z 0-9 . _ -",
+                                "not a valid client name");
+        memcpy(out, given, n + 1);
+        return 0;
+    }
+    if (gethostname(out, KEYTRUSTEE_NAME_SIZE) != 0)
+        out[0] = '\0';
+    out[KEYTRUSTEE_NAME_SIZE - 1] = '\0';
+    for (n = strspn(out, NAME_CHARACTERS); out[n] != '\0'; n += strspn(out + n, NAME_CHARACTERS))
+        out[n] = '-';
+    if (n == 0)
+        snprintf(out, KEYTRUSTEE_NAME_SIZE, "client");
+    return 0;
+}
+
+static int choose_servers(const char *const *given, struct ktc_state *state, struct kt_error *error)
+{
+    size_t n = 0;
+
+    for (; given != NULL && given[n] != NULL; n++) {
+        if (n == KTC_SERVERS_MAX)
+            return kt_error_set(error, KT_ERR_USAGE, NULL, "more than %d servers", KTC_SERVERS_MAX);
+        if (strlen(given[n]) >= KTC_SERVER_TEXT || kt_http_server_check(given[n]) != 0)
+            return kt_error_set(error, KT_ERR_USAGE, "write HOST, HOST:PORT or [IPV6]:PORT",
+                                "\"%.200s\" is not a server", given[n]);
+        snprintf(state->servers[n], KTC_SERVER_TEXT, "%s", given[n]);
+    }
+    if (n == 0)
+        return kt_error_set(error, KT_ERR_USAGE, "name at least one with --server", "no server");
+    state->server_count = n;
+    return 0;
+}
+
+// A confdir belongs to one cluster: another cluster's code must not replace its keys.
+static int check_cluster(const struct keytrustee *client, const struct kt_authcode *code,
+                         struct kt_error *error)
+{
+    uint8_t sha256[KT_SHA256_LEN];
+    char path[KT_PATH_MAX];
+    X509 *ca = NULL;
+    int rc = ktc_path(client, "ca.pem", path);
+
+    if (rc != 0 || !kt_file_exists(path))
+        return rc;
+    rc = kt_pki_cert_load(path, &ca, error);
+    if (rc == 0)
+        rc = kt_pki_cert_sha256(ca, sha256);
+    if (rc == 0 && memcmp(sha256, code->ca_sha256, sizeof sha256) != 0)
+        rc = kt_error_set(error, KT_ERR_EXISTS, "use another --confdir for another cluster",
+                          "\"%s\" belongs to a client of another cluster", client->confdir);
+    X509_free(ca);
+    return rc;
+}
+
+// --- keys ---
+
+static int need_tls_key(const struct keytrustee *client, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    EVP_PKEY *key = NULL;
+    int rc = ktc_path(client, "client-key.pem", path);
+
+    if (rc != 0 || kt_file_exists(path))
+        return rc;
+    rc = kt_pki_new_p256(&key);
+    if (rc == 0)
+        rc = kt_pki_key_save(path, key, error);
+    EVP_PKEY_free(key);
+    return rc;
+}
+
+static int need_openpgp_key(struct keytrustee *client, struct kt_error *error)
+{
+    char user_id[128];
+    int rc = 0;
+
+    if (client->state.fingerprint[0] != '\0')
+        return 0;
+    rc = ktc_need_gpg(client, error);
+    if (rc != 0)
+        return rc;
+    // A run that was killed before it saved the fingerprint has left the key.
+    snprintf(user_id, sizeof user_id, "keytrustee client %s", client->state.name);
+    rc = kt_gpg_find_secret(client->gpg, user_id, client->state.fingerprint, NULL);
+    if (rc == KT_ERR_NOT_FOUND)
+        rc = kt_gpg_generate(client->gpg, KT_GPG_CLIENT, user_id, client->state.fingerprint, error);
+    return rc;
+}
+
+// --- the call ---
+
+// The request without the auth code, which must not pass through memory that is not wiped.
+static int describe(struct keytrustee *client, char **text, struct kt_error *error)
+{
+    struct kt_buf key = KT_BUF_INIT(OPENPGP_KEY_MAX);
+    char *csr = NULL, *base64 = NULL;
+    json_t *object = NULL;
+    int rc = ktc_need_gpg(client, error);
+
+    if (rc == 0)
+        rc = kt_gpg_export(client->gpg, client->state.fingerprint, &key, error);
+    if (rc == KT_ERR_NOT_FOUND)
+        rc = kt_error_set(error, KT_ERR_CRYPTO, "restore the confdir, or use a new --confdir",
+                          "this client's OpenPGP key is not in \"%s/gnupg\"", client->confdir);
+    if (rc == 0)
+        rc = ktc_certificate_request(client, &csr, error);
+    if (rc != 0)
+        goto out;
+    base64 = malloc(4 * ((kt_buf_left(&key) + 2) / 3) + 1);
+    if (base64 == NULL) {
+        rc = KT_ERR_NO_MEMORY;
+        goto out;
+    }
+    kt_base64_encode(kt_buf_ptr(&key), kt_buf_left(&key), base64);
+    object = json_pack("{s:s, s:s, s:s}", "name", client->state.name, "csr", csr, "openpgp", base64);
+    *text = object ? kt_json_text(object) : NULL;
+    rc = *text ? 0 : KT_ERR_NO_MEMORY;
+out:
+    free(csr);
+    free(base64);
+    json_decref(object);
+    kt_buf_free(&key);
+    return rc;
+}
+
+static int make_body(struct keytrustee *client, const struct kt_authcode *code,
+                     struct kt_secret **body, struct kt_error *error)
+{
+    static const char before[] = "{\"auth_code\":\"", behind[] = "\",";
+    struct kt_secret *made = NULL;
+    char *text = NULL;
+    int rc = describe(client, &text, error);
+
+    if (rc != 0)
+        return rc;
+    // `text` begins with a brace, which `before` has already; an auth code needs no escapes.
+    rc = kt_secret_new(strlen(before) + KT_AUTHCODE_TEXT + strlen(behind) + strlen(text), &made);
+    if (rc == 0) {
+        char *to = (char *)kt_secret_data(made);
+        memcpy(to, before, strlen(before));
+        kt_authcode_format(code, to + strlen(before));
+        strcat(to, behind);
+        strcat(to, text + 1);
+        kt_secret_truncate(made, strlen(to));
+        *body = made;
+    }
+    free(text);
+    return rc;
+}
+
+// One server. `*elsewhere` becomes 1 when another one may do better.
+static int ask_server(const char *server, const uint8_t *ca_sha256, const struct kt_secret *body,
+                      int timeout_ms, json_t **object, int *elsewhere, struct kt_error *error)
+{
+    static const char *const headers[] = {"Content-Type: application/json", NULL};
+    const struct kt_http_tls tls = {.ca_sha256 = ca_sha256};
+    const struct kt_http_request request = {
+        .method = "POST",
+        .path = "/v1/clients",
+        .headers = headers,
+        .body = kt_secret_text(body),
+        .body_len = kt_secret_len(body),
+        .has_body = 1,
+        .timeout_ms = timeout_ms,
+        .connect_timeout_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS,
+        .max_answer = KTC_JSON_MAX,
+    };
+    struct kt_http_client *http = NULL;
+    struct kt_http_answer answer = {0};
+    int rc = kt_http_client_new(server, &tls, &http, error);
+
+    *elsewhere = 1;
+    if (rc == 0)
+        rc = kt_http_client_run(http, &request, &answer, error);
+    if (rc == 0 && answer.status >= 200 && answer.status < 300) {
+        rc = kt_json_parse_object(kt_buf_ptr(&answer.body), kt_buf_left(&answer.body), object,
+                                  error);
+        rc = ktc_protocol(error, server, rc);
+    } else if (rc == 0) {
+        *elsewhere = answer.status >= 500;
+        rc = ktc_answer_error(&answer, server, error);
+    }
+    kt_http_answer_free(&answer);
+    kt_http_client_free(http);
+    return rc;
+}
+
+static int ask(struct keytrustee *client, const struct kt_authcode *code, json_t **object,
+               struct kt_error *error)
+{
+    struct kt_secret *body = NULL;
+    size_t count = client->state.server_count;
+    int elsewhere = 1;
+    int rc = make_body(client, code, &body, error);
+
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < count && elsewhere; i++) {
+        int time = ktc_time_left(client) / (int)(count - i);
+        if (time <= 0) {
+            rc = kt_error_set(error, KT_ERR_TIMEOUT, NULL, "no answer within %d ms",
+                              client->timeout_ms);
+            break;
+        }
+        rc = ask_server(client->state.servers[i], code->ca_sha256, body, time, object, &elsewhere,
+                        error);
+        if (rc == 0) {
+            client->preferred = i;
+            break;
+        }
+        if (elsewhere && i + 1 < count)
+            ktc_warn(client, NULL, "%s", error->message);
+    }
+    kt_secret_free(body);
+    return rc;
+}
+
+static int do_register(struct keytrustee *client, const struct keytrustee_registration *wanted,
+                       const struct kt_authcode *code, struct kt_error *error)
+{
+    struct ktc_state state = client->state;
+    json_t *object = NULL;
+    char name[KEYTRUSTEE_NAME_SIZE], path[KT_PATH_MAX];
+    int fd = -1;
+    int rc = choose_servers(wanted->servers, &state, error);
+
+    if (rc == 0)
+        rc = choose_name(wanted->name, name, error);
+    if (rc == 0)
+        rc = make_folders(client, error);
+    if (rc == 0)
+        rc = ktc_path(client, ".register", path);
+    if (rc == 0) // two at once would make two sets of keys
+        rc = kt_file_lock(path, &fd, error);
+    if (rc == 0)
+        rc = check_cluster(client, code, error);
+    if (rc != 0)
+        goto out;
+    client->state = state;
+    if (wanted->name != NULL || state.name[0] == '\0')
+        snprintf(client->state.name, sizeof client->state.name, "%s", name);
+    rc = need_tls_key(client, error);
+    if (rc == 0)
+        rc = need_openpgp_key(client, error);
+    if (rc == 0)
+        rc = ktc_identity_save(client, error);
+    if (rc == 0)
+        rc = ask(client, code, &object, error);
+    if (rc == 0)
+        rc = ktc_identity_keep(client, object, code, error);
+    for (size_t i = 0; i < KTC_SERVERS_MAX; i++) { // the servers may be others now
+        kt_http_client_free(client->http[i]);
+        client->http[i] = NULL;
+    }
+out:
+    json_decref(object);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int keytrustee_register(struct keytrustee *client,
+                        const struct keytrustee_registration *registration,
+                        struct keytrustee_error *error)
+{
+    struct keytrustee_registration wanted = {0};
+    struct kt_authcode code;
+    struct kt_error why = {0};
+    int rc = 0;
+
+    memcpy(&wanted, registration,
+           registration->size < sizeof wanted ? registration->size : sizeof wanted);
+    ktc_begin(client);
+    if (wanted.auth_code == NULL || kt_authcode_parse(wanted.auth_code, &code) != 0)
+        rc = kt_error_set(&why, KT_ERR_AUTH_CODE_INVALID, NULL,
+                          "this is not an auth code: it has the form ID-SECRET-FINGERPRINT");
+    else
+        rc = do_register(client, &wanted, &code, &why);
+    kt_wipe(&code, sizeof code);
+    return ktc_end(client, rc, &why, error);
+}

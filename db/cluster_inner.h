@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of cluster control share: the opened cluster and the mark in its data directory.
+#ifndef DB_CLUSTER_INNER_H
+#define DB_CLUSTER_INNER_H
+
+#include "db/cluster.h"
+#include "lib/buf.h"
+
+#define DB_MARK_FILE "keytrustee.json"
+#define DB_SETTINGS_FILE "keytrustee.conf"
+
+struct db_cluster {
+    const struct kt_paths *paths;
+    const struct kt_settings *settings;
+    char dir[KT_PATH_MAX]; // the data directory
+    char bin[KT_PATH_MAX]; // folder of PostgreSQL's programs
+    int major, minor;
+};
+
+// Reads "postgres (PostgreSQL) 15.18 (...)" and checks that the release is one we can rely on.
+// KT_ERR_INVALID when it is something else, KT_ERR_UNSAFE_SETTINGS when it is too old; both with
+// words in `error`.
+int db_version_check(const char *line, int *major, int *minor, struct kt_error *error)
+    KT_MUST_CHECK;
+
+// The mark file in a data directory (or beside one in the making): that we made it, for whom.
+struct db_mark {
+    struct kt_uuid cluster_id;
+    int populated; // roles, schema and first rows are in
+};
+// KT_ERR_NOT_FOUND when there is none.
+int db_mark_load(const char *dir, struct db_mark *mark, struct kt_error *error) KT_MUST_CHECK;
+int db_mark_save(const char *dir, const struct db_mark *mark, struct kt_error *error) KT_MUST_CHECK;
+// 0 when the data directory exists, was made by us and belongs to this confdir's cluster;
+// KT_ERR_NOT_FOUND when it is missing or empty; KT_ERR_NOT_OURS with what was found.
+int db_cluster_check_ours(const struct db_cluster *cluster, struct db_mark *mark,
+                          struct kt_error *error) KT_MUST_CHECK;
+
+// Text of the managed files, appended to `out`; KT_ERR_INVALID for paths that PostgreSQL's settings
+// cannot hold.
+int db_config_settings(const struct db_cluster *cluster, const char *node, struct kt_buf *out,
+                       struct kt_error *error) KT_MUST_CHECK;
+int db_config_hba(const char *database, struct kt_buf *out) KT_MUST_CHECK;
+int db_config_ident(const char *account, struct kt_buf *out) KT_MUST_CHECK;
+// Appends `text` as a quoted value of postgresql.conf (quotes doubled). KT_ERR_INVALID for control
+// characters and backslashes.
+int db_config_quote(const char *text, struct kt_buf *out) KT_MUST_CHECK;
+
+// The owner's way in, by peer authentication.
+void db_target_owner(const struct kt_paths *paths, const struct kt_settings *settings,
+                     const char *database, struct db_target *target);
+
+#endif

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starting, stopping and watching the private PostgreSQL.
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db/cluster_inner.h"
+#include "db/pg.h"
+#include "lib/file.h"
+#include "lib/proc.h"
+
+#define PID_FILE_MAX 4096
+#define START_LOG "postgresql-start.log"
+#define LOG_TAIL 4096
+#define EXTRA_MS 10000 // beyond pg_ctl's own limit, before it is killed
+
+// Whether `pid` is the postmaster of this data directory: it works in it. After a reboot the number
+// in an old pid file may belong to anybody.
+static int is_postmaster(const struct db_cluster *cluster, long pid)
+{
+    char link[64];
+    struct stat there, ours;
+
+    if (pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH))
+        return 0;
+    snprintf(link, sizeof(link), "/proc/%ld/cwd", pid);
+    if (stat(link, &there) != 0 || stat(cluster->dir, &ours) != 0)
+        return 0;
+    return there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
+}
+
+// Line `number` (from 1) of `text`, copied without its end and the spaces before it.
+static void line_of(const char *text, int number, char *out, size_t size)
+{
+    size_t n;
+
+    while (--number > 0 && *text) {
+        text += strcspn(text, "\n");
+        text += *text == '\n';
+    }
+    n = strcspn(text, "\n");
+    while (n > 0 && text[n - 1] == ' ')
+        n--;
+    snprintf(out, size, "%.*s", (int)(n < size ? n : size - 1), text);
+}
+
+int db_cluster_state(struct db_cluster *cluster, enum db_run_state *state, long *pid,
+                     struct kt_error *error)
+{
+    char path[KT_PATH_MAX], word[32], number[32], *text = NULL;
+    int rc = kt_path_join(path, sizeof(path), cluster->dir, "postmaster.pid");
+
+    if (rc)
+        return kt_error_set(error, rc, NULL, "the data directory's path is too long");
+    rc = kt_file_read_text(path, PID_FILE_MAX, &text, error);
+    if (rc && rc != KT_ERR_NOT_FOUND)
+        return rc;
+    *state = DB_STOPPED;
+    *pid = 0;
+    if (rc == KT_ERR_NOT_FOUND)
+        return 0;
+    line_of(text, 1, number, sizeof(number));
+    line_of(text, 8, word, sizeof(word)); // "starting", "ready", "standby", "stopping"
+    free(text);
+    long found = labs(atol(number)); // negative: single-user mode
+    if (!is_postmaster(cluster, found))
+        return 0;
+    *pid = found;
+    if (strcmp(word, "ready") == 0 || strcmp(word, "standby") == 0)
+        *state = DB_RUNNING;
+    else
+        *state = strcmp(word, "stopping") == 0 ? DB_STOPPING : DB_STARTING;
+    return 0;
+}
+
+// The last line of the start's log that says why, for the error message.
+static void reason_of(const char *log, char *out, size_t size)
+{
+    char tail[LOG_TAIL + 1];
+    FILE *file = fopen(log, "re");
+    size_t n;
+
+    out[0] = '\0';
+    if (!file)
+        return;
+    if (fseek(file, -LOG_TAIL, SEEK_END) != 0)
+        rewind(file);
+    n = fread(tail, 1, LOG_TAIL, file);
+    tail[n] = '\0';
+    fclose(file);
+    for (char *line = strtok(tail, "\n"); line; line = strtok(NULL, "\n")) {
+        const char *at = strstr(line, "FATAL:");
+        if (at)
+            snprintf(out, size, ": %.200s", at + 6 + strspn(at + 6, " "));
+    }
+}
+
+static int run_pg_ctl(const struct db_cluster *cluster, const char *const *arguments, int timeout_s,
+                      struct kt_error *error)
+{
+    struct kt_buf output = KT_BUF_INIT(16384), errors = KT_BUF_INIT(16384);
+    char program[KT_PATH_MAX], limit[16];
+    const char *argv[16] = {program, "-D", cluster->dir, "-w", "-t", limit};
+    struct kt_proc proc = {.argv = argv, .output = &output, .errors = &errors,
+                           .timeout_ms = timeout_s * 1000 + EXTRA_MS};
+    int n = 6, rc = kt_path_join(program, sizeof(program), cluster->bin, "pg_ctl");
+
+    snprintf(limit, sizeof(limit), "%d", timeout_s);
+    while (*arguments)
+        argv[n++] = *arguments++;
+    argv[n] = NULL;
+    if (rc == 0)
+        rc = kt_proc_run(&proc, NULL, error);
+    kt_buf_free(&output);
+    kt_buf_free(&errors);
+    return rc;
+}
+
+// What every start needs: ours, not root.
+static int check_start(const struct db_cluster *cluster, struct kt_error *error)
+{
+    struct db_mark mark;
+    int rc = db_cluster_check_ours(cluster, &mark, error);
+
+    if (rc == KT_ERR_NOT_FOUND)
+        return kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init",
+                            "no database in '%s'", cluster->dir);
+    if (rc == 0 && geteuid() == 0)
+        return kt_error_set(error, KT_ERR_PERMISSION, "run it as the service account",
+                            "PostgreSQL refuses to be run by root");
+    return rc;
+}
+
+int db_cluster_start(struct db_cluster *cluster, int timeout_s, struct kt_error *error)
+{
+    char log[KT_PATH_MAX], reason[256];
+    enum db_run_state state;
+    struct kt_error inner;
+    long pid;
+    int rc = check_start(cluster, error);
+
+    if (rc)
+        return rc;
+    rc = db_cluster_state(cluster, &state, &pid, error);
+    if (rc || state == DB_RUNNING)
+        return rc;
+    rc = kt_path_join(log, sizeof(log), cluster->paths->logs, START_LOG);
+    if (rc)
+        return kt_error_set(error, rc, NULL, "the path of the log is too long");
+    // Anew for each start: what stands in it is about this one.
+    if (state == DB_STOPPED && unlink(log) != 0 && errno != ENOENT)
+        return kt_error_errno(error, "cannot remove the old '%s'", log);
+    const char *arguments[] = {"-l", log, "start", NULL};
+    rc = run_pg_ctl(cluster, arguments, timeout_s, &inner);
+    if (rc == 0)
+        return 0;
+    if (db_cluster_state(cluster, &state, &pid, NULL) == 0 && state == DB_RUNNING)
+        return 0; // somebody else was starting it
+    reason_of(log, reason, sizeof(reason));
+    return kt_error_set(error, rc == KT_ERR_CHILD ? KT_ERR_DATABASE_UNAVAILABLE : rc,
+                        "look into the log folder beside the confdir",
+                        "PostgreSQL in '%s' did not start%s (%.120s)", cluster->dir, reason,
+                        inner.message);
+}
+
+int db_cluster_stop(struct db_cluster *cluster, int timeout_s, struct kt_error *error)
+{
+    const char *arguments[] = {"-m", "fast", "stop", NULL};
+    enum db_run_state state;
+    struct kt_error inner;
+    long pid;
+    int rc = db_cluster_state(cluster, &state, &pid, error);
+
+    if (rc || state == DB_STOPPED)
+        return rc;
+    rc = run_pg_ctl(cluster, arguments, timeout_s, &inner);
+    if (rc == 0 || (db_cluster_state(cluster, &state, &pid, NULL) == 0 && state == DB_STOPPED))
+        return 0;
+    return kt_error_set(error, KT_ERR_TIMEOUT, "look into the log folder beside the confdir",
+                        "PostgreSQL (pid %ld) did not stop within %d s", pid, timeout_s);
+}
+
+int db_cluster_exec(struct db_cluster *cluster, struct kt_error *error)
+{
+    char program[KT_PATH_MAX];
+    char *const argv[] = {program, (char[]){"-D"}, cluster->dir, NULL};
+    enum db_run_state state;
+    long pid;
+    int rc = check_start(cluster, error);
+
+    if (rc == 0)
+        rc = db_cluster_state(cluster, &state, &pid, error);
+    if (rc)
+        return rc;
+    if (state != DB_STOPPED)
+        return kt_error_set(error, KT_ERR_BUSY, "stop it first: ktadmin db --stop",
+                            "PostgreSQL runs already (pid %ld)", pid);
+    rc = kt_path_join(program, sizeof(program), cluster->bin, "postgres");
+    if (rc)
+        return kt_error_set(error, rc, NULL, "the path of postgres is too long");
+    db_pg_clean_environment(); // PGPORT and PGDATA would be obeyed
+    execv(program, argv);
+    return kt_error_errno(error, "cannot run '%s'", program);
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads of the agent: one blocking connection, every statement bounded in time.
+#include "db/queries.h"
+
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+#define ROWS_MAX  10000
+#define WAIT_MS   6000 // beyond statement_timeout: a server that is stopped does not keep that
+#define TIME_FORM "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
+#define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', " TIME_FORM ") "
+
+// Types of result columns, from PostgreSQL's catalogue (pg_type.dat); they never change.
+enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT4 = 23, OID_JSON = 114 };
+
+struct db_session {
+    char *socket_dir, *database, *user, *password, *application_name;
+    char port[8];
+    PGconn *conn;
+};
+
+static char *copy_of(const char *s)
+{
+    return s ? strdup(s) : NULL;
+}
+
+int db_session_new(const struct db_target *target, struct db_session **session)
+{
+    struct db_session *fresh = calloc(1, sizeof(*fresh));
+
+    if (!fresh)
+        return KT_ERR_NO_MEMORY;
+    fresh->socket_dir = copy_of(target->socket_dir);
+    fresh->database = copy_of(target->database);
+    fresh->user = copy_of(target->user);
+    fresh->password = copy_of(target->password);
+    fresh->application_name = copy_of(target->application_name ? target->application_name : "kts");
+    snprintf(fresh->port, sizeof(fresh->port), "%d", target->port);
+    if (!fresh->socket_dir || !fresh->database || !fresh->user || !fresh->application_name ||
+        (target->password && !fresh->password)) {
+        db_session_free(fresh);
+        return KT_ERR_NO_MEMORY;
+    }
+    *session = fresh;
+    return 0;
+}
+
+void db_session_free(struct db_session *session)
+{
+    if (!session)
+        return;
+    PQfinish(session->conn);
+    if (session->password)
+        kt_wipe(session->password, strlen(session->password));
+    free(session->socket_dir);
+    free(session->database);
+    free(session->user);
+    free(session->password);
+    free(session->application_name);
+    free(session);
+}
+
+static void drop(struct db_session *session)
+{
+    PQfinish(session->conn);
+    session->conn = NULL;
+}
+
+// libpq's messages end in a newline and may have several lines; the first says it.
+static void first_line(const char *text, char *out, size_t size)
+{
+    snprintf(out, size, "%.*s", (int)strcspn(text ? text : "", "\n"), text ? text : "");
+}
+
+static void ignore_notice(void *unused, const char *text)
+{
+    (void)unused;
+    (void)text;
+}
+
+int db_session_check(struct db_session *session, struct kt_error *error)
+{
+    const char *const names[] = {"host",     "port",            "dbname",           "user",
+                                 "password", "connect_timeout", "application_name", "options",
+                                 NULL};
+    const char *const values[] = {
+        session->socket_dir, session->port, session->database, session->user, session->password,
+        "2", session->application_name,
+        // A reader by right, and by intent: no plan of this process may ever write.
+        "-c statement_timeout=5s -c lock_timeout=200ms -c default_transaction_read_only=on "
+        "-c client_min_messages=error",
+        NULL};
+    char why[256];
+
+    if (session->conn && (PQstatus(session->conn) != CONNECTION_OK || !PQconsumeInput(session->conn)))
+        drop(session);
+    if (session->conn)
+        return 0;
+    session->conn = PQconnectdbParams(names, values, 0);
+    if (session->conn && PQstatus(session->conn) == CONNECTION_OK) {
+        PQsetNoticeProcessor(session->conn, ignore_notice, NULL);
+        return 0;
+    }
+    first_line(session->conn ? PQerrorMessage(session->conn) : "out of memory", why, sizeof(why));
+    drop(session);
+    return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL, "the database does not answer: %s",
+                        why);
+}
+
+// Waits for the whole answer; on silence the connection is given up.
+static int wait_result(struct db_session *session, struct kt_error *error)
+{
+    while (PQisBusy(session->conn)) {
+        struct pollfd p = {.fd = PQsocket(session->conn), .events = POLLIN};
+        int n = poll(&p, 1, WAIT_MS);
+        if (n == 0) {
+            drop(session);
+            return kt_error_set(error, KT_ERR_DATABASE_TIMEOUT, NULL,
+                                "the database did not answer in time");
+        }
+        if (!PQconsumeInput(session->conn)) {
+            drop(session);
+            return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL,
+                                "the database closed the connection");
+        }
+    }
+    return 0;
+}
+
+// Runs one statement. On success `*result` is the caller's to clear.
+static int run(struct db_session *session, const char *sql, int count, const char *const *values,
+               PGresult **result, struct kt_error *error)
+{
+    PGresult *got, *more;
+    char why[256];
+    int rc = db_session_check(session, error);
+
+    if (rc)
+        return rc;
+    if (!PQsendQueryParams(session->conn, sql, count, NULL, values, NULL, NULL, 0)) {
+        drop(session);
+        return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL,
+                            "the database closed the connection");
+    }
+    rc = wait_result(session, error);
+    if (rc)
+        return rc;
+    got = PQgetResult(session->conn);
+    while ((more = PQgetResult(session->conn)) != NULL)
+        PQclear(more);
+    if (PQresultStatus(got) == PGRES_TUPLES_OK) {
+        *result = got;
+        return 0;
+    }
+    const char *state = PQresultErrorField(got, PG_DIAG_SQLSTATE);
+    first_line(PQresultErrorMessage(got), why, sizeof(why));
+    if (!state || strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0) // going down, gone
+        rc = KT_ERR_DATABASE_UNAVAILABLE;
+    else
+        rc = strcmp(state, "57014") == 0 ? KT_ERR_DATABASE_TIMEOUT : KT_ERR_DATABASE;
+    kt_error_set(error, rc, NULL, "%s: %s", kt_err_text(rc), why);
+    PQclear(got);
+    if (rc == KT_ERR_DATABASE_UNAVAILABLE)
+        drop(session);
+    return rc;
+}
+
+static uint64_t number(const PGresult *result, int column)
+{
+    return PQgetisnull(result, 0, column) ? 0 : strtoull(PQgetvalue(result, 0, column), NULL, 10);
+}
+
+int db_query_epoch(struct db_session *session, struct db_epoch_state *state, struct kt_error *error)
+{
+    static const char SQL[] =
+        "SELECT e.incarnation, encode(i.bits, 'hex'), e.epoch, e.active, cardinality(e.members),"
+        " e.w, pg_is_in_recovery(), c.state = 'restored',"
+        " (SELECT max(d.log_index) FROM deposits d)"
+        " FROM cluster c, epochs e JOIN incarnations i ON i.number = e.incarnation"
+        " ORDER BY e.incarnation DESC, e.epoch DESC, e.sequence DESC LIMIT 1";
+    struct db_epoch_state fresh = {.epoch = 0};
+    uint8_t bits[8];
+    PGresult *r = NULL;
+    int rc = run(session, SQL, 0, NULL, &r, error);
+
+    if (rc)
+        return rc;
+    if (PQntuples(r) != 1 || kt_hex_decode(PQgetvalue(r, 0, 1), bits, sizeof(bits))) {
+        PQclear(r);
+        return kt_error_set(error, KT_ERR_NOT_INITIALISED, NULL,
+                            "the database has no epoch: init did not finish");
+    }
+    fresh.incarnation.number = (uint32_t)number(r, 0);
+    for (size_t i = 0; i < sizeof(bits); i++)
+        fresh.incarnation.bits = fresh.incarnation.bits << 8 | bits[i];
+    fresh.epoch = number(r, 2);
+    snprintf(fresh.active, sizeof(fresh.active), "%s", PQgetvalue(r, 0, 3));
+    fresh.members = (uint32_t)number(r, 4);
+    fresh.w = (uint32_t)number(r, 5);
+    fresh.in_recovery = PQgetvalue(r, 0, 6)[0] == 't';
+    fresh.restored = PQgetvalue(r, 0, 7)[0] == 't';
+    fresh.deposits = number(r, 8);
+    PQclear(r);
+    *state = fresh;
+    return 0;
+}
+
+static json_t *cell(const PGresult *result, int row, int column)
+{
+    const char *text = PQgetvalue(result, row, column);
+
+    if (PQgetisnull(result, row, column))
+        return json_null();
+    switch (PQftype(result, column)) {
+    case OID_BOOL:
+        return json_boolean(text[0] == 't');
+    case OID_INT4:
+    case OID_INT8:
+        return json_integer(strtoll(text, NULL, 10));
+    case OID_JSON:
+        return json_loads(text, JSON_DECODE_ANY, NULL);
+    default:
+        return json_string(text);
+    }
+}
+
+// Each row as an object; the members are named as the columns.
+static int rows_of(struct db_session *session, const char *sql, int count,
+                   const char *const *values, json_t **rows, struct kt_error *error)
+{
+    PGresult *r = NULL;
+    json_t *list;
+    int rc = run(session, sql, count, values, &r, error);
+
+    if (rc)
+        return rc;
+    list = json_array();
+    if (PQntuples(r) > ROWS_MAX)
+        rc = kt_error_set(error, KT_ERR_TOO_LARGE, "ask for one organisation",
+                          "more than %d rows", ROWS_MAX);
+    for (int i = 0; rc == 0 && i < PQntuples(r); i++) {
+        json_t *row = json_object();
+        for (int c = 0; c < PQnfields(r); c++) {
+            if (json_object_set_new(row, PQfname(r, c), cell(r, i, c)))
+                rc = KT_ERR_NO_MEMORY;
+        }
+        if (json_array_append_new(list, row))
+            rc = KT_ERR_NO_MEMORY;
+    }
+    PQclear(r);
+    if (rc) {
+        json_decref(list);
+        if (rc == KT_ERR_NO_MEMORY)
+            kt_error_set(error, rc, NULL, "%s", kt_err_text(rc));
+        return rc;
+    }
+    *rows = list;
+    return 0;
+}
+
+int db_query_organisations(struct db_session *session, json_t **rows, struct kt_error *error)
+{
+    static const char SQL[] =
+        "SELECT o.organisation_id::text, o.name::text, to_json(o.contacts) AS contacts,"
+        " o.needs_approval, o.disabled_at IS NOT NULL AS disabled,"
+        " " ISO("o.disabled_at") "AS disabled_at,"
+        " (SELECT count(*) FROM clients c WHERE c.organisation_id = o.organisation_id) AS clients,"
+        " " ISO("o.created_at") "AS created_at, o.created_by"
+        " FROM organisations o ORDER BY o.name LIMIT 10001";
+
+    return rows_of(session, SQL, 0, NULL, rows, error);
+}
+
+int db_query_clients(struct db_session *session, const char *organisation, const char *state,
+                     json_t **rows, struct kt_error *error)
+{
+    static const char SQL[] =
+        "SELECT c.client_id::text, o.name::text AS organisation, c.name::text, c.state, c.code_id::text,"
+        " " ISO("c.created_at") "AS created_at, " ISO("c.approved_at") "AS approved_at, c.approved_by,"
+        " " ISO("c.revoked_at") "AS revoked_at, c.revoked_by,"
+        " (SELECT " ISO("max(x.not_after)") " FROM client_certificates x"
+        "  WHERE x.client_id = c.client_id AND x.revoked_at IS NULL) AS certificate_not_after,"
+        " (SELECT encode(x.sha256, 'hex') FROM client_certificates x"
+        "  WHERE x.client_id = c.client_id AND x.revoked_at IS NULL"
+        "  ORDER BY x.not_after DESC LIMIT 1) AS certificate_sha256,"
+        " (SELECT k.fingerprint::text FROM client_openpgp_keys k"
+        "  WHERE k.client_id = c.client_id AND k.retired_at IS NULL"
+        "  ORDER BY k.created_at DESC LIMIT 1) AS openpgp_fingerprint"
+        " FROM clients c JOIN organisations o USING (organisation_id)"
+        " WHERE ($1::text IS NULL OR o.name = $1) AND ($2::text IS NULL OR c.state = $2)"
+        " ORDER BY o.name, c.created_at, c.client_id LIMIT 10001";
+    const char *const values[] = {organisation, state};
+
+    return rows_of(session, SQL, 2, values, rows, error);
+}
+
+int db_query_grants(struct db_session *session, const char *organisation, const char *client,
+                    json_t **rows, struct kt_error *error)
+{
+    // As text: a filter that is no UUID finds nothing instead of raising.
+    static const char SQL[] =
+        "SELECT g.grant_id::text, o.name::text AS organisation, g.client_id::text,"
+        " c.name::text AS client, g.object, g.prefix::text, g.key_group_id::text,"
+        " g.access AS \"right\", " ISO("g.created_at") "AS created_at, g.created_by"
+        " FROM grants g JOIN organisations o USING (organisation_id)"
+        " LEFT JOIN clients c ON c.client_id = g.client_id"
+        " WHERE g.revoked_at IS NULL AND ($1::text IS NULL OR o.name = $1)"
+        " AND ($2::text IS NULL OR g.client_id::text = lower($2))"
+        " ORDER BY o.name, g.client_id, g.object, g.prefix, g.access LIMIT 10001";
+    const char *const values[] = {organisation, client};
+
+    return rows_of(session, SQL, 2, values, rows, error);
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reads of the workers. Each is one prepared statement, keyed by the SHA-256 of the caller's
+// certificate, that authorises and fetches: there is no cache that could go stale.
+#ifndef DB_READS_H
+#define DB_READS_H
+
+#include "db/reader.h"
+#include "lib/digest.h"
+#include "lib/encode.h"
+
+#define DB_RIGHT_MAX 16
+#define DB_LIST_MAX  1000
+#define DB_ID_TEXT   40
+
+// Who has the certificate.
+struct db_who {
+    struct kt_uuid client_id;
+    struct kt_uuid organisation_id;
+    char organisation[KT_ORG_NAME_MAX + 1];
+    int pending;              // the client's state; neither: active
+    int revoked;
+    int certificate_revoked;
+    int64_t not_after_us;     // of the certificate
+    int organisation_disabled;
+};
+
+// A deposit's row; members that a read does not ask for are zero.
+struct db_deposit {
+    struct kt_uuid deposit_id;
+    struct kt_uuid client_id;
+    char handle[KT_HANDLE_MAX + 1];
+    char content_type[64];
+    uint8_t sha256[KT_SHA256_LEN];
+    uint64_t size;
+    struct kt_receipt receipt; // version, index, incarnation, epoch, time; the rest for db_read_receipt
+    int deleted;
+};
+
+// What a read found; valid during the callback only.
+struct db_answer {
+    int known;                // a client has the certificate; otherwise the rest is zero
+    struct db_who who;
+    size_t count;             // deposits: 0 or 1; for a list 0 .. limit
+    struct db_deposit *deposits;
+    int granted;              // the right that was asked for, on that deposit
+    int browsable;            // the client may at least know that the deposit exists
+    int version_found;        // 0: no such version; the row is another one under that handle
+    const uint8_t *bytes;     // the body, or the OpenPGP key; NULL unless granted
+    size_t len;
+    const char *text;         // db_read_self: a JSON object
+    size_t text_len;
+};
+
+// `answer` is NULL unless code is 0. KT_ERR_DATABASE_UNAVAILABLE, KT_ERR_DATABASE_TIMEOUT,
+// KT_ERR_DATABASE (logged), KT_ERR_NO_MEMORY.
+typedef void (*db_answer_done)(void *arg, int code, const struct db_answer *answer);
+
+// Each queues one read; db_reader_flush sends it. `right` is one of the access words of grants.
+// The latest present version (version 0) or that one; the body when `with_body`.
+int db_read_deposit(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                    const char *right, const char *handle, uint32_t version, int with_body,
+                    db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
+// By its id, with the body.
+int db_read_deposit_by_id(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                          const char *right, const struct kt_uuid *id, db_answer_done done,
+                          void *arg, struct db_read **read) KT_MUST_CHECK;
+// With the receipt, deleted or purged ones too; the latest version of all when version is 0.
+int db_read_receipt(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                    const char *right, const char *handle, uint32_t version, db_answer_done done,
+                    void *arg, struct db_read **read) KT_MUST_CHECK;
+// The latest present version of each handle with `prefix` behind `after` that the right covers, in
+// byte order, at most `limit` (1 .. DB_LIST_MAX). `granted`: the client has the right on anything.
+int db_read_list(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                 const char *right, const char *prefix, const char *after, uint32_t limit,
+                 db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
+// The client itself: `text`.
+int db_read_self(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                 db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
+// The OpenPGP key with this fingerprint (upper-case hex) of a client of the same organisation.
+int db_read_openpgp(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                    const char *fingerprint, db_answer_done done, void *arg,
+                    struct db_read **read) KT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside the writer's database side: connections, waiting with a deadline, and the kinds of change.
+#ifndef DB_WRITE_H
+#define DB_WRITE_H
+
+#include <libpq-fe.h>
+
+#include "db/writer.h"
+
+struct db_writer {
+    PGconn *main;    // checks, the transaction, PREPARE TRANSACTION: waits for standbys
+    PGconn *commit;  // COMMIT PREPARED, synchronous_commit = local
+    struct db_writer_settings settings;
+    struct db_writer_state state;
+    uint64_t next_group;
+    unsigned notices;              // warnings since the last look: none may come in a clean group
+    uint8_t receipt_key_id[KT_KEY_ID_LEN];
+    char *receipt_keys_json;       // array for the registration answer
+    char *standby_names;           // what synchronous_standby_names must be in this epoch
+};
+
+// Parameters of one prepared statement, all text except those put as bytes.
+#define DB_PARAMS_MAX 24
+#define DB_PARAM_TEXT 192
+struct db_params {
+    int count;
+    const char *values[DB_PARAMS_MAX];
+    int lengths[DB_PARAMS_MAX];
+    int formats[DB_PARAMS_MAX];
+    char text[DB_PARAMS_MAX][DB_PARAM_TEXT]; // storage of numbers, times, UUIDs
+};
+void db_param_text(struct db_params *params, const char *text); // NULL = SQL NULL; not copied
+void db_param_bytes(struct db_params *params, const void *bytes, size_t n); // not copied
+void db_param_number(struct db_params *params, uint64_t number);
+void db_param_boolean(struct db_params *params, int value);
+void db_param_time(struct db_params *params, int64_t us);
+void db_param_uuid(struct db_params *params, const struct kt_uuid *uuid); // nil = SQL NULL
+
+// Columns of a result. Text columns only, except bytes, which unescapes bytea text.
+int db_column_is_null(const PGresult *result, int column);
+const char *db_column_text(const PGresult *result, int column);
+int db_column_true(const PGresult *result, int column);
+uint64_t db_column_number(const PGresult *result, int column); // 0 when NULL or not a number
+int db_column_uuid(const PGresult *result, int column, struct kt_uuid *uuid) KT_MUST_CHECK;
+int db_column_bytes(const PGresult *result, int column, uint8_t *out, size_t n) KT_MUST_CHECK;
+
+// Queues a prepared statement in the pipeline of `conn`.
+int db_pipe_send(PGconn *conn, const char *statement, const struct db_params *params) KT_MUST_CHECK;
+// Queues a literal command.
+int db_pipe_send_text(PGconn *conn, const char *sql) KT_MUST_CHECK;
+// Ends the segment and flushes.
+int db_pipe_sync(PGconn *conn) KT_MUST_CHECK;
+// The next statement's only result, waiting up to the absolute monotonic time; the caller PQclears
+// it. KT_ERR_DATABASE_UNAVAILABLE (gone), KT_ERR_TIMEOUT. Errors and "aborted" are results too.
+int db_pipe_result(PGconn *conn, int64_t deadline_us, PGresult **result) KT_MUST_CHECK;
+// Waits for the end of the segment.
+int db_pipe_end(PGconn *conn, int64_t deadline_us) KT_MUST_CHECK;
+// One command with no or few rows outside a transaction: send, sync, result, end.
+int db_pipe_run(PGconn *conn, const char *sql, int64_t deadline_us, PGresult **result,
+                struct kt_error *error) KT_MUST_CHECK;
+// Code for a failed result, by SQLSTATE; the server's primary message (never its detail, which
+// may hold values) in `error`.
+int db_result_code(const PGresult *result, struct kt_error *error);
+
+// A kind of change: how it is checked and written. Each statement gives exactly one result.
+struct db_change_ops {
+    enum kt_change_kind kind;
+    int groupable;
+    const char *check_name, *check_sql;
+    void (*check_params)(const struct kt_change *change, struct db_params *params);
+    // Fills member (outcome.code for refusals) from the check's result.
+    int (*checked)(struct db_writer *writer, struct db_member *member, const PGresult *result);
+    // After all checks, in order: indices, receipts, certificates. May be NULL.
+    int (*plan)(struct db_writer *writer, struct db_member *member);
+    const char *write_name, *write_sql;
+    void (*write_params)(struct db_writer *writer, const struct db_member *member,
+                         struct db_params *params);
+    // From the write's result (rows affected, RETURNING). May be NULL.
+    int (*written)(struct db_writer *writer, struct db_member *member, PGresult *result);
+};
+extern const struct db_change_ops db_change_deposit, db_change_delete, db_change_register,
+    db_change_renew, db_change_org_add, db_change_org_disable, db_change_authcode_new,
+    db_change_client_approve, db_change_client_revoke, db_change_grant, db_change_grant_revoke;
+// NULL for KT_CHANGE_BARRIER.
+const struct db_change_ops *db_change_ops(enum kt_change_kind kind);
+
+// Sets the outcome and returns 0, so that a check can `return db_refuse(...)`.
+int db_refuse(struct db_member *member, int code, const char *message);
+// Columns 0-6 of every check by certificate: client, organisation id, organisation name, client
+// state, certificate revoked, certificate expired, organisation disabled. No row: unknown.
+// Returns 1 when the member may go on, 0 when it was refused, negative on a broken result.
+#define DB_AUTH_COLUMNS                                                                            \
+    "c.client_id, c.organisation_id, o.name, c.state, cc.revoked_at IS NOT NULL,"                  \
+    " cc.not_after <= now(), o.disabled_at IS NOT NULL"
+#define DB_AUTH_FROM                                                                               \
+    " FROM client_certificates cc JOIN clients c USING (client_id)"                                \
+    " JOIN organisations o USING (organisation_id) "
+#define DB_AUTH_COUNT 7
+int db_check_client(struct db_member *member, const PGresult *result);
+
+#endif

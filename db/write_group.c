@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// A group of changes: checked, planned, prepared on enough nodes, and only then made visible.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/write.h"
+#include "lib/log.h"
+
+static int64_t deadline(const struct db_writer *writer)
+{
+    return kt_monotonic_now() + (int64_t)writer->settings.timeout_ms * 1000;
+}
+
+int db_refuse(struct db_member *member, int code, const char *message)
+{
+    member->outcome.code = code;
+    snprintf(member->outcome.message, sizeof(member->outcome.message), "%s",
+             message ? message : "");
+    return 0;
+}
+
+int db_check_client(struct db_member *member, const PGresult *result)
+{
+    const char *state;
+
+    if (PQntuples(result) != 1)
+        return db_refuse(member, KT_ERR_CERTIFICATE_UNKNOWN, NULL);
+    if (db_column_uuid(result, 0, &member->client_id) != 0 ||
+        db_column_uuid(result, 1, &member->organisation_id) != 0)
+        return KT_ERR_DATABASE;
+    snprintf(member->organisation, sizeof(member->organisation), "%s", db_column_text(result, 2));
+    state = db_column_text(result, 3);
+    if (strcmp(state, "revoked") == 0)
+        return db_refuse(member, KT_ERR_CLIENT_REVOKED, NULL);
+    if (db_column_true(result, 4))
+        return db_refuse(member, KT_ERR_CERTIFICATE_REVOKED, NULL);
+    if (db_column_true(result, 5))
+        return db_refuse(member, KT_ERR_CERTIFICATE_EXPIRED, NULL);
+    if (db_column_true(result, 6))
+        return db_refuse(member, KT_ERR_ORGANISATION_DISABLED, NULL);
+    if (strcmp(state, "active") != 0)
+        return db_refuse(member, KT_ERR_CLIENT_PENDING, NULL);
+    return 1;
+}
+
+// Two deposits with one id, or two changes of one handle: the later one must see the earlier one in
+// the database, so it waits for the next group.
+static int touches_the_same(const struct db_member *a, const struct db_member *b)
+{
+    if (memcmp(a->organisation_id.bytes, b->organisation_id.bytes, 16) != 0)
+        return 0;
+    if (strcmp(a->change->handle, b->change->handle) == 0)
+        return 1;
+    return a->change->kind == KT_CHANGE_DEPOSIT && b->change->kind == KT_CHANGE_DEPOSIT &&
+           memcmp(a->change->deposit_id.bytes, b->change->deposit_id.bytes, 16) == 0;
+}
+
+static void find_waiting(struct db_member *members, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (members[i].change->kind == KT_CHANGE_BARRIER || members[i].outcome.code != 0)
+            continue;
+        for (size_t j = 0; j < i && !members[i].wait; j++) {
+            if (members[j].change->kind != KT_CHANGE_BARRIER && members[j].outcome.code == 0)
+                members[i].wait = touches_the_same(&members[j], &members[i]);
+        }
+    }
+}
+
+static int send_checks(struct db_writer *writer, struct db_member *members, size_t count)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < count && r == 0; i++) {
+        const struct db_change_ops *ops = db_change_ops(members[i].change->kind);
+        struct db_params params = {0};
+
+        if (ops == NULL)
+            continue; // a barrier
+        ops->check_params(members[i].change, &params);
+        r = db_pipe_send(writer->main, ops->check_name, &params);
+    }
+    return r != 0 ? r : db_pipe_sync(writer->main);
+}
+
+int db_group_check(struct db_writer *writer, struct db_member *members, size_t count)
+{
+    int64_t until = deadline(writer), now = kt_time_now();
+    int r = send_checks(writer, members, count);
+
+    for (size_t i = 0; i < count && r == 0; i++) {
+        const struct db_change_ops *ops = db_change_ops(members[i].change->kind);
+        PGresult *result = NULL;
+        struct kt_error why = {0};
+
+        members[i].now_us = now;
+        if (ops == NULL)
+            continue;
+        if ((r = db_pipe_result(writer->main, until, &result)) != 0)
+            break;
+        // a failed check fails its neighbours in the segment: all are tried again singly
+        if (db_result_code(result, &why) != 0) {
+            kt_log_error(&why, "cannot check a change of kind '%s'",
+                         kt_change_event(members[i].change->kind));
+            db_refuse(&members[i], KT_ERR_DATABASE, NULL);
+        } else {
+            r = ops->checked(writer, &members[i], result);
+        }
+        PQclear(result);
+    }
+    if (r == 0)
+        r = db_pipe_end(writer->main, until);
+    if (r == 0)
+        find_waiting(members, count);
+    return r;
+}
+
+static int takes_part(const struct db_member *member)
+{
+    return member->outcome.code == 0 && !member->outcome.repeated && !member->wait;
+}
+
+int db_group_plan(struct db_writer *writer, struct db_member *members, size_t count)
+{
+    uint64_t first = writer->state.log_index;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct db_change_ops *ops = db_change_ops(members[i].change->kind);
+        int r;
+
+        members[i].writes = 0;
+        if (ops == NULL || !takes_part(&members[i]))
+            continue;
+        r = ops->plan ? ops->plan(writer, &members[i]) : 0;
+        if (r != 0 && r != KT_ERR_NO_MEMORY) {
+            db_refuse(&members[i], r, NULL);
+        } else if (r != 0) {
+            writer->state.log_index = first;
+            return r;
+        }
+        members[i].writes = members[i].outcome.code == 0;
+    }
+    return 0;
+}
+
+// What must hold for an acknowledgement to be worth its name.
+#define SETTINGS_HOLD                                                                              \
+    "current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"               \
+    " AND current_setting('synchronous_commit') IN ('on', 'remote_apply')"                         \
+    " AND current_setting('synchronous_standby_names') = $1"
+
+// First in the transaction: divides by zero when the settings were weakened, so that the PREPARE
+// behind it in the pipeline is not carried out.
+static const char refuse_unsafe_sql[] = "SELECT 1 / (" SETTINGS_HOLD ")::int";
+#define DIVISION_BY_ZERO "22012"
+
+// After the PREPARE: the settings again, and how many members have flushed all that is flushed here.
+static const char guard_sql[] =
+    "SELECT " SETTINGS_HOLD
+    ", (SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= pg_current_wal_flush_lsn())";
+
+static int send_guard(struct db_writer *writer, const char *sql)
+{
+    const char *values[1] = {writer->standby_names};
+
+    return PQsendQueryParams(writer->main, sql, 1, NULL, values, NULL, NULL, 0) == 1
+               ? 0
+               : KT_ERR_DATABASE_UNAVAILABLE;
+}
+
+static int unsafe_settings(struct kt_error *error)
+{
+    return kt_error_set(error, KT_ERR_UNSAFE_SETTINGS, NULL,
+                        "synchronous_standby_names, synchronous_commit, fsync or full_page_writes"
+                        " of PostgreSQL were changed");
+}
+
+static int send_group(struct db_writer *writer, struct db_member *members, size_t count,
+                      const char *gid)
+{
+    char sql[KT_GID_TEXT + 32];
+    int r = db_pipe_send_text(writer->main, "BEGIN");
+
+    if (r == 0)
+        r = send_guard(writer, refuse_unsafe_sql);
+    for (size_t i = 0; i < count && r == 0; i++) {
+        const struct db_change_ops *ops = db_change_ops(members[i].change->kind);
+        struct db_params params = {0};
+
+        if (!members[i].writes)
+            continue;
+        ops->write_params(writer, &members[i], &params);
+        r = db_pipe_send(writer->main, ops->write_name, &params);
+    }
+    snprintf(sql, sizeof(sql), "PREPARE TRANSACTION '%s'", gid);
+    if (r == 0)
+        r = db_pipe_send_text(writer->main, sql);
+    return r != 0 ? r : db_pipe_sync(writer->main);
+}
+
+// Reads BEGIN, the guard, the writes and the PREPARE. A definite failure gives its code; a lost
+// connection or silence gives KT_ERR_IN_DOUBT, as the PREPARE may have been carried out.
+static int read_group(struct db_writer *writer, struct db_member *members, size_t count,
+                      int64_t until, struct kt_error *error)
+{
+    size_t results = 3, member = 0;
+    int failed = 0;
+
+    for (size_t i = 0; i < count; i++)
+        results += (size_t)members[i].writes;
+    for (size_t i = 0; i < results; i++) {
+        PGresult *result = NULL;
+        int r = db_pipe_result(writer->main, until, &result);
+
+        if (r != 0)
+            return KT_ERR_IN_DOUBT;
+        if (failed == 0) {
+            const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+            failed = db_result_code(result, error);
+            if (i == 1 && sqlstate && strcmp(sqlstate, DIVISION_BY_ZERO) == 0)
+                failed = unsafe_settings(error);
+        }
+        if (failed == 0 && i > 1 && i + 1 < results) {
+            const struct db_change_ops *ops;
+
+            while (!members[member].writes)
+                member++;
+            ops = db_change_ops(members[member].change->kind);
+            if (ops->written)
+                failed = ops->written(writer, &members[member], result);
+            member++;
+        }
+        PQclear(result);
+    }
+    if (db_pipe_end(writer->main, until) != 0)
+        return KT_ERR_IN_DOUBT;
+    return failed;
+}
+
+static int ask_guard(struct db_writer *writer, int64_t until, struct kt_error *error)
+{
+    PGresult *result = NULL;
+    int r;
+
+    if ((r = send_guard(writer, guard_sql)) != 0 || (r = db_pipe_sync(writer->main)) != 0 ||
+        (r = db_pipe_result(writer->main, until, &result)) != 0 ||
+        (r = db_pipe_end(writer->main, until)) != 0 || (r = db_result_code(result, error)) != 0)
+        goto out;
+    if (!db_column_true(result, 0))
+        r = unsafe_settings(error);
+    else if (db_column_number(result, 1) < writer->state.w)
+        r = kt_error_set(error, KT_ERR_NO_QUORUM, NULL, "too few members have the group");
+out:
+    PQclear(result);
+    return r;
+}
+
+// After a clean PREPARE: the settings still hold, and at least W members report that they have it.
+static int prove_group(struct db_writer *writer, int64_t until, struct kt_error *error)
+{
+    int r;
+
+    do {
+        r = ask_guard(writer, until, error);
+    } while (r == KT_ERR_NO_QUORUM && kt_monotonic_now() < until);
+    return r;
+}
+
+static int make_barrier(struct db_writer *writer, struct kt_error *error)
+{
+    int64_t until = deadline(writer);
+    int r = db_pipe_run(writer->main, "SELECT pg_logical_emit_message(true, 'kt', 'barrier')",
+                        until, NULL, error);
+
+    if (r == 0)
+        r = prove_group(writer, until, error);
+    if (r == 0 && writer->notices != 0)
+        r = kt_error_set(error, KT_ERR_NO_QUORUM, NULL, "the barrier came back with a warning");
+    writer->notices = 0;
+    return r;
+}
+
+static int commit_group(struct db_writer *writer, const char *gid, struct kt_error *error)
+{
+    char sql[KT_GID_TEXT + 32];
+
+    snprintf(sql, sizeof(sql), "COMMIT PREPARED '%s'", gid);
+    return db_pipe_run(writer->commit, sql, deadline(writer), NULL, error);
+}
+
+// Takes a transaction that failed before its PREPARE out of the session.
+static int roll_back(struct db_writer *writer)
+{
+    int r = db_pipe_run(writer->main, "ROLLBACK", deadline(writer), NULL, NULL);
+
+    writer->notices = 0; // "there is no transaction in progress" is expected after a failed PREPARE
+    return r;
+}
+
+void db_group_forget(struct db_writer *writer, const struct db_member *members, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (members[i].writes && members[i].log_index != 0 &&
+            members[i].log_index <= writer->state.log_index)
+            writer->state.log_index = members[i].log_index - 1;
+    }
+}
+
+int db_group_write(struct db_writer *writer, struct db_member *members, size_t count,
+                   struct kt_error *error)
+{
+    struct kt_gid gid = {writer->state.incarnation, writer->state.epoch, 0};
+    char name[KT_GID_TEXT];
+    int64_t until = deadline(writer);
+    int writes = 0, barrier = 0, r;
+
+    for (size_t i = 0; i < count; i++) {
+        writes |= members[i].writes;
+        barrier |= members[i].change->kind == KT_CHANGE_BARRIER;
+    }
+    if (!writes)
+        return barrier ? make_barrier(writer, error) : 0;
+    gid.group = writer->next_group++;
+    kt_gid_format(&gid, name);
+    writer->notices = 0;
+    if (send_group(writer, members, count, name) != 0)
+        return kt_error_set(error, KT_ERR_IN_DOUBT, NULL, "the connection broke in group '%s'",
+                            name);
+    r = read_group(writer, members, count, until, error);
+    if (r == KT_ERR_IN_DOUBT)
+        return kt_error_set(error, r, NULL, "no clean answer to the PREPARE of '%s'", name);
+    if (r != 0) {
+        db_group_forget(writer, members, count);
+        return roll_back(writer) == 0 ? r : KT_ERR_DATABASE_UNAVAILABLE;
+    }
+    // from here on the group is prepared: it can only be committed, now or when it is settled
+    if (writer->notices != 0)
+        return kt_error_set(error, KT_ERR_IN_DOUBT, NULL, "the PREPARE of '%s' was not clean",
+                            name);
+    if (prove_group(writer, until, error) != 0 || writer->notices != 0)
+        return KT_ERR_IN_DOUBT;
+    if (commit_group(writer, name, error) != 0)
+        return KT_ERR_IN_DOUBT;
+    return 0;
+}
+
+void db_member_free(struct db_member *member)
+{
+    free(member->certificate);
+    member->certificate = NULL;
+    kt_outcome_free(&member->outcome);
+}

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opens the writer's database side: one writer only, leftovers settled, state read.
+#include "db/writer.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/pg.h"
+#include "db/write.h"
+#include "lib/json.h"
+#include "lib/log.h"
+
+// The key of the session advisory lock that only one writer of a database holds.
+#define WRITER_LOCK "7308604759847039585"
+
+static const struct db_change_ops *const all_changes[] = {
+    &db_change_deposit,        &db_change_delete,         &db_change_register,
+    &db_change_renew,          &db_change_org_add,        &db_change_org_disable,
+    &db_change_authcode_new,   &db_change_client_approve, &db_change_client_revoke,
+    &db_change_grant,          &db_change_grant_revoke,
+};
+
+const struct db_change_ops *db_change_ops(enum kt_change_kind kind)
+{
+    for (size_t i = 0; i < sizeof(all_changes) / sizeof(all_changes[0]); i++) {
+        if (all_changes[i]->kind == kind)
+            return all_changes[i];
+    }
+    return NULL;
+}
+
+int db_change_is_groupable(enum kt_change_kind kind)
+{
+    const struct db_change_ops *ops = db_change_ops(kind);
+
+    return ops == NULL || ops->groupable;
+}
+
+// A warning may mean "committed locally, not replicated": it must be noticed, not printed.
+static void notice(void *arg, const PGresult *result)
+{
+    struct db_writer *writer = arg;
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    writer->notices++;
+    kt_log(KT_LOG_WARNING, "the database says: %s", message ? message : "(nothing)");
+}
+
+static int64_t deadline(const struct db_writer *writer)
+{
+    return kt_monotonic_now() + (int64_t)writer->settings.timeout_ms * 1000;
+}
+
+static int connect_one(struct db_writer *writer, const struct db_target *target, const char *level,
+                       PGconn **conn, struct kt_error *error)
+{
+    char sql[256];
+    PGresult *result;
+    int r;
+
+    if ((r = db_pg_connect(target, 2000, conn, error)) != 0)
+        return r;
+    PQsetNoticeReceiver(*conn, notice, writer);
+    snprintf(sql, sizeof(sql),
+             "SET synchronous_commit = %s; SET lock_timeout = '200ms'; SET statement_timeout = 0;"
+             " SET client_min_messages = notice",
+             level);
+    result = PQexec(*conn, sql);
+    r = db_result_code(result, error);
+    PQclear(result);
+    if (r != 0)
+        return r;
+    if (PQsetnonblocking(*conn, 1) != 0 || PQenterPipelineMode(*conn) != 1)
+        return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL, "no pipeline mode");
+    return 0;
+}
+
+// A writer that was killed may have left a session with a PREPARE on its way. It is ended before
+// the lock is taken and the log index is read, so that no index is used twice.
+static int end_old_sessions(struct db_writer *writer, struct kt_error *error)
+{
+    char sql[512];
+    int64_t until = deadline(writer);
+
+    snprintf(sql, sizeof(sql),
+             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+             " WHERE usename = current_user AND pid NOT IN (%d, %d)",
+             PQbackendPID(writer->main), PQbackendPID(writer->commit));
+    for (;;) {
+        PGresult *result = NULL;
+        uint64_t others;
+        int r = db_pipe_run(writer->main, sql, until, &result, error);
+
+        if (r != 0)
+            return r;
+        others = db_column_number(result, 0);
+        PQclear(result);
+        if (others == 0)
+            return 0;
+        if (kt_monotonic_now() > until)
+            return kt_error_set(error, KT_ERR_BUSY, "end them with pg_terminate_backend",
+                                "%" PRIu64 " sessions of an older writer do not end", others);
+        poll(NULL, 0, 10);
+    }
+}
+
+static int take_lock(struct db_writer *writer, struct kt_error *error)
+{
+    PGresult *result = NULL;
+    int r = db_pipe_run(writer->main, "SELECT pg_try_advisory_lock(" WRITER_LOCK ")",
+                        deadline(writer), &result, error);
+
+    if (r == 0 && !db_column_true(result, 0))
+        r = kt_error_set(error, KT_ERR_BUSY, "stop the other kts on this database",
+                         "another writer holds this database");
+    PQclear(result);
+    return r;
+}
+
+static int read_epoch(struct db_writer *writer, struct kt_error *error)
+{
+    static const char sql[] =
+        "SELECT e.incarnation, i.bits, e.epoch, e.w, cardinality(e.members), c.state,"
+        " pg_is_in_recovery(), c.cluster_id"
+        " FROM epochs e JOIN incarnations i ON i.number = e.incarnation, cluster c"
+        " ORDER BY e.incarnation DESC, e.epoch DESC, e.sequence DESC LIMIT 1";
+    struct db_writer_state *state = &writer->state;
+    struct kt_uuid cluster = {{0}};
+    uint8_t bits[8] = {0};
+    PGresult *result = NULL;
+    int r = db_pipe_run(writer->main, sql, deadline(writer), &result, error);
+
+    if (r != 0)
+        return r;
+    if (PQntuples(result) != 1) {
+        r = kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init", "no epoch row");
+    } else if (db_column_true(result, 6)) {
+        r = kt_error_set(error, KT_ERR_PASSIVE, NULL, "the database is in recovery");
+    } else if (strcmp(db_column_text(result, 5), "normal") != 0) {
+        r = kt_error_set(error, KT_ERR_PASSIVE, "run ktadmin restore --adopt",
+                         "the database was restored by hand: reads only");
+    } else if (db_column_bytes(result, 1, bits, 8) != 0 ||
+               db_column_uuid(result, 7, &cluster) != 0) {
+        r = kt_error_set(error, KT_ERR_DATABASE, NULL, "the epoch row cannot be read");
+    } else if (memcmp(cluster.bytes, writer->settings.info->cluster_id.bytes, 16) != 0) {
+        r = kt_error_set(error, KT_ERR_NOT_OURS, "check database.directory in keytrustee.conf",
+                         "the database belongs to another cluster");
+    } else {
+        state->incarnation.number = (uint32_t)db_column_number(result, 0);
+        for (int i = 0; i < 8; i++)
+            state->incarnation.bits = state->incarnation.bits << 8 | bits[i];
+        state->epoch = db_column_number(result, 2);
+        state->w = (uint32_t)db_column_number(result, 3);
+        state->members = (uint32_t)db_column_number(result, 4);
+    }
+    PQclear(result);
+    return r;
+}
+
+// COMMIT PREPARED for every group that a killed writer left: it may have been shown already, so it
+// is never rolled back. The barrier before proves that this node may settle.
+static int settle(struct db_writer *writer, struct kt_error *error)
+{
+    PGresult *left = NULL;
+    int r;
+
+    r = db_pipe_run(writer->main, "SELECT pg_logical_emit_message(true, 'kt', 'settle')",
+                    deadline(writer), NULL, error);
+    if (r == 0)
+        r = db_pipe_run(writer->main,
+                        "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+                        " AND gid LIKE 'kt:%' ORDER BY prepared, gid",
+                        deadline(writer), &left, error);
+    for (int i = 0; r == 0 && i < PQntuples(left); i++) {
+        struct kt_gid gid;
+        char text[KT_GID_TEXT], sql[KT_GID_TEXT + 32];
+
+        if (kt_gid_parse(PQgetvalue(left, i, 0), &gid) != 0) {
+            kt_log(KT_LOG_WARNING, "a prepared transaction with a foreign name is left alone");
+            continue;
+        }
+        kt_gid_format(&gid, text);
+        snprintf(sql, sizeof(sql), "COMMIT PREPARED '%s'", text);
+        r = db_pipe_run(writer->commit, sql, deadline(writer), NULL, error);
+        if (r == 0) {
+            writer->state.settled++;
+            kt_log(KT_LOG_NOTICE, "settled the group '%s' that was in doubt", text);
+        }
+    }
+    PQclear(left);
+    return r;
+}
+
+// After settling, so that settled deposits are counted.
+static int read_log_index(struct db_writer *writer, struct kt_error *error)
+{
+    PGresult *result = NULL;
+    int r = db_pipe_run(writer->main, "SELECT coalesce(max(log_index), 0) FROM deposits",
+                        deadline(writer), &result, error);
+
+    if (r == 0)
+        writer->state.log_index = db_column_number(result, 0);
+    PQclear(result);
+    return r;
+}
+
+static int read_receipt_keys(struct db_writer *writer, struct kt_error *error)
+{
+    static const char sql[] =
+        "SELECT coalesce(json_agg(json_build_object('id', encode(key_id, 'hex'), 'certificate',"
+        " certificate) ORDER BY created_at), '[]'), bool_or(key_id = decode('%s', 'hex'))"
+        " FROM receipt_keys";
+    uint8_t public_key[KT_ED25519_PUB_LEN];
+    char hex[2 * KT_KEY_ID_LEN + 1], text[512];
+    PGresult *result = NULL;
+    int r;
+
+    if ((r = kt_ed25519_public(writer->settings.receipt_key, public_key)) != 0 ||
+        (r = kt_ed25519_key_id(public_key, writer->receipt_key_id)) != 0)
+        return kt_error_set(error, r, NULL, "the receipt key cannot be used");
+    kt_hex_encode(writer->receipt_key_id, KT_KEY_ID_LEN, hex);
+    snprintf(text, sizeof(text), sql, hex);
+    if ((r = db_pipe_run(writer->main, text, deadline(writer), &result, error)) != 0)
+        return r;
+    if (!db_column_true(result, 1))
+        r = kt_error_set(error, KT_ERR_NOT_OURS, "restore confdir and database together",
+                         "the receipt key '%s' is not known to this database", hex);
+    else if ((writer->receipt_keys_json = strdup(db_column_text(result, 0))) == NULL)
+        r = KT_ERR_NO_MEMORY;
+    PQclear(result);
+    return r;
+}
+
+static int prepare_statements(struct db_writer *writer, struct kt_error *error)
+{
+    int64_t until = deadline(writer);
+    size_t count = sizeof(all_changes) / sizeof(all_changes[0]);
+    int r = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct db_change_ops *ops = all_changes[i];
+
+        if (PQsendPrepare(writer->main, ops->check_name, ops->check_sql, 0, NULL) != 1 ||
+            PQsendPrepare(writer->main, ops->write_name, ops->write_sql, 0, NULL) != 1)
+            return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL, "cannot prepare");
+    }
+    if ((r = db_pipe_sync(writer->main)) != 0)
+        return r;
+    for (size_t i = 0; i < 2 * count; i++) {
+        PGresult *result = NULL;
+        struct kt_error why = {0};
+        int code = db_pipe_result(writer->main, until, &result);
+
+        if (code != 0)
+            return kt_error_set(error, code, NULL, "the database did not prepare the statements");
+        code = db_result_code(result, &why);
+        PQclear(result);
+        if (code != 0 && r == 0)
+            r = kt_error_set(error, code, NULL, "statement '%s': %s",
+                             i % 2 ? all_changes[i / 2]->write_name : all_changes[i / 2]->check_name,
+                             why.message);
+    }
+    return r != 0 ? r : db_pipe_end(writer->main, until);
+}
+
+int db_writer_open(const struct db_target *target, const struct db_writer_settings *settings,
+                   struct db_writer **writer, struct kt_error *error)
+{
+    struct db_writer *w = calloc(1, sizeof(*w));
+    int r;
+
+    if (w == NULL)
+        return KT_ERR_NO_MEMORY;
+    w->settings = *settings;
+    w->next_group = (uint64_t)kt_time_now(); // unlike any group that an older writer named
+    w->standby_names = strdup("");
+    if (w->standby_names == NULL) {
+        r = KT_ERR_NO_MEMORY;
+        goto out;
+    }
+    if ((r = connect_one(w, target, "on", &w->main, error)) != 0 ||
+        (r = connect_one(w, target, "local", &w->commit, error)) != 0 ||
+        (r = end_old_sessions(w, error)) != 0 || (r = take_lock(w, error)) != 0 ||
+        (r = read_epoch(w, error)) != 0 || (r = settle(w, error)) != 0 ||
+        (r = read_log_index(w, error)) != 0 || (r = read_receipt_keys(w, error)) != 0 ||
+        (r = prepare_statements(w, error)) != 0)
+        goto out;
+    w->notices = 0;
+    *writer = w;
+    return 0;
+out:
+    db_writer_close(w);
+    return r;
+}
+
+void db_writer_close(struct db_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    PQfinish(writer->main);
+    PQfinish(writer->commit);
+    free(writer->receipt_keys_json);
+    free(writer->standby_names);
+    free(writer);
+}
+
+void db_writer_state(const struct db_writer *writer, struct db_writer_state *state)
+{
+    *state = writer->state;
+}
+
+void db_writer_fds(const struct db_writer *writer, int fds[2])
+{
+    fds[0] = PQsocket(writer->main);
+    fds[1] = PQsocket(writer->commit);
+}
+
+int db_writer_idle(struct db_writer *writer)
+{
+    if (PQconsumeInput(writer->main) != 1 || PQconsumeInput(writer->commit) != 1 ||
+        PQstatus(writer->main) != CONNECTION_OK || PQstatus(writer->commit) != CONNECTION_OK)
+        return KT_ERR_DATABASE_UNAVAILABLE;
+    // a backend that is being ended says so in a message before it closes
+    if (!PQisBusy(writer->main)) {
+        PGresult *result = PQgetResult(writer->main);
+
+        PQclear(result);
+    }
+    return PQstatus(writer->main) == CONNECTION_OK ? 0 : KT_ERR_DATABASE_UNAVAILABLE;
+}

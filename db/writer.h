@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writer's database side: groups of changes, written in two phases.
+//
+// A group goes through db_group_check, then (with the audit record on disk) db_group_write.
+// One group is in flight at a time. Anything unclean after PREPARE TRANSACTION was sent is in doubt:
+// the caller answers KT_ERR_IN_DOUBT and gives the writer up; the next db_writer_open settles.
+#ifndef DB_WRITER_H
+#define DB_WRITER_H
+
+#include <openssl/evp.h>
+
+#include "db/cluster.h"
+#include "lib/change.h"
+
+struct db_writer;
+
+struct db_writer_settings {
+    EVP_PKEY *receipt_key;      // Ed25519, stays the caller's
+    const char *ca_cert_pem;    // handed to clients at registration; stays the caller's
+    const struct kt_cluster_info *info;
+    int64_t client_certificate_lifetime_s;
+    int timeout_ms;             // for each step
+    // Has `csr` signed for client `common_name`; the caller frees *pem. Source: the agent.
+    int (*sign)(void *arg, const char *common_name, const char *organisation, const uint8_t *csr,
+                size_t csr_len, char **pem);
+    void *arg;
+};
+
+// What a writer knows after opening.
+struct db_writer_state {
+    struct kt_incarnation incarnation;
+    uint64_t epoch;
+    uint32_t w;             // members that must have flushed a group before it is committed
+    uint32_t members;
+    uint64_t log_index;     // of the last deposit
+    uint32_t settled;       // leftover groups that were committed at opening
+};
+
+// Ends the sessions of an older writer, takes the writer's lock, opens two connections, proves a
+// barrier, settles what is left over (COMMIT PREPARED, never a rollback) and reads the state.
+// KT_ERR_DATABASE_UNAVAILABLE; KT_ERR_PASSIVE when the database is in recovery;
+// KT_ERR_UNSAFE_SETTINGS; KT_ERR_IN_DOUBT when something could not be settled.
+int db_writer_open(const struct db_target *target, const struct db_writer_settings *settings,
+                   struct db_writer **writer, struct kt_error *error) KT_MUST_CHECK;
+void db_writer_close(struct db_writer *writer);
+void db_writer_state(const struct db_writer *writer, struct db_writer_state *state);
+// Reads what has arrived on idle connections; KT_ERR_DATABASE_UNAVAILABLE when one is gone.
+int db_writer_idle(struct db_writer *writer) KT_MUST_CHECK;
+// Descriptors to watch while idle.
+void db_writer_fds(const struct db_writer *writer, int fds[2]);
+
+// One change in a group. The caller sets `change`, db_group_* the rest.
+struct db_member {
+    struct kt_change *change;
+    struct kt_outcome outcome;
+    int wait;                      // 1: touches what an earlier member touches: not in this group
+    // for the audit record, known after the check
+    struct kt_uuid organisation_id;
+    char organisation[KT_ORG_NAME_MAX + 1];
+    struct kt_uuid client_id;
+    uint32_t version;
+    uint64_t log_index;
+    // inner
+    int writes;                    // 1: has a statement in the transaction
+    char *certificate;             // REGISTER, RENEW: new certificate, PEM
+    uint8_t certificate_sha256[KT_SHA256_LEN];
+    int64_t certificate_not_after_us;
+    char rights[128];
+    int pending;                   // REGISTER: waits for approval
+    int64_t now_us;
+};
+
+// 1 when the kind may share a group with others; others are written alone.
+int db_change_is_groupable(enum kt_change_kind kind);
+
+// Checks all members against the database and each other: afterwards outcome.code says refused (or
+// 0), outcome.repeated that it is answered from its row, `wait` that it must come in a later group.
+// KT_ERR_DATABASE_UNAVAILABLE: the connection is gone, nothing was changed.
+int db_group_check(struct db_writer *writer, struct db_member *members, size_t count) KT_MUST_CHECK;
+// Assigns log indices, makes receipts, has certificates signed.
+int db_group_plan(struct db_writer *writer, struct db_member *members, size_t count) KT_MUST_CHECK;
+// Takes back what planning assumed, when the group is not written after all.
+void db_group_forget(struct db_writer *writer, const struct db_member *members, size_t count);
+// The transaction of all members that write, in two phases; a barrier when none does and one was
+// asked for. 0: all are durable and visible. Otherwise the code says of the whole group:
+// KT_ERR_IN_DOUBT (give the writer up), KT_ERR_DATABASE_UNAVAILABLE (connection gone before the
+// PREPARE was sent: nothing happened), any other: rolled back, nothing happened, members may be
+// tried singly.
+int db_group_write(struct db_writer *writer, struct db_member *members, size_t count,
+                   struct kt_error *error) KT_MUST_CHECK;
+void db_member_free(struct db_member *member); // not its change
+
+#endif

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finding the node and asking its agent.
+#include "ktadmin/common.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/agent_call.h"
+#include "lib/proc.h"
+
+// Says who may, when the caller is neither root nor the owner.
+static int check_caller(const struct kt_paths *paths, struct kt_error *error)
+{
+    char caller[64];
+    struct stat st;
+
+    if (stat(paths->confdir, &st) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init, or give --confdir",
+                                "no key trustee in '%s'", paths->confdir);
+        if (errno != EACCES)
+            return kt_error_errno(error, "cannot look at '%s'", paths->confdir);
+        kt_proc_user_name(caller, sizeof(caller));
+        return kt_error_set(error, KT_ERR_PERMISSION, "run it as root or as the service account: "
+                            "sudo -u " KTA_ACCOUNT " ktadmin ...",
+                            "the account '%s' cannot look into '%s'", caller, paths->base);
+    }
+    if (geteuid() == 0 || st.st_uid == geteuid())
+        return 0;
+    const struct passwd *owner = getpwuid(st.st_uid);
+    char owner_name[64];
+    snprintf(owner_name, sizeof(owner_name), "%s", owner ? owner->pw_name : "somebody else");
+    kt_proc_user_name(caller, sizeof(caller));
+    return kt_error_set(error, KT_ERR_PERMISSION, "run it as root or as the owner",
+                        "'%s' belongs to '%s', you are '%s'", paths->confdir, owner_name, caller);
+}
+
+int kta_open(const struct kt_cli_run *run, enum kta_use use, struct kta_node *node,
+             struct kt_error *error)
+{
+    int rc;
+
+    memset(node, 0, sizeof(*node));
+    rc = kt_paths_resolve(kt_cli_value(run, "confdir"), &node->paths, error);
+    if (rc == 0)
+        rc = check_caller(&node->paths, error);
+    if (rc || use == KTA_AGENT)
+        return rc;
+    // From here on files are read that the service account may write: never as root.
+    rc = kt_proc_drop_to_owner(node->paths.confdir, error);
+    if (rc)
+        return rc;
+    // PostgreSQL's programs want a folder that they may stand in.
+    if (chdir("/") != 0)
+        return kt_error_errno(error, "cannot change to '/'");
+    rc = kt_settings_load(node->paths.settings, &node->settings, error);
+    if (rc == KT_ERR_NOT_FOUND)
+        rc = kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init, or give --confdir",
+                          "no settings file '%s'", node->paths.settings);
+    return rc;
+}
+
+void kta_close(struct kta_node *node)
+{
+    kt_settings_free(node->settings);
+    node->settings = NULL;
+}
+
+int kta_ask(const struct kt_cli_run *run, const char *verb, json_t *args, json_t **result)
+{
+    struct kt_error error = {0};
+    struct kta_node node;
+    int rc = kta_open(run, KTA_AGENT, &node, &error);
+
+    if (rc == 0)
+        rc = kt_agent_call(node.paths.agent_socket, verb, args, KTA_TIMEOUT_MS, result, &error);
+    else
+        json_decref(args);
+    kta_close(&node);
+    return rc ? kt_cli_fail(run, &error) : 0;
+}
+
+int kta_change(const struct kt_cli_run *run, const char *verb, json_t *args, const char *done)
+{
+    json_t *result = NULL;
+    int rc = kta_ask(run, verb, args, &result);
+
+    if (rc)
+        return rc;
+    if (kt_cli_flag(run, "json"))
+        kta_print_json(result);
+    else if (!kt_cli_flag(run, "quiet"))
+        printf("%s\n", done);
+    json_decref(result);
+    return KT_EXIT_OK;
+}
+
+int kta_client_id(const struct kta_node *node, const char *text, char out[KT_UUID_TEXT],
+                  struct kt_error *error)
+{
+    json_t *rows = NULL, *row;
+    struct kt_uuid uuid;
+    const char *found = NULL;
+    size_t i, matches = 0;
+    int rc;
+
+    if (kt_uuid_parse(text, &uuid) == 0) {
+        kt_uuid_format(&uuid, out);
+        return 0;
+    }
+    rc = kt_agent_call(node->paths.agent_socket, "client.list", json_object(), KTA_TIMEOUT_MS, &rows,
+                       error);
+    if (rc)
+        return rc;
+    json_array_foreach(rows, i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "name"));
+        if (name && strcmp(name, text) == 0) {
+            found = json_string_value(json_object_get(row, "client_id"));
+            matches++;
+        }
+    }
+    if (matches == 1 && found && kt_uuid_parse(found, &uuid) == 0)
+        kt_uuid_format(&uuid, out);
+    else if (matches > 1)
+        rc = kt_error_set(error, KT_ERR_USAGE, "give the id that ktadmin client list shows",
+                          "%zu clients are named '%.63s'", matches, text);
+    else
+        rc = kt_error_set(error, KT_ERR_CLIENT_NOT_FOUND, NULL, "no client '%.63s'", text);
+    json_decref(rows);
+    return rc;
+}

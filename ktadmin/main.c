@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// ktadmin: the operator's tool. The list of its commands; to add one, a file and a line here.
+#include <stddef.h>
+#include <stdio.h>
+
+#include "ktadmin/commands.h"
+#include "lib/proc.h"
+#include "lib/version.h"
+
+static const struct kt_cli_option GLOBALS[] = {
+    {"confdir", 'c', "DIR", "the node's confdir (" KT_DEFAULT_CONFDIR ")"},
+    {"json", 0, NULL, "print JSON instead of text for people"},
+    {"yes", 0, NULL, "do not ask for confirmation"},
+    {"quiet", 'q', NULL, "print results only"},
+    {NULL},
+};
+
+static const struct kt_cli_command *const COMMANDS[] = {
+    &kta_cmd_init,           &kta_cmd_status,        &kta_cmd_db,
+    &kta_cmd_org_add,        &kta_cmd_org_list,      &kta_cmd_org_disable,
+    &kta_cmd_authcode_new,   &kta_cmd_client_list,   &kta_cmd_client_approve,
+    &kta_cmd_client_revoke,  &kta_cmd_grant,         &kta_cmd_revoke,
+    &kta_cmd_grants,         &kta_cmd_config_show,   &kta_cmd_config_check,
+    &kta_cmd_audit_verify,   &kta_cmd_audit_show,    &kta_cmd_audit_head,
+    NULL,
+};
+
+static const struct kt_cli_program PROGRAM = {
+    .name = "ktadmin",
+    .summary = "Sets up and looks after a node of the key trustee.",
+    .globals = GLOBALS,
+    .commands = COMMANDS,
+    .version = KT_VERSION_LINE,
+};
+
+int main(int argc, char **argv)
+{
+    // Keys pass through this process: no core, nobody looks in, and nothing is made for others.
+    if (kt_proc_harden() != 0) {
+        fputs("ktadmin: cannot protect its memory\n", stderr);
+        return KT_EXIT_FAILURE;
+    }
+    return kt_cli_main(&PROGRAM, argc, argv);
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// The audit process: takes the records that are there, makes them durable together, then says so.
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kts/audit_file.h"
+#include "kts/link.h"
+#include "kts/process.h"
+#include "kts/reload.h"
+#include "kts/sandbox.h"
+#include "lib/log.h"
+
+#define LINKS_MAX 512
+#define RETRY_MS  1000 // while records cannot be written
+
+struct asker {
+    struct kts_link *link; // NULL: free
+    enum kts_process process;
+    int index;
+    int gone;
+};
+
+struct pending {
+    struct asker *asker;
+    uint64_t id;
+    int code;
+};
+
+struct audit {
+    struct kts_start *start;
+    struct kts_audit_file *file;
+    struct kt_buf storage; // of control messages
+    struct asker askers[LINKS_MAX];
+    struct pending pending[KTS_AUDIT_BATCH_MAX];
+    size_t count;
+    int stopping;
+    int failed; // the last commit: logged at the change only
+};
+
+static void publish(struct audit *audit, int code, const struct kt_error *why)
+{
+    struct kts_status *status = audit->start->status;
+
+    if (code && !audit->failed)
+        kt_log_error(why, "audit: records cannot be written, requests that need one are refused");
+    if (!code && audit->failed)
+        kt_log(KT_LOG_NOTICE, "audit: records can be written again");
+    audit->failed = code != 0;
+    atomic_store(&status->audit_seq, kts_audit_file_seq(audit->file));
+    atomic_store(&status->audit_open, code == 0);
+}
+
+static void add_link(struct audit *audit, struct kts_control_message *message)
+{
+    struct asker *free_one = NULL;
+    uint8_t process = 0, other = 0;
+    uint16_t index = 0;
+
+    if (message->fd < 0 || kt_buf_get_u8(&message->payload, &process) ||
+        kt_buf_get_u8(&message->payload, &other) || kt_buf_get_u16(&message->payload, &index)) {
+        kt_log(KT_LOG_ERROR, "audit: malformed link message");
+        return;
+    }
+    for (size_t i = 0; i < LINKS_MAX && !free_one; i++) {
+        if (!audit->askers[i].link)
+            free_one = &audit->askers[i];
+    }
+    // The link of an asker that was replaced stays until it is read to its end: its records count.
+    if (!free_one || kts_link_new(message->fd, &free_one->link)) {
+        kt_log(KT_LOG_ERROR, "audit: no room for a link");
+        return;
+    }
+    message->fd = -1;
+    free_one->process = (enum kts_process)process;
+    free_one->index = index;
+    free_one->gone = 0;
+}
+
+static void reload(struct audit *audit, struct kts_control_message *message)
+{
+    struct kts_reload fresh;
+    struct kt_error why = {0};
+
+    kts_reload_log(message->fd);
+    message->fd = -1;
+    if (kts_reload_decode(&message->payload, &fresh, &why)) {
+        kt_log_error(&why, "audit: reload");
+        return;
+    }
+    kt_settings_free(audit->start->settings);
+    audit->start->settings = fresh.settings;
+    kts_audit_file_set_size(audit->file,
+                            kt_settings_number(fresh.settings, KT_SET_AUDIT_FILE_SIZE));
+    kts_reload_level(fresh.settings);
+}
+
+// 0, or negative when the master is gone.
+static int serve_control(struct audit *audit)
+{
+    struct kts_control_message message;
+    int rc;
+
+    while ((rc = kts_control_receive(audit->start->control_fd, &audit->storage, &message)) == 0) {
+        if (message.type == KTS_CTL_LINK)
+            add_link(audit, &message);
+        else if (message.type == KTS_CTL_RELOAD)
+            reload(audit, &message);
+        else if (message.type == KTS_CTL_STOP)
+            audit->stopping = 1;
+        if (message.fd >= 0)
+            close(message.fd);
+    }
+    return rc == KT_ERR_AGAIN ? 0 : rc;
+}
+
+// Takes the messages of one asker into the batch, as far as there is room. 1: more may be there.
+static int gather_from(struct audit *audit, struct asker *asker)
+{
+    struct kts_message message;
+    int rc;
+
+    while (audit->count < KTS_AUDIT_BATCH_MAX) {
+        rc = kts_link_next(asker->link, &message);
+        if (rc == 0)
+            return 0;
+        if (rc < 0 || message.type != KTS_MSG_AUDIT) {
+            kt_log(KT_LOG_ERROR, "audit: %s %d broke the protocol, its link is closed",
+                   kts_process_name(asker->process), asker->index);
+            asker->gone = 1;
+            return 0;
+        }
+        rc = kts_audit_file_add(audit->file, kt_buf_ptr(&message.payload),
+                                kt_buf_left(&message.payload));
+        if (rc)
+            kt_log_code(KT_LOG_ERROR, rc, "audit: a record of %s %d is not usable",
+                        kts_process_name(asker->process), asker->index);
+        audit->pending[audit->count++] = (struct pending){asker, message.id, rc};
+    }
+    return 1;
+}
+
+static void answer_all(struct audit *audit, int code)
+{
+    for (size_t i = 0; i < audit->count; i++) {
+        struct pending *p = &audit->pending[i];
+        uint32_t said = (uint32_t) - (p->code ? p->code : code); // codes are negative, the wire's not
+        uint8_t payload[4] = {(uint8_t)(said >> 24), (uint8_t)(said >> 16), (uint8_t)(said >> 8),
+                              (uint8_t)said};
+        if (!p->asker->gone &&
+            kts_link_send(p->asker->link, KTS_MSG_AUDIT_DONE, p->id, payload, sizeof(payload)))
+            p->asker->gone = 1;
+    }
+    audit->count = 0;
+}
+
+static void commit(struct audit *audit)
+{
+    struct kt_error why = {0};
+    int rc = kts_audit_file_commit(audit->file, &why);
+
+    publish(audit, rc, &why);
+    answer_all(audit, rc);
+}
+
+// While records cannot be written askers do not send any (they see audit_open = 0): so try alone.
+static void try_again(struct audit *audit)
+{
+    static const char RECORD[] = "{\"event\":\"audit.resumed\"}";
+
+    if (!kts_audit_file_is_lost(audit->file) &&
+        kts_audit_file_add(audit->file, RECORD, sizeof(RECORD) - 1) == 0)
+        commit(audit);
+}
+
+// One round over all links. 1 when there is more to do at once.
+static int serve_links(struct audit *audit, const struct pollfd *fds, struct asker *const *of,
+                       size_t n)
+{
+    int more = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int ended = 0, left;
+        if (fds[i].revents & POLLOUT) {
+            int rc = kts_link_flush(of[i]->link);
+            of[i]->gone |= rc && rc != KT_ERR_AGAIN;
+        }
+        if (fds[i].revents & (POLLIN | POLLHUP | POLLERR))
+            ended = kts_link_receive(of[i]->link) != 0;
+        left = gather_from(audit, of[i]);
+        more |= left;
+        of[i]->gone |= ended && !left;
+    }
+    if (audit->count > 0)
+        commit(audit);
+    for (size_t i = 0; i < n; i++) {
+        if (of[i]->gone) {
+            kts_link_free(of[i]->link);
+            of[i]->link = NULL;
+        }
+    }
+    return more;
+}
+
+static int run(struct audit *audit)
+{
+    static struct pollfd fds[LINKS_MAX + 1];
+    static struct asker *of[LINKS_MAX];
+    int more = 0;
+
+    for (;;) {
+        size_t n = 0;
+        int timeout = more || audit->stopping ? 0 : audit->failed ? RETRY_MS : -1;
+        fds[0] = (struct pollfd){.fd = audit->start->control_fd, .events = POLLIN};
+        for (size_t i = 0; i < LINKS_MAX; i++) {
+            struct kts_link *link = audit->askers[i].link;
+            if (!link)
+                continue;
+            of[n] = &audit->askers[i];
+            fds[++n] = (struct pollfd){.fd = kts_link_fd(link), .events = POLLIN};
+            if (kts_link_wants_write(link))
+                fds[n].events |= POLLOUT;
+        }
+        int ready = poll(fds, n + 1, timeout);
+        if (ready < 0 && errno != EINTR)
+            return 1;
+        if (ready == 0 && audit->stopping && !more)
+            return 0; // the others have stopped before, and all that they sent is answered
+        if (ready == 0 && audit->failed && !more)
+            try_again(audit);
+        if (ready < 0)
+            continue;
+        if (fds[0].revents && serve_control(audit))
+            return 1;
+        more = serve_links(audit, fds + 1, of, n);
+    }
+}
+
+int kts_audit_main(struct kts_start *start)
+{
+    static struct audit audit; // large, and the process is nothing else
+    char cluster_id[KT_UUID_TEXT];
+    struct kt_error why = {0};
+    uint8_t with_database = 1; // it needs none
+    int rc;
+
+    kt_uuid_format(&start->info->cluster_id, cluster_id);
+    struct kts_audit_settings settings = {
+        .dir = start->paths->audit,
+        .cluster_id = cluster_id,
+        .node = start->info->node,
+        .file_size = kt_settings_number(start->settings, KT_SET_AUDIT_FILE_SIZE),
+        .least_seq = atomic_load(&start->status->audit_seq),
+    };
+    audit.start = start;
+    audit.storage = (struct kt_buf)KT_BUF_INIT(KTS_CONTROL_MAX);
+    if (kts_sandbox_enter(KTS_SANDBOX_AUDIT, &why) ||
+        kts_audit_file_open(&settings, &audit.file, &why)) {
+        kt_log_error(&why, "audit: cannot start");
+        return 1;
+    }
+    publish(&audit, 0, NULL);
+    rc = kts_control_send(start->control_fd, KTS_CTL_READY, &with_database, 1, -1);
+    rc = rc ? 1 : run(&audit);
+    atomic_store(&start->status->audit_open, 0);
+    kts_audit_file_free(audit.file);
+    kt_buf_free(&audit.storage);
+    return rc;
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The forms of ciphertext that a deposit may have: content type and checker.
+#ifndef KTS_CIPHERTEXT_H
+#define KTS_CIPHERTEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+
+// What the checkers may compare with.
+struct kts_own_keys {
+    const uint64_t *key_ids; // of the cluster's own OpenPGP key: nothing may be encrypted to it
+    size_t count;
+};
+
+// 1 when a row has this content type (without parameters).
+int kts_ciphertext_known(const char *content_type);
+// Checks the form only: the server can never read a deposit. KT_ERR_CONTENT_TYPE,
+// KT_ERR_NOT_CIPHERTEXT, KT_ERR_ENCRYPTED_TO_CLUSTER, KT_ERR_TOO_LARGE.
+int kts_ciphertext_check(const char *content_type, const void *body, size_t n,
+                         const struct kts_own_keys *own, struct kt_error *error) KT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory that all processes of a node share.
+#include "kts/status.h"
+
+#include <sys/mman.h>
+
+// Atomics with a hidden lock would work within one process only.
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2 &&
+                   ATOMIC_LONG_LOCK_FREE == 2,
+               "the shared status needs lock-free 32 and 64 bit atomics");
+
+const char *kts_role_name(enum kts_role role)
+{
+    static const char *const NAMES[] = {
+        [KTS_ROLE_UNKNOWN] = "unknown",
+        [KTS_ROLE_STANDALONE] = "standalone",
+        [KTS_ROLE_ACTIVE] = "active",
+        [KTS_ROLE_PASSIVE] = "passive",
+        [KTS_ROLE_UNESTABLISHED] = "unestablished",
+        [KTS_ROLE_FENCED] = "fenced",
+    };
+
+    return (unsigned)role < sizeof(NAMES) / sizeof(NAMES[0]) ? NAMES[role] : "unknown";
+}
+
+int kts_status_new(struct kts_status **status)
+{
+    void *p = mmap(NULL, sizeof(**status), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED)
+        return KT_ERR_NO_MEMORY;
+    *status = p; // zeroed by the kernel
+    return 0;
+}

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTPS requests through libcurl: one connection kept to one server, verified by our own CA.
+#include "lib/http_client.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/pki.h"
+#include "lib/tls.h"
+#include "lib/version.h"
+
+#define HEADER_VALUE_MAX 1024
+#define ANSWER_HEADERS 16
+
+struct kt_http_client {
+    CURL *curl;
+    struct curl_slist *connect_to;
+    char server[320]; // "host:port" for messages
+    uint16_t port;
+    char *ca_file;
+    char *cert_file;
+    char *key_file;
+    int pinned;
+    uint8_t ca_sha256[KT_SHA256_LEN];
+    int sent;
+    char why[CURL_ERROR_SIZE];
+};
+
+// The headers an answer keeps; the rest is dropped.
+static const char *const kept_headers[] = {"ETag", "Content-Type", "Content-Length", "Retry-After"};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int global_ready;
+
+static void init_curl(void)
+{
+    global_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
+// --- making a client ---
+
+static char *copy(const char *text)
+{
+    return text ? strdup(text) : NULL;
+}
+
+// The name in the URL, and thus the one verified, is always KT_PKI_SERVICE_NAME; the connection
+// goes to the server all the same.
+static int set_server(struct kt_http_client *client, const char *server, struct kt_error *error)
+{
+    char host[256], rule[400];
+
+    if (kt_http_server_parse(server, host, sizeof host, &client->port) != 0)
+        return kt_error_set(error, KT_ERR_INVALID, "write HOST, HOST:PORT or [IPV6]:PORT",
+                            "\"%.200s\" is not a server", server);
+    int v6 = strchr(host, ':') != NULL;
+    snprintf(client->server, sizeof client->server, v6 ? "[%s]:%u" : "%s:%u", host,
+             (unsigned)client->port);
+    snprintf(rule, sizeof rule, "%s:%u:%s", KT_PKI_SERVICE_NAME, (unsigned)client->port,
+             client->server);
+    client->connect_to = curl_slist_append(NULL, rule);
+    return client->connect_to != NULL ? 0 : KT_ERR_NO_MEMORY;
+}
+
+int kt_http_client_new(const char *server, const struct kt_http_tls *tls,
+                       struct kt_http_client **client, struct kt_error *error)
+{
+    struct kt_http_client *made = NULL;
+    int rc = 0;
+
+    pthread_once(&once, init_curl);
+    if (!global_ready)
+        return kt_error_set(error, KT_ERR_INTERNAL, NULL, "libcurl does not start");
+    if (tls->ca_file == NULL && tls->ca_sha256 == NULL)
+        return kt_error_set(error, KT_ERR_INVALID, NULL, "neither a CA file nor a pin was given");
+    made = calloc(1, sizeof *made);
+    if (made == NULL)
+        return KT_ERR_NO_MEMORY;
+    rc = set_server(made, server, error);
+    if (rc != 0)
+        goto out;
+    made->ca_file = copy(tls->ca_file);
+    made->cert_file = copy(tls->cert_file);
+    made->key_file = copy(tls->key_file);
+    made->curl = curl_easy_init();
+    if (made->curl == NULL || (tls->ca_file && !made->ca_file) ||
+        (tls->cert_file && !made->cert_file) || (tls->key_file && !made->key_file)) {
+        rc = KT_ERR_NO_MEMORY;
+        goto out;
+    }
+    if (tls->ca_sha256 != NULL) {
+        memcpy(made->ca_sha256, tls->ca_sha256, KT_SHA256_LEN);
+        made->pinned = 1;
+    }
+    *client = made;
+    made = NULL;
+out:
+    kt_http_client_free(made);
+    return rc;
+}
+
+void kt_http_client_free(struct kt_http_client *client)
+{
+    if (client == NULL)
+        return;
+    if (client->curl != NULL)
+        curl_easy_cleanup(client->curl);
+    curl_slist_free_all(client->connect_to);
+    free(client->ca_file);
+    free(client->cert_file);
+    free(client->key_file);
+    free(client);
+}
+
+// --- one request ---
+
+static CURLcode on_ssl_ctx(CURL *curl, void *ssl_ctx, void *arg)
+{
+    struct kt_http_client *client = arg;
+
+    (void)curl;
+    return kt_tls_pin_ca(ssl_ctx, client->ca_sha256) == 0 ? CURLE_OK : CURLE_SSL_CERTPROBLEM;
+}
+
+struct receiver {
+    struct kt_http_answer *answer;
+    int code; // why receiving stopped
+};
+
+static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
+{
+    struct receiver *receiver = arg;
+
+    receiver->code = kt_buf_put(&receiver->answer->body, bytes, size * n);
+    return receiver->code == 0 ? size * n : 0;
+}
+
+static int is_kept(const char *name, size_t n)
+{
+    if (n > 3 && strncasecmp(name, "KT-", 3) == 0)
+        return 1;
+    for (size_t i = 0; i < sizeof kept_headers / sizeof kept_headers[0]; i++)
+        if (strlen(kept_headers[i]) == n && strncasecmp(kept_headers[i], name, n) == 0)
+            return 1;
+    return 0;
+}
+
+static void forget_headers(struct kt_http_answer *answer)
+{
+    for (size_t i = 0; i < answer->header_count; i++) {
+        free(answer->header_names[i]);
+        free(answer->header_values[i]);
+    }
+    answer->header_count = 0;
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+    struct receiver *receiver = arg;
+    struct kt_http_answer *answer = receiver->answer;
+    size_t len = size * n;
+    const char *colon = memchr(line, ':', len);
+
+    if (len >= 5 && strncmp(line, "HTTP/", 5) == 0) // another status line: 100 Continue came first
+        forget_headers(answer);
+    if (colon == NULL || !is_kept(line, (size_t)(colon - line)))
+        return len;
+    const char *value = colon + 1, *end = line + len;
+    while (value < end && (*value == ' ' || *value == '\t'))
+        value++;
+    while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    if (end - value > HEADER_VALUE_MAX || answer->header_count == ANSWER_HEADERS) {
+        receiver->code = KT_ERR_TOO_LARGE;
+        return 0;
+    }
+    char *name = strndup(line, (size_t)(colon - line));
+    char *text = strndup(value, (size_t)(end - value));
+    if (name == NULL || text == NULL) {
+        free(name);
+        free(text);
+        receiver->code = KT_ERR_NO_MEMORY;
+        return 0;
+    }
+    answer->header_names[answer->header_count] = name;
+    answer->header_values[answer->header_count++] = text;
+    return len;
+}
+
+// Whom to trust, and who we are. `bad` collects what libcurl refused.
+static CURLcode set_tls(struct kt_http_client *client)
+{
+    CURL *curl = client->curl;
+    CURLcode bad = CURLE_OK;
+
+    bad |= curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    bad |= curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
+    bad |= curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
+    bad |= curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    bad |= curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca_file);
+    if (client->pinned) {
+        bad |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx);
+        bad |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, client);
+    }
+    if (client->cert_file != NULL)
+        bad |= curl_easy_setopt(curl, CURLOPT_SSLCERT, client->cert_file);
+    if (client->key_file != NULL)
+        bad |= curl_easy_setopt(curl, CURLOPT_SSLKEY, client->key_file);
+    return bad;
+}
+
+static CURLcode set_transport(struct kt_http_client *client, const struct kt_http_request *request,
+                              const char *url, struct curl_slist *headers,
+                              struct receiver *receiver)
+{
+    CURL *curl = client->curl;
+    CURLcode bad = CURLE_OK;
+
+    bad |= curl_easy_setopt(curl, CURLOPT_URL, url);
+    bad |= curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L); // a handle may be ".."
+    bad |= curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+    bad |= curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    bad |= curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    bad |= curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    bad |= curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    bad |= curl_easy_setopt(curl, CURLOPT_CONNECT_TO, client->connect_to);
+    bad |= curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    bad |= curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
+    bad |= curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    bad |= curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
+    bad |= curl_easy_setopt(curl, CURLOPT_USERAGENT, "keytrustee/" KT_VERSION);
+    bad |= curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->why);
+    bad |= curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    bad |= curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    bad |= curl_easy_setopt(curl, CURLOPT_HEADERDATA, receiver);
+    bad |= curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    bad |= curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
+    if (strcmp(request->method, "HEAD") == 0) {
+        bad |= curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    } else if (request->has_body) {
+        bad |= curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
+        bad |= curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body_len ? request->body : "");
+        bad |= curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    } else {
+        bad |= curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+        bad |= curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    }
+    return bad;
+}
+
+static int add_header(struct curl_slist **list, const char *text)
+{
+    struct curl_slist *longer = curl_slist_append(*list, text);
+
+    if (longer == NULL)
+        return KT_ERR_NO_MEMORY;
+    *list = longer;
+    return 0;
+}
+
+static int make_headers(const struct kt_http_request *request, struct curl_slist **list)
+{
+    int has_type = 0;
+    int rc = add_header(list, "Expect:"); // our bodies are small: no round trip for 100 Continue
+
+    for (size_t i = 0; rc == 0 && request->headers && request->headers[i]; i++) {
+        has_type |= strncasecmp(request->headers[i], "Content-Type:", 13) == 0;
+        rc = add_header(list, request->headers[i]);
+    }
+    if (rc == 0 && request->has_body && !has_type) // libcurl would claim a form
+        rc = add_header(list, "Content-Type:");
+    return rc;
+}
+
+static int explain(const struct kt_http_client *client, CURLcode result,
+                   const struct receiver *receiver, const struct kt_http_request *request,
+                   struct kt_error *error)
+{
+    const char *why = client->why[0] ? client->why : curl_easy_strerror(result);
+
+    if (receiver->code == KT_ERR_TOO_LARGE)
+        return kt_error_set(error, KT_ERR_TOO_LARGE, NULL,
+                            "the answer of %s is larger than %zu bytes", client->server,
+                            request->max_answer);
+    if (receiver->code != 0)
+        return receiver->code;
+    switch ((int)result) {
+    case CURLE_OPERATION_TIMEDOUT:
+        return kt_error_set(error, KT_ERR_TIMEOUT, NULL, "%s does not answer: %s", client->server,
+                            why);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+        return kt_error_set(error, KT_ERR_CRYPTO,
+                            "this is not a node of the cluster this client belongs to, or "
+                            "somebody is between",
+                            "certificate of %s refused: %s", client->server, why);
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CIPHER:
+    case CURLE_NOT_BUILT_IN:
+    case CURLE_UNKNOWN_OPTION:
+        return kt_error_set(error, KT_ERR_CRYPTO, NULL, "cannot use TLS with %s: %s",
+                            client->server, why);
+    case CURLE_OUT_OF_MEMORY:
+        return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return kt_error_set(error, KT_ERR_PROTOCOL, NULL, "%s does not speak HTTPS as expected: %s",
+                            client->server, why);
+    default:
+        return kt_error_set(error, KT_ERR_NETWORK, NULL, "%s: %s", client->server, why);
+    }
+}
+
+int kt_http_client_run(struct kt_http_client *client, const struct kt_http_request *request,
+                       struct kt_http_answer *answer, struct kt_error *error)
+{
+    struct receiver receiver = {answer, 0};
+    struct curl_slist *headers = NULL;
+    char url[4096];
+    long status = 0, sent = 0;
+    CURLcode result = CURLE_OK;
+    int rc = 0;
+
+    memset(answer, 0, sizeof *answer);
+    answer->body.max = request->max_answer;
+    client->sent = 0;
+    client->why[0] = '\0';
+    int n = snprintf(url, sizeof url, "https://%s:%u%s", KT_PKI_SERVICE_NAME,
+                     (unsigned)client->port, request->path);
+    if (n < 0 || (size_t)n >= sizeof url)
+        return kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "the path of the request is too long");
+    rc = make_headers(request, &headers);
+    if (rc != 0)
+        goto out;
+    curl_easy_reset(client->curl); // options only: the connection stays
+    if (set_tls(client) != CURLE_OK ||
+        set_transport(client, request, url, headers, &receiver) != CURLE_OK) {
+        rc = kt_error_set(error, KT_ERR_INTERNAL, NULL, "this libcurl lacks an option we need");
+        goto out;
+    }
+    result = curl_easy_perform(client->curl);
+    curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &sent);
+    client->sent = sent > 0;
+    if (result != CURLE_OK) {
+        rc = explain(client, result, &receiver, request, error);
+        goto out;
+    }
+    curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    answer->status = (int)status;
+out:
+    // The handle must not keep pointers into this frame.
+    curl_easy_reset(client->curl);
+    curl_slist_free_all(headers);
+    if (rc != 0)
+        kt_http_answer_free(answer);
+    return rc;
+}
+
+int kt_http_client_sent(const struct kt_http_client *client)
+{
+    return client->sent;
+}
+
+const char *kt_http_client_server(const struct kt_http_client *client)
+{
+    return client->server;
+}
+
+const char *kt_http_answer_header(const struct kt_http_answer *answer, const char *name)
+{
+    for (size_t i = 0; i < answer->header_count; i++)
+        if (strcasecmp(answer->header_names[i], name) == 0)
+            return answer->header_values[i];
+    return NULL;
+}
+
+void kt_http_answer_free(struct kt_http_answer *answer)
+{
+    if (answer == NULL)
+        return;
+    forget_headers(answer);
+    kt_buf_free(&answer->body);
+}

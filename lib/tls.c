@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server's TLS context: whom it asks for a certificate, what it resumes, what it tells of it.
+#include "lib/tls.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+
+#include "lib/pki.h"
+
+#define TICKET_NAME_LEN 16
+#define TICKET_MAC_LEN  32
+#define CIPHERS_TLS12   "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define GROUPS          "X25519:P-256:P-384"
+
+// Between a client's certificate and our CA stands nothing.
+#define CHAIN_DEPTH 0
+#define CHAIN_MAX   (16 * 1024) // bytes that a client may send as its chain
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int tickets_index = -1; // ex_data of SSL_CTX: const struct kt_tls_tickets *
+
+static void make_index(void)
+{
+    tickets_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
+
+void kt_tls_error_text(char *out, size_t size)
+{
+    const char *data = NULL;
+    int flags = 0;
+    unsigned long code = ERR_get_error_all(NULL, NULL, NULL, &data, &flags);
+    const char *reason = NULL;
+    if (code == 0)
+        reason = "no reason given";
+    else if (ERR_SYSTEM_ERROR(code))
+        reason = strerror(ERR_GET_REASON(code));
+    else
+        reason = ERR_reason_error_string(code);
+    if (data != NULL && (flags & ERR_TXT_STRING) && data[0] != '\0')
+        snprintf(out, size, "%s (%s)", reason ? reason : "unknown reason", data);
+    else
+        snprintf(out, size, "%s", reason ? reason : "unknown reason");
+    ERR_clear_error();
+}
+
+static int crypto_error(struct kt_error *error, const char *what)
+{
+    char text[256];
+    kt_tls_error_text(text, sizeof(text));
+    return kt_error_set(error, KT_ERR_CRYPTO, NULL, "%s: %s", what, text);
+}
+
+// Lets every handshake finish, so that the answer can be a status and a reason instead of a broken
+// connection. OpenSSL's own callback stops at the first error; that error stays the verdict: it is
+// what SSL_get_verify_result gives, and it is stored in the session and its ticket.
+static int verify_and_go_on(X509_STORE_CTX *ctx, void *arg)
+{
+    (void)arg;
+    if (X509_verify_cert(ctx) <= 0 && X509_STORE_CTX_get_error(ctx) == X509_V_OK)
+        X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED); // never a failure without an error
+    return 1;
+}
+
+static void set_options(SSL_CTX *ctx)
+{
+    SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(ctx, 1);
+    // Sessions live in tickets only, which all workers can read.
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify_depth(ctx, CHAIN_DEPTH);
+    SSL_CTX_set_max_cert_list(ctx, CHAIN_MAX);
+    SSL_CTX_set_cert_verify_callback(ctx, verify_and_go_on, NULL);
+}
+
+static int set_protocol(SSL_CTX *ctx, const char *cluster_id, struct kt_error *error)
+{
+    uint8_t id[KT_SHA256_LEN];
+    // Without an id OpenSSL refuses resumption of sessions with a client certificate; with one per
+    // cluster, a session of another cluster is not taken over.
+    int rc = kt_sha256(cluster_id, strlen(cluster_id), id);
+    if (rc != 0)
+        return kt_error_set(error, rc, NULL, "session id context cannot be made");
+    if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 ||
+        SSL_CTX_set1_groups_list(ctx, GROUPS) != 1 ||
+        SSL_CTX_set_session_id_context(ctx, id, sizeof(id)) != 1)
+        return crypto_error(error, "TLS settings are refused");
+    return 0;
+}
+
+static int use_own_certificate(SSL_CTX *ctx, const char *cert_file, const char *key_file,
+                               struct kt_error *error)
+{
+    EVP_PKEY *key = NULL;
+    char what[400];
+    snprintf(what, sizeof(what), "certificate '%s' with key '%s'", cert_file, key_file);
+    if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
+        return crypto_error(error, what);
+    int rc = kt_pki_key_load(key_file, &key, error);
+    if (rc != 0)
+        return rc;
+    if (SSL_CTX_use_PrivateKey(ctx, key) != 1 || SSL_CTX_check_private_key(ctx) != 1)
+        rc = crypto_error(error, what);
+    EVP_PKEY_free(key);
+    return rc;
+}
+
+static int trust_ca(SSL_CTX *ctx, const char *ca_file, struct kt_error *error)
+{
+    X509 *ca = NULL;
+    int rc = kt_pki_cert_load(ca_file, &ca, error);
+    if (rc != 0)
+        return rc;
+    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca) != 1 ||
+        SSL_CTX_add_client_CA(ctx, ca) != 1)
+        rc = crypto_error(error, "CA certificate is refused");
+    X509_free(ca);
+    return rc;
+}
+
+int kt_tls_server_new(const char *cert_file, const char *key_file, const char *ca_file,
+                      const char *cluster_id, SSL_CTX **ctx, struct kt_error *error)
+{
+    int rc = 0;
+    SSL_CTX *made = SSL_CTX_new(TLS_server_method());
+    pthread_once(&once, make_index);
+    if (made == NULL || tickets_index < 0) {
+        rc = crypto_error(error, "TLS context cannot be made");
+        goto out;
+    }
+    set_options(made);
+    if ((rc = set_protocol(made, cluster_id, error)) != 0 ||
+        (rc = use_own_certificate(made, cert_file, key_file, error)) != 0 ||
+        (rc = trust_ca(made, ca_file, error)) != 0)
+        goto out;
+    *ctx = made;
+    made = NULL;
+out:
+    SSL_CTX_free(made);
+    return rc;
+}
+
+static int init_ticket(const uint8_t *key, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                       EVP_MAC_CTX *mac, int enc)
+{
+    char digest[] = "SHA256";
+    uint8_t mac_key[TICKET_MAC_LEN];
+    memcpy(mac_key, key + TICKET_NAME_LEN, sizeof(mac_key));
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, mac_key, sizeof(mac_key)),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    int ok = EVP_CipherInit_ex2(cipher, EVP_aes_256_cbc(), key + TICKET_NAME_LEN + TICKET_MAC_LEN,
+                                iv, enc, NULL) == 1 &&
+             EVP_MAC_CTX_set_params(mac, params) == 1;
+    OPENSSL_cleanse(mac_key, sizeof(mac_key));
+    return ok;
+}
+
+// Returns as SSL_CTX_set_tlsext_ticket_key_evp_cb(3) says: 1 go on, 2 go on and send a new ticket,
+// 0 full handshake, -1 error.
+static int ticket_key(SSL *ssl, unsigned char name[TICKET_NAME_LEN],
+                      unsigned char iv[EVP_MAX_IV_LENGTH], EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                      int enc)
+{
+    const struct kt_tls_tickets *tickets = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), tickets_index);
+    if (tickets == NULL)
+        return -1;
+    if (enc) {
+        memcpy(name, tickets->current, TICKET_NAME_LEN);
+        if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
+            return -1;
+        return init_ticket(tickets->current, iv, cipher, mac, 1) ? 1 : -1;
+    }
+    if (memcmp(name, tickets->current, TICKET_NAME_LEN) == 0) {
+        // A TLS 1.3 client uses a ticket once: without a new one it could resume only once.
+        int answer = SSL_version(ssl) >= TLS1_3_VERSION ? 2 : 1;
+        return init_ticket(tickets->current, iv, cipher, mac, 0) ? answer : -1;
+    }
+    if (memcmp(name, tickets->previous, TICKET_NAME_LEN) == 0)
+        return init_ticket(tickets->previous, iv, cipher, mac, 0) ? 2 : -1;
+    return 0;
+}
+
+void kt_tls_server_set_tickets(SSL_CTX *ctx, const struct kt_tls_tickets *tickets)
+{
+    union {
+        const struct kt_tls_tickets *in;
+        void *out; // ex_data takes no const; the callback gives it back as const
+    } pointer = {.in = tickets};
+    if (SSL_CTX_set_ex_data(ctx, tickets_index, pointer.out) == 1)
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
+}
+
+int kt_tls_peer_error(SSL *ssl, int64_t now_us)
+{
+    int64_t begin = 0, end = 0;
+    X509 *cert = SSL_get0_peer_certificate(ssl);
+    if (cert == NULL)
+        return KT_ERR_CERTIFICATE_MISSING;
+    long verdict = SSL_get_verify_result(ssl);
+    if (verdict == X509_V_ERR_CERT_HAS_EXPIRED || verdict == X509_V_ERR_CERT_NOT_YET_VALID)
+        return KT_ERR_CERTIFICATE_EXPIRED;
+    if (verdict != X509_V_OK || kt_pki_cert_validity(cert, &begin, &end) != 0)
+        return KT_ERR_CERTIFICATE_UNKNOWN_CA;
+    return now_us > end ? KT_ERR_CERTIFICATE_EXPIRED : 0;
+}
+
+int kt_tls_peer_sha256(SSL *ssl, uint8_t out[KT_SHA256_LEN])
+{
+    X509 *cert = SSL_get0_peer_certificate(ssl);
+    return cert != NULL ? kt_pki_cert_sha256(cert, out) : KT_ERR_CERTIFICATE_MISSING;
+}

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake --install: everything to its place in the file system hierarchy.
+
+install(TARGETS kts RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
+install(TARGETS ktadmin keytrustee RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS keytrustee_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(TARGET ktbackup)
+    install(TARGETS ktbackup RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+
+# The client library, for those who write programs that deposit keys.
+install(FILES client/keytrustee.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} OPTIONAL)
+if(EXISTS ${CMAKE_SOURCE_DIR}/client/keytrustee.pc.in)
+    configure_file(client/keytrustee.pc.in ${CMAKE_BINARY_DIR}/packaging/keytrustee.pc @ONLY)
+    install(FILES ${CMAKE_BINARY_DIR}/packaging/keytrustee.pc
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endif()
+
+# What the programs read, and what an operator copies from.
+install(DIRECTORY db/schema/ DESTINATION ${CMAKE_INSTALL_DATADIR}/keytrustee/schema
+    FILES_MATCHING PATTERN "[0-9][0-9][0-9]_*.sql")
+install(FILES packaging/keytrustee.conf.sample packaging/profile
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/keytrustee)
+
+# systemd: units, accounts, folders. The paths in them are those of this installation.
+foreach(unit IN ITEMS keytrusteed.service keytrustee-db.service)
+    configure_file(packaging/systemd/${unit}.in ${CMAKE_BINARY_DIR}/packaging/${unit} @ONLY)
+    install(FILES ${CMAKE_BINARY_DIR}/packaging/${unit} DESTINATION lib/systemd/system)
+endforeach()
+configure_file(packaging/tmpfiles.d/keytrustee.conf.in
+    ${CMAKE_BINARY_DIR}/packaging/tmpfiles.conf @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/packaging/tmpfiles.conf DESTINATION lib/tmpfiles.d
+    RENAME keytrustee.conf)
+install(FILES packaging/sysusers.d/keytrustee.conf DESTINATION lib/sysusers.d)
+
+# One completion serves the three commands; bash loads it by the command's name.
+foreach(command IN ITEMS keytrustee ktadmin kts)
+    install(FILES packaging/completion/keytrustee.bash
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME ${command})
+endforeach()
+
+foreach(section IN ITEMS 1 5 8)
+    file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/man/*.${section})
+    install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
+file(GLOB guides CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/*.md)
+install(FILES README.md CHANGELOG.md LICENSE ${guides} DESTINATION ${CMAKE_INSTALL_DOCDIR})
