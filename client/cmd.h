@@ -24,7 +24,7 @@ int ktc_cmd_fail(const struct kt_cli_run *run, const struct keytrustee_error *er
 // Prints a message of our own and gives the exit code of `code`. `hint` may be NULL.
 int ktc_cmd_say(const struct kt_cli_run *run, int code, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-// The value of --version-number; 0 when not given. Returns 0, or an exit code after printing why.
+// The value of --version; 0 when not given. Returns 0, or an exit code after printing why.
 int ktc_cmd_version(const struct kt_cli_run *run, uint32_t *version) KT_MUST_CHECK;
 // A deposit as JSON; NULL when out of memory.
 json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit);

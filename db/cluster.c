@@ -301,12 +301,16 @@ int db_cluster_check_ours(const struct db_cluster *cluster, struct db_mark *mark
     }
     if (rc)
         return rc;
+    kt_uuid_format(&mark->cluster_id, theirs);
     rc = kt_cluster_info_load(cluster->paths->cluster, &info, error);
+    if (rc == KT_ERR_NOT_INITIALISED)
+        return kt_error_set(error, KT_ERR_NOT_OURS, "check --confdir, or move it away",
+                            "the data directory '%s' is of cluster %s, this confdir has none yet",
+                            cluster->dir, theirs);
     if (rc)
         return rc;
     if (memcmp(&info.cluster_id, &mark->cluster_id, sizeof(info.cluster_id)) == 0)
         return 0;
-    kt_uuid_format(&mark->cluster_id, theirs);
     kt_uuid_format(&info.cluster_id, ours);
     return kt_error_set(error, KT_ERR_NOT_OURS, "check --confdir and database.directory",
                         "the data directory '%s' is of cluster %s, the confdir of cluster %s",

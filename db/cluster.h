@@ -41,6 +41,10 @@ int db_cluster_open(const struct kt_paths *paths, const struct kt_settings *sett
 void db_cluster_close(struct db_cluster *cluster);
 const char *db_cluster_bin(const struct db_cluster *cluster); // folder of PostgreSQL's programs
 const char *db_cluster_dir(const struct db_cluster *cluster); // the data directory
+// Looks at the data directory: *exists receives 1 when it is there and of this confdir's cluster, 0
+// when it is missing or empty; KT_ERR_NOT_OURS says what was found instead.
+int db_cluster_look(const struct db_cluster *cluster, int *exists, struct kt_error *error)
+    KT_MUST_CHECK;
 // 1 when the data directory is made, ours, and has been populated: init need not start PostgreSQL.
 int db_cluster_is_populated(const struct db_cluster *cluster);
 // Checks that the managed files are as configure writes them: 0, or KT_ERR_UNSAFE_SETTINGS naming

@@ -262,8 +262,7 @@ int db_cluster_live_check(struct db_cluster *cluster, struct kt_error *error)
         const char *wanted = FIXED[i].shown ? FIXED[i].shown : FIXED[i].value;
         const char *names[] = {FIXED[i].name};
         PGresult *result = NULL;
-        // reset_val: what new sessions get, whatever this one was given by its role
-        rc = db_pg_query(conn, LIVE_TIMEOUT_MS, "SELECT reset_val FROM pg_settings WHERE name = $1",
+        rc = db_pg_query(conn, LIVE_TIMEOUT_MS, "SELECT setting FROM pg_settings WHERE name = $1",
                          1, names, &result, error);
         if (rc)
             break;

@@ -131,6 +131,18 @@ int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *er
     return rc;
 }
 
+int db_cluster_look(const struct db_cluster *cluster, int *exists, struct kt_error *error)
+{
+    struct db_mark mark;
+    struct kt_error why = {0};
+    int rc = db_cluster_check_ours(cluster, &mark, &why);
+
+    *exists = rc == 0;
+    if (rc == 0 || rc == KT_ERR_NOT_FOUND)
+        return 0;
+    return kt_error_set(error, rc, why.hint, "%s", why.message);
+}
+
 int db_cluster_is_populated(const struct db_cluster *cluster)
 {
     struct db_mark mark;

@@ -51,7 +51,8 @@ void db_pg_parameters(const struct db_target *target, char port[8],
     ADD("user", target->user);
     if (target->password)
         ADD("password", target->password);
-    ADD("passfile", "/dev/null");
+    // A path that cannot exist: libpq warns on standard error about one that is no plain file.
+    ADD("passfile", "/dev/null/none");
     ADD("application_name", target->application_name ? target->application_name : "keytrustee");
     ADD("client_encoding", "UTF8");
     // A socket in a 0700 folder needs neither; both would look for files and libraries.

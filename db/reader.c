@@ -340,7 +340,7 @@ static struct db_read *take_first(struct db_reader *reader)
     return read;
 }
 
-static void fail_all(struct db_reader *reader)
+void db_reader_fail(struct db_reader *reader)
 {
     reader->broken = 1;
     while (reader->first) {
@@ -404,6 +404,6 @@ int db_reader_process(struct db_reader *reader)
     if (rc == 0 && PQstatus(reader->conn) != CONNECTION_OK)
         rc = KT_ERR_DATABASE_UNAVAILABLE;
     if (rc)
-        fail_all(reader);
+        db_reader_fail(reader);
     return rc;
 }

@@ -41,6 +41,9 @@
     "(" SUBJECT_HAS("= w.client_id", access, "true") " OR "                                        \
     SUBJECT_HAS("IS NULL", access, "true") ")"
 
+#define ISO_TIME(column)                                                                           \
+    "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
 #define PRESENT "d.deleted_at IS NULL AND d.purged_at IS NULL"
 
 // Columns behind WHO_COLUMNS, the same in all statements on deposits (NULL: not asked for).
@@ -133,15 +136,18 @@ static const struct db_statement STATEMENTS[] = {
               "  AND " GRANTED("$2") " ORDER BY d.handle, d.version DESC LIMIT $6) d ON true",
               6, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
     [SELF] = {"self",
-              WHO "SELECT " WHO_COLUMNS ", json_build_object('client', json_build_object("
-              "'id', c.client_id, 'name', c.name, 'state', c.state, 'organisation', w.organisation,"
-              " 'created', to_char(c.created_at AT TIME ZONE 'UTC',"
-              "  'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
-              " 'certificate_not_after', to_char(w.not_after AT TIME ZONE 'UTC',"
-              "  'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
+              WHO "SELECT " WHO_COLUMNS ", json_build_object('client', c.client_id,"
+              " 'name', c.name, 'organisation', w.organisation, 'state', c.state,"
+              " 'created', " ISO_TIME("c.created_at") ","
+              " 'certificate_not_after', " ISO_TIME("w.not_after") ","
               " 'openpgp', (SELECT coalesce(json_agg(p.fingerprint ORDER BY p.created_at), '[]')"
               "  FROM client_openpgp_keys p"
-              "  WHERE p.client_id = w.client_id AND p.retired_at IS NULL)),"
+              "  WHERE p.client_id = w.client_id AND p.retired_at IS NULL),"
+              " 'grants', (SELECT coalesce(json_agg(json_build_object('right', g.access,"
+              "   'object', g.object, 'prefix', g.prefix, 'key_group', g.key_group_id)"
+              "   ORDER BY g.created_at, g.access), '[]') FROM grants g"
+              "  WHERE g.organisation_id = w.organisation_id AND g.revoked_at IS NULL"
+              "  AND (g.client_id = w.client_id OR g.client_id IS NULL)),"
               " 'receipt_keys', (SELECT coalesce(json_agg(json_build_object("
               "   'id', encode(r.key_id, 'hex'), 'certificate', r.certificate)"
               "   ORDER BY r.created_at), '[]') FROM receipt_keys r))::text"

@@ -39,7 +39,7 @@ static void value_text(const json_t *value, char *out, size_t size)
     } else if (json_is_boolean(value)) {
         snprintf(out, size, "%s", json_is_true(value) ? "yes" : "no");
     } else if (json_is_array(value)) {
-        json_array_foreach((json_t *)(uintptr_t)value, i, item)
+        json_array_foreach(value, i, item)
         {
             char one[CELL_MAX];
             value_text(item, one, sizeof(one));
@@ -81,7 +81,7 @@ int kta_print_rows(const struct kt_cli_run *run, const json_t *rows,
     table = kt_table_new(titles);
     if (!table)
         rc = KT_ERR_NO_MEMORY;
-    json_array_foreach((json_t *)(uintptr_t)rows, i, row)
+    json_array_foreach(rows, i, row)
     {
         for (size_t k = 0; k < n; k++)
             kta_text_of(row, columns[k].member, cells[k], sizeof(cells[k]));

@@ -145,7 +145,7 @@ static void answer_all(struct audit *audit, int code)
 {
     for (size_t i = 0; i < audit->count; i++) {
         struct pending *p = &audit->pending[i];
-        uint32_t said = (uint32_t) - (p->code ? p->code : code); // codes are negative, the wire's not
+        uint32_t said = (uint32_t)(-(p->code ? p->code : code));
         uint8_t payload[4] = {(uint8_t)(said >> 24), (uint8_t)(said >> 16), (uint8_t)(said >> 8),
                               (uint8_t)said};
         if (!p->asker->gone &&

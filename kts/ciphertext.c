@@ -50,9 +50,11 @@ static const struct form *find(const char *content_type)
     return NULL;
 }
 
-int kts_ciphertext_known(const char *content_type)
+const char *kts_ciphertext_type(const char *content_type)
 {
-    return find(content_type) != NULL;
+    const struct form *form = find(content_type);
+
+    return form ? form->content_type : NULL;
 }
 
 int kts_ciphertext_check(const char *content_type, const void *body, size_t n,

@@ -14,8 +14,8 @@ struct kts_own_keys {
     size_t count;
 };
 
-// 1 when a row has this content type (without parameters).
-int kts_ciphertext_known(const char *content_type);
+// The content type as the table spells it, or NULL when no row has it (parameters are not allowed).
+const char *kts_ciphertext_type(const char *content_type);
 // Checks the form only: the server can never read a deposit. KT_ERR_CONTENT_TYPE,
 // KT_ERR_NOT_CIPHERTEXT, KT_ERR_ENCRYPTED_TO_CLUSTER, KT_ERR_TOO_LARGE.
 int kts_ciphertext_check(const char *content_type, const void *body, size_t n,

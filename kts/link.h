@@ -9,6 +9,7 @@
 #include "lib/buf.h"
 #include "lib/err.h"
 
+// Codes on a link are 0 or the enum kt_err_code without its sign.
 enum kts_message_type {
     KTS_MSG_CHANGE = 1,  // worker, agent -> writer: kt_change
     KTS_MSG_OUTCOME,     // writer -> asker: kt_outcome, same id

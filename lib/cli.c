@@ -284,8 +284,9 @@ static int run_command(struct parse *parse)
     int rc;
 
     if (parse->word_count < command->min_args)
-        return usage(parse, command->arguments && command->arguments[0] ? "missing argument:"
-                                                                        : "missing argument",
+        return usage(parse,
+                     command->arguments && command->arguments[0] ? "missing argument:"
+                                                                 : "missing argument",
                      command->arguments && command->arguments[0] ? command->arguments : NULL, NULL);
     if (parse->word_count > command->max_args)
         return usage(parse, "unexpected argument", parse->words[command->max_args], NULL);

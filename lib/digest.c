@@ -8,7 +8,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-// Leaves nothing in OpenSSL's error queue: SSL_get_error would take it for an error of a connection.
+// Leaves nothing in OpenSSL's error queue, or SSL_get_error would blame the next connection.
 static int refused(int code)
 {
     ERR_clear_error();

@@ -15,7 +15,7 @@
 #define NEW_AUTH_CODE  "ask the operator for a new auth code (ktadmin authcode new)"
 #define REGISTER_AGAIN "register this client again with a new auth code"
 
-// Columns: code, name, HTTP status, exit code, text, hint. Every row with an HTTP status has a hint.
+// Columns: code, name, HTTP status, exit code, text, hint. A row with an HTTP status has a hint.
 static const struct kt_err_info TABLE[] = {
     {KT_OK, "ok", 0, KT_EXIT_OK, "no error", NULL},
 
@@ -90,15 +90,14 @@ static const struct kt_err_info TABLE[] = {
      "the certificate was revoked", REGISTER_AGAIN},
     {KT_ERR_CERTIFICATE_UNKNOWN, "certificate_unknown", 401, KT_EXIT_REFUSED,
      "no client has this certificate", REGISTER_AGAIN},
-    {KT_ERR_CLIENT_PENDING, "client_pending", 403, KT_EXIT_REFUSED,
-     "the client waits for approval",
+    {KT_ERR_CLIENT_PENDING, "client_pending", 403, KT_EXIT_REFUSED, "the client waits for approval",
      "ask the operator to approve it (ktadmin client approve)"},
     {KT_ERR_CLIENT_REVOKED, "client_revoked", 403, KT_EXIT_REFUSED, "the client was revoked",
      REGISTER_AGAIN},
     {KT_ERR_ORGANISATION_DISABLED, "organisation_disabled", 403, KT_EXIT_REFUSED,
      "the organisation is disabled", ASK_OPERATOR},
-    {KT_ERR_NOT_GRANTED, "not_granted", 403, KT_EXIT_REFUSED,
-     "the client does not have this right", "ask the operator for a grant (ktadmin grant add)"},
+    {KT_ERR_NOT_GRANTED, "not_granted", 403, KT_EXIT_REFUSED, "the client does not have this right",
+     "ask the operator for a grant (ktadmin grant add)"},
     {KT_ERR_AUTH_CODE_INVALID, "auth_code_invalid", 403, KT_EXIT_REFUSED,
      "the auth code is not valid", "check it for typing errors, or ask for a new one"},
     {KT_ERR_AUTH_CODE_EXPIRED, "auth_code_expired", 403, KT_EXIT_REFUSED,
@@ -134,10 +133,10 @@ static const struct kt_err_info TABLE[] = {
      "encrypt it to the client's own OpenPGP key only"},
     {KT_ERR_OPENPGP_KEY_INVALID, "openpgp_key_invalid", 422, KT_EXIT_FAILURE,
      "not a valid OpenPGP public key", "send one binary public key of version 4"},
-    {KT_ERR_CSR_INVALID, "csr_invalid", 422, KT_EXIT_FAILURE,
-     "not a valid certificate request", "send a PEM request for a P-256, P-384 or Ed25519 key"},
-    {KT_ERR_CLIENT_EXISTS, "client_exists", 409, KT_EXIT_FAILURE,
-     "that key is registered already", "make a new key, or use the registration there is"},
+    {KT_ERR_CSR_INVALID, "csr_invalid", 422, KT_EXIT_FAILURE, "not a valid certificate request",
+     "send a PEM request for a P-256, P-384 or Ed25519 key"},
+    {KT_ERR_CLIENT_EXISTS, "client_exists", 409, KT_EXIT_FAILURE, "that key is registered already",
+     "make a new key, or use the registration there is"},
     {KT_ERR_GRANT_NOT_FOUND, "grant_not_found", 404, KT_EXIT_NOT_FOUND, "no such grant",
      "list the grants (ktadmin grant list)"},
     {KT_ERR_DEPOSIT_LOCKED, "deposit_locked", 409, KT_EXIT_REFUSED, "the deposit is locked",
@@ -165,13 +164,13 @@ static const struct kt_err_info TABLE[] = {
      "the operator runs ktadmin status; changes go on when a passive is back"},
     {KT_ERR_PASSIVE, "passive", 503, KT_EXIT_UNAVAILABLE, "this node is a passive",
      "send changes to the active; ktadmin status names it"},
-    {KT_ERR_FENCED, "fenced", 503, KT_EXIT_UNAVAILABLE,
-     "this node belongs to an older epoch", "use another node; the operator runs ktadmin rejoin"},
+    {KT_ERR_FENCED, "fenced", 503, KT_EXIT_UNAVAILABLE, "this node belongs to an older epoch",
+     "use another node; the operator runs ktadmin rejoin"},
     {KT_ERR_WRITE_TIMEOUT, "write_timeout", 503, KT_EXIT_IN_DOUBT,
      "the change was not durable in time and may still take effect",
      "send the same request again: it is done at most once"},
-    {KT_ERR_SHUTTING_DOWN, "shutting_down", 503, KT_EXIT_UNAVAILABLE,
-     "the server is stopping", TRY_AGAIN},
+    {KT_ERR_SHUTTING_DOWN, "shutting_down", 503, KT_EXIT_UNAVAILABLE, "the server is stopping",
+     TRY_AGAIN},
     {KT_ERR_STORAGE_FULL, "storage_full", 507, KT_EXIT_UNAVAILABLE, "the disk is full",
      "the operator makes room on the node's disk"},
     {KT_ERR_UNSAFE_SETTINGS, "unsafe_settings", 503, KT_EXIT_UNAVAILABLE,
@@ -214,7 +213,7 @@ const char *kt_err_text(int code)
     return kt_err_info(code)->text;
 }
 
-// Messages go into JSON: a cut in the middle of a UTF-8 character would make them unprintable there.
+// Messages go into JSON, where half a UTF-8 character would make them unprintable.
 static void trim_broken_tail(char *s, size_t len)
 {
     size_t start = len;
@@ -237,8 +236,9 @@ static void copy_text(char *out, size_t size, const char *text)
         trim_broken_tail(out, size - 1);
 }
 
-__attribute__((format(printf, 4, 0))) static void
-fill(struct kt_error *error, int code, const char *hint, const char *fmt, va_list args)
+__attribute__((format(printf, 4, 0))) static void fill(struct kt_error *error, int code,
+                                                       const char *hint, const char *fmt,
+                                                       va_list args)
 {
     // Through a local: callers may pass the old message as an argument to wrap it.
     struct kt_error fresh = {.code = code};

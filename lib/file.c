@@ -133,7 +133,8 @@ int kt_dir_make(const char *path, mode_t mode, struct kt_error *error)
 
     if (mkdir(path, mode) == 0) {
         // the umask may have taken bits away
-        return chmod(path, mode) == 0 ? 0 : kt_error_errno(error, "cannot set the mode of '%s'", path);
+        return chmod(path, mode) == 0 ? 0
+                                      : kt_error_errno(error, "cannot set the mode of '%s'", path);
     }
     if (errno != EEXIST)
         return kt_error_errno(error, "cannot make the folder '%s'", path);
@@ -178,9 +179,9 @@ int kt_file_lock(const char *path, int *fd, struct kt_error *error)
         if (got < 0)
             return kt_error_errno(error, "cannot open the lock file '%s'", path);
         if (flock(got, LOCK_EX | LOCK_NB) != 0) {
-            int rc = errno == EWOULDBLOCK
-                         ? kt_error_set(error, KT_ERR_BUSY, NULL, "'%s' is locked by another process", path)
-                         : kt_error_errno(error, "cannot lock '%s'", path);
+            int rc = errno == EWOULDBLOCK ? kt_error_set(error, KT_ERR_BUSY, NULL,
+                                                         "'%s' is locked by another process", path)
+                                          : kt_error_errno(error, "cannot lock '%s'", path);
             close(got);
             return rc;
         }

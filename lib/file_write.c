@@ -114,9 +114,8 @@ int kt_file_create(const char *path, const void *bytes, size_t n, mode_t mode,
     if (rc)
         return rc;
     if (link(temp, path) != 0)
-        rc = errno == EEXIST
-                 ? kt_error_set(error, KT_ERR_EXISTS, NULL, "'%s' exists already", path)
-                 : kt_error_errno(error, "cannot make '%s'", path);
+        rc = errno == EEXIST ? kt_error_set(error, KT_ERR_EXISTS, NULL, "'%s' exists already", path)
+                             : kt_error_errno(error, "cannot make '%s'", path);
     unlink(temp);
     return rc ? rc : kt_dir_sync(dir, error);
 }

@@ -34,7 +34,9 @@ int kt_gpg_generate(struct kt_gpg *gpg, enum kt_gpg_kind kind, const char *user_
                     char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT], struct kt_error *error)
 {
     unsigned int flags = GPGME_CREATE_NOPASSWD | GPGME_CREATE_NOEXPIRE | GPGME_CREATE_FORCE;
-    const char *algorithm = "ed25519/cert,sign+cv25519/encr";
+    // What GnuPG 2.1.17 and later make of this: ed25519 with a cv25519 subkey. Any other name makes
+    // a key without a subkey, and adding one would leave half a key when killed in between.
+    const char *algorithm = "future-default";
     struct kt_gpg_guard guard;
     int rc = 0;
 

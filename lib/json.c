@@ -27,8 +27,8 @@ int kt_json_parse_object(const void *bytes, size_t n, json_t **object, struct kt
     return 0;
 }
 
-int kt_json_string(const json_t *object, const char *name, size_t min, size_t max,
-                   const char **out, struct kt_error *error)
+int kt_json_string(const json_t *object, const char *name, size_t min, size_t max, const char **out,
+                   struct kt_error *error)
 {
     const json_t *value = json_object_get(object, name);
     const char *text = json_string_value(value);

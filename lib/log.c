@@ -140,8 +140,9 @@ static void write_line(enum kt_log_level level, const char *message)
 }
 
 // Formats into `message` and appends the tail.
-__attribute__((format(printf, 2, 0))) static void
-emit(enum kt_log_level level, const char *fmt, va_list args, const char *text, const char *hint)
+__attribute__((format(printf, 2, 0))) static void emit(enum kt_log_level level, const char *fmt,
+                                                       va_list args, const char *text,
+                                                       const char *hint)
 {
     int saved = errno; // logging must not disturb the caller's error handling
     char message[MESSAGE_MAX];

@@ -13,7 +13,10 @@ struct kt_nearest {
     size_t distance;
 };
 
-#define KT_NEAREST_INIT(text) {(text), NULL, (size_t)-1}
+#define KT_NEAREST_INIT(text)                                                                      \
+    {                                                                                              \
+        (text), NULL, (size_t)-1                                                                   \
+    }
 
 void kt_nearest_offer(struct kt_nearest *nearest, const char *known);
 

@@ -116,7 +116,10 @@ static const struct {
     size_t field, above;
     const char *name;
 } LAYOUT[] = {
-#define IN(folder, field, name) {offsetof(struct kt_paths, field), offsetof(struct kt_paths, folder), name}
+#define IN(folder, field, name)                                                                    \
+    {                                                                                              \
+        offsetof(struct kt_paths, field), offsetof(struct kt_paths, folder), name                  \
+    }
     IN(confdir, settings, "keytrustee.conf"),
     IN(confdir, cluster, "cluster.json"),
     IN(confdir, gnupg, ""),

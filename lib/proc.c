@@ -24,12 +24,12 @@ struct run {
     const struct kt_proc *proc;
     pid_t pid;
     int pidfd;
-    int in, out, err;   // pipes
-    int started;        // receives errno when exec fails
+    int in, out, err;                                  // pipes
+    int started;                                       // receives errno when exec fails
     int child_in, child_out, child_err, child_started; // the child's ends
-    size_t written;     // of the input
-    int too_large;      // output went over its bound
-    int64_t deadline;   // 0 = none
+    size_t written;                                    // of the input
+    int too_large;                                     // output went over its bound
+    int64_t deadline;                                  // 0 = none
 };
 
 static void close_fd(int *fd)
@@ -62,8 +62,8 @@ static int connect_child(struct run *run, struct kt_error *error)
     int failed = make_pipe(&run->started, &run->child_started);
 
     if (!failed)
-        failed = proc->input ? make_pipe(&run->child_in, &run->in)
-                             : open_null(&run->child_in, O_RDONLY);
+        failed =
+            proc->input ? make_pipe(&run->child_in, &run->in) : open_null(&run->child_in, O_RDONLY);
     if (!failed && proc->log_fd <= 0) {
         failed = proc->output ? make_pipe(&run->out, &run->child_out)
                               : open_null(&run->child_out, O_WRONLY);
@@ -333,7 +333,8 @@ static int start_and_wait(struct run *run, const char *const *env, int *status,
     if (rc)
         return rc;
     run->pidfd = (int)syscall(SYS_pidfd_open, run->pid, 0);
-    return judge(run, pump(run, status), *status, error);
+    rc = pump(run, status);
+    return judge(run, rc, *status, error);
 }
 
 int kt_proc_run(const struct kt_proc *proc, int *status, struct kt_error *error)
@@ -358,8 +359,9 @@ int kt_proc_run(const struct kt_proc *proc, int *status, struct kt_error *error)
         if (status)
             *status = raw;
     }
-    int *const fds[] = {&run.in,       &run.out,       &run.err,       &run.started,      &run.pidfd,
-                        &run.child_in, &run.child_out, &run.child_err, &run.child_started};
+    int *const fds[] = {&run.in,        &run.out,       &run.err,
+                        &run.started,   &run.pidfd,     &run.child_in,
+                        &run.child_out, &run.child_err, &run.child_started};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         close_fd(fds[i]);
     for (size_t i = 0; i < 3; i++)

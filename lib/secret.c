@@ -180,7 +180,8 @@ int kt_secret_from_file(const char *path, size_t max, int as_text, struct kt_sec
     if (as_text && whole->len > 0 && whole->data[whole->len - 1] == '\n')
         kt_secret_truncate(whole, whole->len - 1);
     if (whole->len > max)
-        rc = kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "'%s' is longer than %zu bytes", name, max);
+        rc =
+            kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "'%s' is longer than %zu bytes", name, max);
     else if (whole->len == 0)
         rc = kt_error_set(error, KT_ERR_INVALID, NULL, "'%s' is empty", name);
     else if (as_text && memchr(whole->data, 0, whole->len))

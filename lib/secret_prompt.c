@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <termios.h>
@@ -21,21 +22,30 @@ static void on_signal(int number)
     caught = number;
 }
 
+// Waits for a key, with signals open only meanwhile: none is lost between a look and a wait.
+static ssize_t read_key(int fd, const sigset_t *open_mask, uint8_t *key)
+{
+    struct pollfd ready = {fd, POLLIN, 0};
+
+    while (!caught) {
+        if (ppoll(&ready, 1, NULL, open_mask) > 0)
+            return read(fd, key, 1);
+        if (errno != EINTR)
+            return -1;
+    }
+    return -1;
+}
+
 // Reads key by key up to the end of the line into `secret`; edits like a terminal line.
-static int read_line(int fd, struct kt_secret *secret, size_t *len, struct kt_error *error)
+static int read_line(int fd, const sigset_t *open_mask, struct kt_secret *secret, size_t *len,
+                     struct kt_error *error)
 {
     uint8_t *data = kt_secret_data(secret);
     size_t n = 0;
     uint8_t key;
 
     for (;;) {
-        ssize_t got = caught ? -1 : read(fd, &key, 1);
-        if (got < 0 && (caught || errno == EINTR)) {
-            if (caught)
-                return kt_error_set(error, KT_ERR_REFUSED_BY_USER, NULL, "interrupted");
-            continue;
-        }
-        if (got <= 0 || key == 3) // hung up, or ^C
+        if (read_key(fd, open_mask, &key) <= 0 || key == 3) // a signal, hung up, or ^C
             return kt_error_set(error, KT_ERR_REFUSED_BY_USER, NULL, "nothing was entered");
         if (key == '\n' || key == '\r' || key == 4)
             break;
@@ -65,11 +75,16 @@ static int ask(int fd, const char *prompt, struct kt_secret *secret, size_t *len
     static const int NUMBERS[] = {SIGTERM, SIGHUP, SIGINT};
     struct sigaction old[3], catching = {.sa_handler = on_signal};
     struct termios before, silent;
+    sigset_t blocked, open_mask;
     int rc;
 
     if (tcgetattr(fd, &before) != 0)
         return kt_error_errno(error, "cannot read the state of the terminal");
     caught = 0;
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < 3; i++)
+        sigaddset(&blocked, NUMBERS[i]);
+    sigprocmask(SIG_BLOCK, &blocked, &open_mask);
     for (size_t i = 0; i < 3; i++)
         sigaction(NUMBERS[i], &catching, &old[i]);
     silent = before;
@@ -84,7 +99,7 @@ static int ask(int fd, const char *prompt, struct kt_secret *secret, size_t *len
         if (rc)
             kt_error_set(error, rc, NULL, "cannot write to the terminal");
         else
-            rc = read_line(fd, secret, len, error);
+            rc = read_line(fd, &open_mask, secret, len, error);
         if (kt_write_all(fd, "\n", 1) != 0 && rc == 0)
             rc = kt_error_set(error, KT_ERR_SYSTEM, NULL, "cannot write to the terminal");
         tcsetattr(fd, TCSAFLUSH, &before);
@@ -93,6 +108,7 @@ static int ask(int fd, const char *prompt, struct kt_secret *secret, size_t *len
         sigaction(NUMBERS[i], &old[i], NULL);
     if (caught)
         raise(caught);
+    sigprocmask(SIG_SETMASK, &open_mask, NULL); // a raised signal, or one that waits, comes here
     return rc;
 }
 

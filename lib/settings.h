@@ -80,7 +80,8 @@ void kt_settings_free(struct kt_settings *settings);
 int kt_settings_set(struct kt_settings *settings, enum kt_setting id, const char *text,
                     struct kt_error *error) KT_MUST_CHECK;
 
-// The value in its inner unit (booleans 0 or 1), or as text. Text stays owned by `settings`.
+// The value in its inner unit (booleans 0 or 1, choices the index of the word), or as text, which
+// stays owned by `settings`.
 int64_t kt_settings_number(const struct kt_settings *settings, enum kt_setting id);
 const char *kt_settings_text(const struct kt_settings *settings, enum kt_setting id);
 // 1 when the value came from the file or kt_settings_set.

@@ -15,8 +15,8 @@
 // What the reader and the handler of one parse share.
 struct load {
     const char *path;
-    const char *at;   // rest of the text
-    int line;         // of the line last handed out
+    const char *at;         // rest of the text
+    int line;               // of the line last handed out
     int seen[KT_SET_COUNT]; // line on which a setting stood, 0 = not yet
     struct kt_settings *settings;
     struct kt_error *error;
@@ -56,8 +56,8 @@ static int refuse_unknown(struct load *load, const char *section, const char *na
         snprintf(hint, sizeof(hint), "'%s' belongs into [%s]", name, home);
     if (section[0] == '\0')
         return kt_error_set(load->error, KT_ERR_SETTINGS, hint,
-                            "%s:%d: '%s' stands before the first [section]", load->path,
-                            load->line, name);
+                            "%s:%d: '%s' stands before the first [section]", load->path, load->line,
+                            name);
     if (!known_section)
         return kt_error_set(load->error, KT_ERR_SETTINGS, hint, "%s:%d: unknown section [%s]",
                             load->path, load->line, section);
@@ -91,6 +91,13 @@ static int on_value(void *user, const char *section, const char *name, const cha
     return load->rc == 0;
 }
 
+// Whether nothing but white space or a comment follows.
+static int is_end(const char *rest)
+{
+    rest += strspn(rest, " \t\r\n");
+    return *rest == '\0' || *rest == ';' || *rest == '#';
+}
+
 // inih's fgets. White space in front is dropped: inih would take such a line for more of the value
 // above. Comments are dropped too, so that they may be longer than inih's line.
 static char *next_line(char *out, int size, void *user)
@@ -120,6 +127,11 @@ static char *next_line(char *out, int size, void *user)
     }
     memcpy(out, start, n);
     memcpy(out + n, "\n", 2);
+    if (*out == '[' && (strchr(out, ']') == NULL || !is_end(strchr(out, ']') + 1))) {
+        load->rc = kt_error_set(load->error, KT_ERR_SETTINGS, "write [section] alone on its line",
+                                "%s:%d: not a section", load->path, load->line);
+        return NULL;
+    }
     return out;
 }
 
@@ -151,7 +163,8 @@ int kt_settings_load(const char *path, struct kt_settings **settings, struct kt_
     }
     load.at = text;
     bad_line = ini_parse_stream(next_line, &load, on_value, &load);
-    if (load.rc == 0 && bad_line != 0)
+    // inih goes on behind a line it cannot read: the first trouble is the one to report
+    if (bad_line > 0 && (load.rc == 0 || bad_line < load.line))
         load.rc = kt_error_set(error, KT_ERR_SETTINGS, "write [section] or name = value",
                                "%s:%d: not a setting", path, bad_line);
     rc = load.rc;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// First contact of a client: trust exactly the CA whose fingerprint stands in an auth code or token.
+// First contact of a client: trust exactly the CA whose fingerprint an auth code or token carries.
 #include "lib/tls.h"
 
 #include <pthread.h>

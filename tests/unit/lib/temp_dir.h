@@ -13,7 +13,8 @@
 
 static char temp_dir[256];
 
-static inline int temp_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static inline int temp_remove_one(const char *path, const struct stat *st, int type,
+                                  struct FTW *ftw)
 {
     (void)st;
     (void)type;

@@ -55,7 +55,8 @@ static void random_bytes_fill_large_requests_and_differ(void **state)
 static void ed25519_gives_the_signature_of_rfc_8032(void **state)
 {
     EVP_PKEY *key = key_of("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
-    uint8_t pub[KT_ED25519_PUB_LEN], sig[KT_ED25519_SIG_LEN], id[KT_KEY_ID_LEN], hash[KT_SHA256_LEN];
+    uint8_t pub[KT_ED25519_PUB_LEN], sig[KT_ED25519_SIG_LEN], id[KT_KEY_ID_LEN],
+        hash[KT_SHA256_LEN];
     char text[129];
 
     (void)state;

@@ -68,7 +68,8 @@ static void all_byte_values_survive_base64_and_base32(void **state)
 
 static void hex_of_wrong_length_or_digits_is_refused(void **state)
 {
-    static const char *const WRONG[] = {"", "0", "00", "000", "00000", "000g", "00 0", "0x00", "-000"};
+    static const char *const WRONG[] = {"",     "0",    "00",   "000", "00000",
+                                        "000g", "00 0", "0x00", "-000"};
     uint8_t out[2] = {7, 7};
 
     (void)state;
@@ -82,8 +83,9 @@ static void hex_of_wrong_length_or_digits_is_refused(void **state)
 
 static void base64_that_is_not_canonical_is_refused(void **state)
 {
-    static const char *const WRONG[] = {"Zg",   "Zg=",   "Zh==", "Zm9=", "Zm 9v", "Z===", "====",
-                                        "=Zm9", "Zg==Zg==", "Zm9v\n", "Zm9-", "Zm9_", "Z"};
+    static const char *const WRONG[] = {"Zg",   "Zg=",  "Zh==", "Zm9=",     "Zm 9v",
+                                        "Z===", "====", "=Zm9", "Zg==Zg==", "Zm9v\n",
+                                        "Zm9-", "Zm9_", "Z"};
     uint8_t out[16];
 
     (void)state;
@@ -135,10 +137,13 @@ static void random_uuids_are_version_4_and_differ(void **state)
 
 static void uuid_of_wrong_form_is_refused(void **state)
 {
-    static const char *const WRONG[] = {
-        "", "123e4567-e89b-12d3-a456-42661417400", "123e4567-e89b-12d3-a456-4266141740000",
-        "123e4567e89b-12d3-a456-4266141740000", "123e4567-e89b-12d3-a456-42661417400g",
-        "{23e4567-e89b-12d3-a456-42661417400}", "123e45678e89b-12d3-a456-42661417400"};
+    static const char *const WRONG[] = {"",
+                                        "123e4567-e89b-12d3-a456-42661417400",
+                                        "123e4567-e89b-12d3-a456-4266141740000",
+                                        "123e4567e89b-12d3-a456-4266141740000",
+                                        "123e4567-e89b-12d3-a456-42661417400g",
+                                        "{23e4567-e89b-12d3-a456-42661417400}",
+                                        "123e45678e89b-12d3-a456-42661417400"};
     struct kt_uuid uuid;
 
     (void)state;
@@ -151,7 +156,8 @@ static void uuid_of_wrong_form_is_refused(void **state)
 
 static void numbers_are_plain_decimal_within_their_bounds(void **state)
 {
-    static const char *const WRONG[] = {"", "00", "01", "+1", "-1", " 1", "1 ", "1.0", "0x1", "1e3"};
+    static const char *const WRONG[] = {"",   "00", "01",  "+1",  "-1",
+                                        " 1", "1 ", "1.0", "0x1", "1e3"};
     uint64_t v = 99;
 
     (void)state;
@@ -206,15 +212,23 @@ static void times_beyond_four_digit_years_are_clamped(void **state)
 
 static void time_of_wrong_form_is_refused(void **state)
 {
-    static const char *const WRONG[] = {
-        "", "2026-11-22", "2026-11-22T06:11:43Z", "2026-11-22T06:11:43.123Z",
-        "2026-11-22 06:11:43.123456Z", "2026-11-22T06:11:43.123456z",
-        "2026-11-22T06:11:43.123456+00:00", "2026-02-29T00:00:00.000000Z",
-        "2026-13-01T00:00:00.000000Z", "2026-00-01T00:00:00.000000Z",
-        "2026-01-00T00:00:00.000000Z", "2026-01-01T24:00:00.000000Z",
-        "2026-01-01T00:60:00.000000Z", "2026-12-31T23:59:60.000000Z",
-        "0000-01-01T00:00:00.000000Z", "2026-11-22T06:11:43.12345aZ",
-        "-026-11-22T06:11:43.123456Z"};
+    static const char *const WRONG[] = {"",
+                                        "2026-11-22",
+                                        "2026-11-22T06:11:43Z",
+                                        "2026-11-22T06:11:43.123Z",
+                                        "2026-11-22 06:11:43.123456Z",
+                                        "2026-11-22T06:11:43.123456z",
+                                        "2026-11-22T06:11:43.123456+00:00",
+                                        "2026-02-29T00:00:00.000000Z",
+                                        "2026-13-01T00:00:00.000000Z",
+                                        "2026-00-01T00:00:00.000000Z",
+                                        "2026-01-00T00:00:00.000000Z",
+                                        "2026-01-01T24:00:00.000000Z",
+                                        "2026-01-01T00:60:00.000000Z",
+                                        "2026-12-31T23:59:60.000000Z",
+                                        "0000-01-01T00:00:00.000000Z",
+                                        "2026-11-22T06:11:43.12345aZ",
+                                        "-026-11-22T06:11:43.123456Z"};
     int64_t us = 7;
 
     (void)state;
@@ -234,7 +248,8 @@ static void clocks_run_forwards(void **state)
 
 static void handles_of_the_alphabet_pass_and_others_are_refused(void **state)
 {
-    static const char *const WRONG[] = {"", " ", "a b", "a\n", "\xc3\xa9", "a%b", "a?b", "a\\b", "a*"};
+    static const char *const WRONG[] = {"",    " ",   "a b",  "a\n", "\xc3\xa9",
+                                        "a%b", "a?b", "a\\b", "a*"};
     char text[KT_HANDLE_MAX + 2];
 
     (void)state;
@@ -250,7 +265,8 @@ static void handles_of_the_alphabet_pass_and_others_are_refused(void **state)
 
 static void names_begin_with_a_letter_and_are_bounded(void **state)
 {
-    static const char *const WRONG[] = {"", "1a", "-a", "A", "aB", "a_b", "a.b", "a b", "abcdefghijklmnopq"};
+    static const char *const WRONG[] = {
+        "", "1a", "-a", "A", "aB", "a_b", "a.b", "a b", "abcdefghijklmnopq"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++)

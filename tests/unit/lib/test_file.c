@@ -118,7 +118,8 @@ static void text_is_terminated_and_nul_is_invalid(void **state)
     assert_string_equal(text, "");
     free(text);
     text = NULL;
-    assert_int_equal(kt_file_read_text(temp_file("f", "a\0b", 3, 0600), 100, &text, &error), KT_ERR_INVALID);
+    assert_int_equal(kt_file_read_text(temp_file("f", "a\0b", 3, 0600), 100, &text, &error),
+                     KT_ERR_INVALID);
     assert_int_equal(kt_file_read_text(temp_text("f", "long"), 3, &text, &error), KT_ERR_TOO_LARGE);
     assert_int_equal(kt_file_read_text(temp_path("none"), 3, &text, &error), KT_ERR_NOT_FOUND);
     assert_null(text);
@@ -273,8 +274,13 @@ static void file_that_others_can_read_or_write_is_not_private(void **state)
         mode_t mode;
         int secret, rc;
     } WANT[] = {
-        {0600, 1, 0}, {0400, 1, 0}, {0640, 1, KT_ERR_PERMISSION}, {0604, 1, KT_ERR_PERMISSION},
-        {0620, 1, KT_ERR_PERMISSION}, {0644, 0, 0}, {0664, 0, KT_ERR_PERMISSION},
+        {0600, 1, 0},
+        {0400, 1, 0},
+        {0640, 1, KT_ERR_PERMISSION},
+        {0604, 1, KT_ERR_PERMISSION},
+        {0620, 1, KT_ERR_PERMISSION},
+        {0644, 0, 0},
+        {0664, 0, KT_ERR_PERMISSION},
         {0646, 0, KT_ERR_PERMISSION},
     };
 

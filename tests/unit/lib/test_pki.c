@@ -256,6 +256,16 @@ static void certificate_of_another_ca_is_unknown(void **state)
     X509 *cert = sign(f, KT_PKI_CLIENT, CLIENT, NULL), *other = NULL;
     assert_int_equal(kt_pki_make_ca(f->key, "another", DAY_S, &other), 0);
     assert_int_equal(kt_pki_cert_check(cert, other, kt_time_now()), KT_ERR_CERTIFICATE_UNKNOWN_CA);
+    // A changed signature, with all names and key identifiers right.
+    struct kt_buf der = KT_BUF_INIT(8192);
+    X509 *changed = NULL;
+    assert_int_equal(kt_pki_cert_to_der(cert, &der), 0);
+    der.data[der.len - 1] ^= 1;
+    assert_int_equal(kt_pki_cert_from_der(der.data, der.len, &changed), 0);
+    assert_int_equal(kt_pki_cert_check(changed, f->ca, kt_time_now()),
+                     KT_ERR_CERTIFICATE_UNKNOWN_CA);
+    X509_free(changed);
+    kt_buf_free(&der);
     // A client's certificate signs nothing, whatever its names say.
     assert_int_equal(kt_pki_cert_check(cert, cert, kt_time_now()), KT_ERR_CERTIFICATE_UNKNOWN_CA);
     X509_free(other);

@@ -89,7 +89,8 @@ static void values_of_the_file_replace_defaults(void **state)
     assert_int_equal(load("# comment\n; comment\n\n[https]\naddress = ::1\nport=1234 ; why\n"
                           "[database]\ndirectory = /srv/pg data\n[log]\r\nlevel = debug\r\n"
                           "[https]\nbacklog: 7",
-                          &s, &error), 0);
+                          &s, &error),
+                     0);
     assert_string_equal(kt_settings_text(s, KT_SET_HTTPS_ADDRESS), "::1");
     assert_int_equal(kt_settings_number(s, KT_SET_HTTPS_PORT), 1234);
     assert_int_equal(kt_settings_number(s, KT_SET_HTTPS_BACKLOG), 7);
@@ -112,7 +113,8 @@ static void units_multiply(void **state)
     assert_int_equal(number_of("[limits]\nheader_size = 2048B\n", KT_SET_LIMIT_HEADER), 2048);
     assert_int_equal(number_of("[limits]\nheader_size = 2KiB\n", KT_SET_LIMIT_HEADER), 2048);
     assert_int_equal(number_of("[limits]\nbody_size = 2MiB\n", KT_SET_LIMIT_BODY), 2097152);
-    assert_true(number_of("[audit]\nfile_size = 2GiB\n", KT_SET_AUDIT_FILE_SIZE) == INT64_C(2147483648));
+    assert_true(number_of("[audit]\nfile_size = 2GiB\n", KT_SET_AUDIT_FILE_SIZE) ==
+                INT64_C(2147483648));
     assert_int_equal(number_of("[timeouts]\nread = 500ms\n", KT_SET_TIMEOUT_READ), 500);
     assert_int_equal(number_of("[timeouts]\nread = 2s\n", KT_SET_TIMEOUT_READ), 2000);
     assert_int_equal(number_of("[timeouts]\nread = 3min\n", KT_SET_TIMEOUT_READ), 180000);
@@ -159,7 +161,10 @@ static void line_that_is_no_setting_is_refused(void **state)
 {
     (void)state;
     expect_refused("[https]\nport = 5\njust words\n", ":3: not a setting", NULL);
-    expect_refused("[https\nport = 5\n", ":1: not a setting", NULL);
+    expect_refused("[https]\njust words\nadress = 5\n", ":2: not a setting", NULL);
+    expect_refused("[https\nport = 5\n", ":1: not a section", NULL);
+    expect_refused("[https] port = 5\n", ":1: not a section", NULL);
+    assert_int_equal(number_of(" [https] ; why\nport = 5\n", KT_SET_HTTPS_PORT), 5);
 }
 
 static void wrong_values_are_refused_with_what_is_wanted(void **state)
@@ -261,7 +266,8 @@ static void file_with_a_nul_byte_is_refused(void **state)
     struct kt_error error;
 
     (void)state;
-    assert_int_equal(kt_settings_load(temp_file("f", "[log]\0\n", 7, 0600), &s, &error), KT_ERR_SETTINGS);
+    assert_int_equal(kt_settings_load(temp_file("f", "[log]\0\n", 7, 0600), &s, &error),
+                     KT_ERR_SETTINGS);
 }
 
 static void set_checks_as_the_file_does_and_keeps_the_old_value(void **state)
@@ -300,7 +306,8 @@ static void sample_names_every_setting_and_loads_to_the_same_values(void **state
     assert_non_null(strstr(sample, "\nfile =\n"));
     for (int id = 0; id < KT_SET_COUNT; id++) {
         const struct kt_setting_info *info = kt_setting_info((enum kt_setting)id);
-        snprintf(line, sizeof(line), "%s%s =", kt_settings_is_set(s, (enum kt_setting)id) ? "\n" : "\n#", info->name);
+        snprintf(line, sizeof(line),
+                 "%s%s =", kt_settings_is_set(s, (enum kt_setting)id) ? "\n" : "\n#", info->name);
         assert_non_null(strstr(sample, line));
     }
     assert_int_equal(load(sample, &back, &error), 0);

@@ -270,6 +270,15 @@ static void client_is_asked_for_a_certificate_of_our_ca_only(void **state)
     SSL_CTX_free(s);
 }
 
+static int ticket_differs(const SSL_SESSION *a, const SSL_SESSION *b)
+{
+    const unsigned char *one = NULL, *two = NULL;
+    size_t n_one = 0, n_two = 0;
+    SSL_SESSION_get0_ticket(a, &one, &n_one);
+    SSL_SESSION_get0_ticket(b, &two, &n_two);
+    return n_one != n_two || memcmp(one, two, n_one) != 0;
+}
+
 // A first connection at `first`, a second one with its session at `second`. Returns 1 when the
 // second one was resumed; its verdict must be `expected` all the same.
 static int resume(X509 *cert, int version, SSL_CTX *first, SSL_CTX *second, int expected)
@@ -293,8 +302,11 @@ static int resume(X509 *cert, int version, SSL_CTX *first, SSL_CTX *second, int 
             assert_int_equal(kt_tls_peer_error(link.server, kt_time_now() + YEAR_US),
                              KT_ERR_CERTIFICATE_EXPIRED);
     }
+    SSL_SESSION *next = SSL_get1_session(link.client);
+    if (reused && version == TLS1_3_VERSION)
+        assert_true(ticket_differs(session, next)); // its clients use a ticket once
     SSL_SESSION_free(session);
-    session = SSL_get1_session(link.client);
+    session = next;
     link_down(&link);
     if (reused) { // and once more, with the ticket of the resumed connection
         link = link_up(c, first, KT_PKI_SERVICE_NAME, session);
@@ -374,6 +386,10 @@ static void old_versions_and_suites_are_refused(void **state)
     static const char *const suites[] = {"ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA",
                                          "AES128-GCM-SHA256"};
     SSL_CTX *s = new_server(CLUSTER, &tickets), *c = new_client(NULL, TLS1_1_VERSION);
+    // OpenSSL's own defaults refuse some of this too; these are ours.
+    assert_int_equal(SSL_CTX_get_min_proto_version(s), TLS1_2_VERSION);
+    assert_true(SSL_CTX_get_options(s) & SSL_OP_NO_RENEGOTIATION);
+    assert_true(SSL_CTX_get_options(s) & SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_security_level(c, 0);
     struct link link = link_up(c, s, KT_PKI_SERVICE_NAME, NULL);
     assert_false(link.connected);

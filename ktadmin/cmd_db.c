@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// db: start, stop and look at the private PostgreSQL of the node.
+#include <stdio.h>
+#include <string.h>
+
+#include "db/cluster.h"
+#include "ktadmin/commands.h"
+#include "lib/agent_call.h"
+
+#define START_S 120 // recovery after a crash may take a while
+#define STOP_S  120
+
+// Without an agent only the promise file can say. It knows no peers: what it promised last must be
+// that this node is the active one, and it must not have been retired.
+static int allowed_by_promise(const struct kta_node *node, struct kt_error *error)
+{
+    struct kt_promise promise;
+    size_t n;
+    int rc = kt_promise_load(node->paths.promise, &promise, error);
+
+    if (rc == KT_ERR_NOT_FOUND)
+        return kt_error_set(error, KT_ERR_NOT_INITIALISED,
+                            "a copied confdir does not make a member: see ktadmin(8), FILES",
+                            "no promise file '%s'", node->paths.promise);
+    if (rc)
+        return rc;
+    if (promise.retired_by[0])
+        return kt_error_set(error, KT_ERR_FENCED, "this node never starts again",
+                            "this node was retired by '%s'", promise.retired_by);
+    n = strcspn(promise.member, ".");
+    if (promise.active_since > 0 && strlen(promise.active) == n &&
+        memcmp(promise.active, promise.member, n) == 0)
+        return 0;
+    return kt_error_set(error, KT_ERR_NOT_RUNNING, "start the server first: systemctl start "
+                        "keytrusteed",
+                        "this node follows '%s': only its server can allow the start",
+                        promise.active);
+}
+
+static int start_allowed(const struct kta_node *node, struct kt_error *error)
+{
+    const char *why;
+    json_t *answer = NULL;
+    int rc = kt_agent_call(node->paths.agent_socket, "db.start_allowed", NULL, KTA_TIMEOUT_MS,
+                           &answer, error);
+
+    if (rc == KT_ERR_NOT_RUNNING)
+        return allowed_by_promise(node, error);
+    if (rc == 0 && json_is_false(json_object_get(answer, "allowed"))) {
+        why = json_string_value(json_object_get(answer, "reason"));
+        rc = kt_error_set(error, KT_ERR_FENCED, "see ktadmin status",
+                          "the server does not allow the start%s%s", why ? ": " : "",
+                          why ? why : "");
+    }
+    json_decref(answer);
+    return rc;
+}
+
+static int start(const struct kt_cli_run *run, const struct kta_node *node,
+                 struct db_cluster *cluster, struct kt_error *error)
+{
+    int port = (int)kt_settings_number(node->settings, KT_SET_DATABASE_PORT);
+    enum db_run_state state;
+    long pid = 0;
+    int rc = start_allowed(node, error);
+
+    if (rc)
+        return rc;
+    if (!kt_cli_flag(run, "background"))
+        return db_cluster_exec(cluster, error);
+    rc = db_cluster_start(cluster, START_S, error);
+    if (rc == 0)
+        rc = db_cluster_state(cluster, &state, &pid, error);
+    if (rc == 0 && kt_cli_flag(run, "json"))
+        printf("{\"state\": \"running\", \"pid\": %ld, \"port\": %d}\n", pid, port);
+    else if (rc == 0 && !kt_cli_flag(run, "quiet"))
+        printf("PostgreSQL is running (pid %ld, port %d)\n", pid, port);
+    return rc;
+}
+
+static int stop(const struct kt_cli_run *run, struct db_cluster *cluster, struct kt_error *error)
+{
+    int rc = db_cluster_stop(cluster, STOP_S, error);
+
+    if (rc == 0 && kt_cli_flag(run, "json"))
+        printf("{\"state\": \"stopped\"}\n");
+    else if (rc == 0 && !kt_cli_flag(run, "quiet"))
+        printf("PostgreSQL is stopped\n");
+    return rc;
+}
+
+// *exit_code receives 0 when it is running, 3 when not.
+static int show(const struct kt_cli_run *run, const struct kta_node *node,
+                struct db_cluster *cluster, int *exit_code, struct kt_error *error)
+{
+    static const char *const WORDS[] = {"stopped", "starting", "running", "stopping"};
+    int port = (int)kt_settings_number(node->settings, KT_SET_DATABASE_PORT);
+    enum db_run_state state;
+    json_t *answer;
+    long pid;
+    int rc = db_cluster_state(cluster, &state, &pid, error);
+
+    if (rc)
+        return rc;
+    *exit_code = state == DB_RUNNING ? KT_EXIT_OK : KT_EXIT_NOT_FOUND;
+    answer = json_pack("{s:s, s:i, s:s, s:s}", "state", WORDS[state], "port", port, "directory",
+                       db_cluster_dir(cluster), "socket_directory", node->paths.run);
+    if (answer && pid)
+        json_object_set_new(answer, "pid", json_integer(pid));
+    if (kt_cli_flag(run, "json"))
+        kta_print_json(answer);
+    else if (pid)
+        printf("PostgreSQL is %s (pid %ld, port %d, socket in %s)\n", WORDS[state], pid, port,
+               node->paths.run);
+    else
+        printf("PostgreSQL is %s (%s)\n", WORDS[state], db_cluster_dir(cluster));
+    json_decref(answer);
+    return 0;
+}
+
+static int run_db(struct kt_cli_run *run)
+{
+    int starts = kt_cli_flag(run, "start"), stops = kt_cli_flag(run, "stop"),
+        shows = kt_cli_flag(run, "status");
+    const char *root = kt_cli_value(run, "pg-rootdir");
+    struct db_cluster *cluster = NULL;
+    struct kt_error error = {0};
+    struct kta_node node = {0};
+    int exit_code = KT_EXIT_OK, rc = 0;
+
+    if (starts + stops + shows != 1)
+        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "give one of --start, --stop and --status");
+    if (rc == 0)
+        rc = kta_open(run, KTA_FILES, &node, &error);
+    if (rc == 0 && root)
+        rc = kt_settings_set(node.settings, KT_SET_DATABASE_DIRECTORY, root, &error);
+    if (rc == 0)
+        rc = db_cluster_open(&node.paths, node.settings, &cluster, &error);
+    if (rc == 0 && starts)
+        rc = start(run, &node, cluster, &error);
+    else if (rc == 0 && stops)
+        rc = stop(run, cluster, &error);
+    else if (rc == 0)
+        rc = show(run, &node, cluster, &exit_code, &error);
+    db_cluster_close(cluster);
+    kta_close(&node);
+    return rc ? kt_cli_fail(run, &error) : exit_code;
+}
+
+static const struct kt_cli_option OPTIONS[] = {
+    {"start", 0, NULL, "start it, in the foreground; the server's agent is asked first"},
+    {"background", 0, NULL, "with --start: in the background, returning when it takes connections"},
+    {"stop", 0, NULL, "stop it; connections are ended"},
+    {"status", 0, NULL, "show whether it runs; exit code 0 when it does, 3 when not"},
+    {"pg-rootdir", 0, "DIR", "its data directory (database.directory of the settings)"},
+    {NULL},
+};
+
+const struct kt_cli_command kta_cmd_db = {
+    .verb = "db",
+    .arguments = "",
+    .summary = "start, stop or look at the private PostgreSQL",
+    .help = "After a crash or a power failure --start is all it needs: PostgreSQL recovers by "
+            "itself.",
+    .options = OPTIONS,
+    .run = run_db,
+};

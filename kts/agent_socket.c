@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's unix socket: who asks, one request, one answer.
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "kts/agent.h"
+#include "lib/agent_call.h"
+#include "lib/json.h"
+#include "lib/log.h"
+
+#define CALLS_MAX   64
+#define REQUEST_MAX (1u << 20) // no verb has more to say
+#define READ_STEP   (64u << 10)
+#define CALL_S      10         // for the request, and again for taking the answer
+
+struct kts_call {
+    struct kts_call *next;
+    struct kts_agent *agent;
+    int fd;
+    char actor[KT_ACTOR_TEXT];
+    struct event *readable, *writable;
+    struct kt_buf in, out;
+    struct kts_pending *pending;
+    int asked;    // the request is complete
+    int answered;
+};
+
+const char *kts_call_actor(const struct kts_call *call)
+{
+    return call->actor;
+}
+
+struct kts_agent *kts_call_agent(const struct kts_call *call)
+{
+    return call->agent;
+}
+
+void kts_call_set_pending(struct kts_call *call, struct kts_pending *pending)
+{
+    call->pending = pending;
+}
+
+static void free_call(struct kts_call *call)
+{
+    struct kts_call **at = &call->agent->calls;
+
+    while (*at != call)
+        at = &(*at)->next;
+    *at = call->next;
+    call->agent->call_count--;
+    if (call->pending)
+        kts_pending_forget(call->pending);
+    event_free(call->readable);
+    event_free(call->writable);
+    close(call->fd);
+    kt_buf_free(&call->in);
+    kt_buf_free(&call->out);
+    kts_agent_check_stop(call->agent);
+    free(call);
+}
+
+// --- answers ---
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_call *call = arg;
+
+    while (!(what & EV_TIMEOUT) && kt_buf_left(&call->out) > 0) {
+        ssize_t n = send((int)fd, kt_buf_ptr(&call->out), kt_buf_left(&call->out), MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0 || kt_buf_consume(&call->out, (size_t)n))
+            break;
+    }
+    free_call(call);
+}
+
+// jansson does not wipe: the strings of a secret answer are overwritten before they are freed.
+static void wipe_strings(json_t *object)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(object, name, value)
+    {
+        const char *text = json_string_value(value);
+        if (text)
+            kt_wipe((void *)(uintptr_t)text, strlen(text));
+    }
+}
+
+// Takes `answer`. The call ends when it is sent.
+static void send_answer(struct kts_call *call, json_t *answer)
+{
+    const struct timeval tv = {.tv_sec = CALL_S};
+    char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+    int rc = text ? kt_buf_put_cstr(&call->out, text) : KT_ERR_NO_MEMORY;
+
+    if (text) {
+        kt_wipe(text, strlen(text));
+        free(text);
+    }
+    json_decref(answer);
+    if (rc)
+        kt_log_code(KT_LOG_ERROR, rc, "an answer cannot be made"); // closed without one
+    call->answered = 1;
+    call->pending = NULL;
+    event_del(call->readable);
+    // Sent from the loop, not from here: the caller may still hold the call.
+    event_add(call->writable, &tv);
+}
+
+void kts_call_succeed(struct kts_call *call, json_t *result, int secret)
+{
+    json_t *answer = json_pack("{s:b, s:O}", "ok", 1, "result", result);
+
+    send_answer(call, answer);
+    if (secret)
+        wipe_strings(result);
+    json_decref(result);
+}
+
+void kts_call_fail(struct kts_call *call, const struct kt_error *error)
+{
+    const struct kt_err_info *info = kt_err_info(error->code);
+
+    send_answer(call, json_pack("{s:b, s:{s:s, s:s, s:s*}}", "ok", 0, "error", "code", info->name,
+                                "message", error->message[0] ? error->message : info->text, "hint",
+                                error->hint[0] ? error->hint : info->hint));
+}
+
+// --- requests ---
+
+static void fail_code(struct kts_call *call, int code, const char *message)
+{
+    struct kt_error error = {0};
+
+    kt_error_set(&error, code, NULL, "%s", message);
+    kts_call_fail(call, &error);
+}
+
+static void run_request(struct kts_call *call, const uint8_t *bytes, size_t n)
+{
+    struct kt_error error = {0};
+    json_t *request = NULL;
+
+    if (kt_json_parse_object(bytes, n, &request, &error))
+        kts_call_fail(call, &error);
+    else
+        kts_verb_run(call, request);
+    json_decref(request);
+}
+
+static void take_request(struct kts_call *call)
+{
+    const uint8_t *p = kt_buf_ptr(&call->in);
+    size_t left = kt_buf_left(&call->in);
+    size_t n;
+
+    if (left < 4)
+        return;
+    n = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+    if (n > REQUEST_MAX) {
+        fail_code(call, KT_ERR_TOO_LARGE, "the request is too large");
+        return;
+    }
+    if (left < 4 + n)
+        return;
+    call->asked = 1;
+    run_request(call, p + 4, n);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_call *call = arg;
+    uint8_t *where;
+    ssize_t n;
+
+    if (what & EV_TIMEOUT) {
+        if (!call->asked)
+            free_call(call);
+        return;
+    }
+    if (kt_buf_reserve(&call->in, READ_STEP, &where)) {
+        free_call(call);
+        return;
+    }
+    n = recv((int)fd, where, READ_STEP, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0 || call->asked) { // gone, or talking on: one request a connection
+        free_call(call);
+        return;
+    }
+    kt_buf_commit(&call->in, (size_t)n);
+    take_request(call);
+}
+
+// --- who ---
+
+static void name_actor(struct kts_call *call, uid_t uid)
+{
+    const struct passwd *account = getpwuid(uid);
+
+    snprintf(call->actor, sizeof(call->actor), "%.64s (uid %lu)",
+             account ? account->pw_name : "unknown", (unsigned long)uid);
+}
+
+// Only the service's own account and root. The socket's mode says so too; this says it again.
+static int is_allowed(struct kts_agent *agent, int fd, uid_t *uid)
+{
+    struct ucred peer;
+    socklen_t n = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n)) {
+        kt_log(KT_LOG_ERROR, "the agent's socket: %s", strerror(errno));
+        return 0;
+    }
+    *uid = peer.uid;
+    if (peer.uid == 0 || peer.uid == geteuid())
+        return 1;
+    kt_log(KT_LOG_WARNING, "refused uid %lu (pid %ld) on the agent's socket",
+           (unsigned long)peer.uid, (long)peer.pid);
+    kts_agent_audit(agent, json_pack("{s:s, s:s, s:s, s:I}", "event", "agent.connect", "result",
+                                     "denied", "reason", "not_permitted", "uid",
+                                     (json_int_t)peer.uid));
+    return 0;
+}
+
+static int new_call(struct kts_agent *agent, int fd, uid_t uid)
+{
+    const struct timeval tv = {.tv_sec = CALL_S};
+    struct kts_call *call = calloc(1, sizeof(*call));
+
+    if (!call)
+        return KT_ERR_NO_MEMORY;
+    call->agent = agent;
+    call->fd = fd;
+    call->in = (struct kt_buf)KT_BUF_INIT(4 + REQUEST_MAX + READ_STEP);
+    call->out = (struct kt_buf)KT_BUF_INIT(4 + KT_AGENT_MESSAGE_MAX);
+    call->readable = event_new(agent->base, fd, EV_READ | EV_PERSIST, on_readable, call);
+    call->writable = event_new(agent->base, fd, EV_WRITE | EV_PERSIST, on_writable, call);
+    if (!call->readable || !call->writable || event_add(call->readable, &tv)) {
+        if (call->readable)
+            event_free(call->readable);
+        if (call->writable)
+            event_free(call->writable);
+        free(call);
+        return KT_ERR_NO_MEMORY;
+    }
+    name_actor(call, uid);
+    call->next = agent->calls;
+    agent->calls = call;
+    agent->call_count++;
+    return 0;
+}
+
+static void on_connection(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_agent *agent = arg;
+    uid_t uid;
+    int s;
+
+    (void)what;
+    s = accept4((int)fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (s < 0)
+        return;
+    if (!is_allowed(agent, s, &uid) || agent->call_count >= CALLS_MAX || new_call(agent, s, uid))
+        close(s);
+}
+
+int kts_agent_listen(struct kts_agent *agent, struct kt_error *error)
+{
+    const char *path = agent->start->paths->agent_socket;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    agent->listen_fd = fd;
+    if (fd < 0)
+        return kt_error_errno(error, "cannot make the agent's socket");
+    if (strlen(path) >= sizeof(address.sun_path))
+        return kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "the path '%s' is too long", path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    // What a killed server left; the pid file's lock says that no other is running.
+    if (unlink(path) && errno != ENOENT)
+        return kt_error_errno(error, "cannot remove the old '%s'", path);
+    // The mode comes from the umask (077): there is no moment in which others could connect.
+    mode_t before = umask(0177);
+    int bound = bind(fd, (struct sockaddr *)&address, sizeof(address));
+    umask(before);
+    if (bound || listen(fd, CALLS_MAX))
+        return kt_error_errno(error, "cannot listen on '%s'", path);
+    agent->listener = event_new(agent->base, fd, EV_READ | EV_PERSIST, on_connection, agent);
+    if (!agent->listener || event_add(agent->listener, NULL))
+        return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    return 0;
+}
+
+void kts_agent_unlisten(struct kts_agent *agent)
+{
+    if (agent->listener) {
+        event_free(agent->listener);
+        unlink(agent->start->paths->agent_socket);
+    }
+    agent->listener = NULL;
+    if (agent->listen_fd >= 0)
+        close(agent->listen_fd);
+    agent->listen_fd = -1;
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's verbs that only read, and the look-up of all.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kts/agent.h"
+#include "lib/json.h"
+#include "lib/version.h"
+
+#define DAY_US (24LL * 3600 * 1000000)
+
+static int run_ping(struct kts_call *call, const json_t *args, json_t **result,
+                    struct kt_error *error)
+{
+    (void)call;
+    (void)args;
+    (void)error;
+    *result = json_pack("{s:s}", "version", KT_VERSION);
+    return 0;
+}
+
+static void set_text(json_t *object, const char *name, const char *text)
+{
+    json_object_set_new(object, name, json_string(text));
+}
+
+static void set_number(json_t *object, const char *name, uint64_t number)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)number));
+}
+
+static void put_epoch(struct kts_status *status, json_t *object)
+{
+    struct kt_incarnation incarnation = {atomic_load(&status->incarnation),
+                                         atomic_load(&status->incarnation_bits)};
+    char text[KT_INCARNATION_TEXT];
+
+    set_text(object, "role", kts_role_name((enum kts_role)atomic_load(&status->role)));
+    if (incarnation.number == 0)
+        return; // the database was not seen yet
+    kt_incarnation_format(&incarnation, text);
+    set_text(object, "incarnation", text);
+    set_number(object, "epoch", atomic_load(&status->epoch));
+    set_number(object, "members", atomic_load(&status->members));
+    set_number(object, "w", atomic_load(&status->w));
+}
+
+static void put_writer(struct kts_status *status, json_t *object)
+{
+    int64_t last = atomic_load(&status->last_commit_us);
+    char text[KT_TIME_TEXT];
+
+    set_text(object, "writer", atomic_load(&status->writer_open) ? "open" : "closed");
+    set_number(object, "in_doubt", atomic_load(&status->in_doubt));
+    set_number(object, "log_index", atomic_load(&status->log_index));
+    kt_time_format(last, text);
+    json_object_set_new(object, "last_commit", last ? json_string(text) : json_null());
+}
+
+static json_t *database_state(const struct kts_agent *agent)
+{
+    const struct kts_start *start = agent->start;
+
+    return json_pack("{s:s, s:I}", "state",
+                     atomic_load(&start->status->database_up) ? "up" : "down", "port",
+                     (json_int_t)kt_settings_number(start->settings, KT_SET_DATABASE_PORT));
+}
+
+static json_t *certificates(const struct kts_agent *agent)
+{
+    int64_t server = atomic_load(&agent->start->status->server_certificate_not_after_us);
+    int64_t now = kt_time_now();
+
+    return json_pack("{s:I, s:I}", "ca_days", (json_int_t)((agent->ca_not_after_us - now) / DAY_US),
+                     "server_days", (json_int_t)((server - now) / DAY_US));
+}
+
+static int run_status(struct kts_call *call, const json_t *args, json_t **result,
+                      struct kt_error *error)
+{
+    const struct kts_agent *agent = kts_call_agent(call);
+    const struct kts_start *start = agent->start;
+    struct kts_status *status = start->status;
+    char cluster_id[KT_UUID_TEXT];
+    json_t *object = json_object();
+
+    (void)args;
+    (void)error;
+    kt_uuid_format(&start->info->cluster_id, cluster_id);
+    set_text(object, "node", start->info->node);
+    set_text(object, "cluster", cluster_id);
+    put_epoch(status, object);
+    put_writer(status, object);
+    set_text(object, "audit", atomic_load(&status->audit_open) ? "open" : "closed");
+    set_number(object, "audit_seq", atomic_load(&status->audit_seq));
+    json_object_set_new(object, "database", database_state(agent));
+    set_number(object, "connections", atomic_load(&status->connections));
+    set_number(object, "requests", atomic_load(&status->requests));
+    set_number(object, "retrievals", atomic_load(&status->retrievals));
+    json_object_set_new(object, "certificates", certificates(agent));
+    set_text(object, "fingerprint", start->info->openpgp_fingerprint);
+    set_text(object, "version", KT_VERSION);
+    set_number(object, "pid", (uint64_t)getppid());
+    *result = object;
+    return 0;
+}
+
+// --- lists ---
+
+static int run_org_list(struct kts_call *call, const json_t *args, json_t **result,
+                        struct kt_error *error)
+{
+    (void)args;
+    return db_query_organisations(kts_call_agent(call)->database, result, error);
+}
+
+static int run_client_list(struct kts_call *call, const json_t *args, json_t **result,
+                           struct kt_error *error)
+{
+    static const char *const MEMBERS[] = {"organisation", "state", NULL};
+    const char *organisation = NULL, *state = NULL;
+    int rc = kt_json_only(args, MEMBERS, error);
+
+    if (rc == 0)
+        rc = kt_json_string(args, "organisation", 0, KT_ORG_NAME_MAX, &organisation, error);
+    if (rc == 0)
+        rc = kt_json_string(args, "state", 0, 16, &state, error);
+    return rc ? rc
+              : db_query_clients(kts_call_agent(call)->database, organisation, state, result, error);
+}
+
+static int run_grant_list(struct kts_call *call, const json_t *args, json_t **result,
+                          struct kt_error *error)
+{
+    static const char *const MEMBERS[] = {"organisation", "client_id", NULL};
+    const char *organisation = NULL, *client = NULL;
+    int rc = kt_json_only(args, MEMBERS, error);
+
+    if (rc == 0)
+        rc = kt_json_string(args, "organisation", 0, KT_ORG_NAME_MAX, &organisation, error);
+    if (rc == 0)
+        rc = kt_json_string(args, "client_id", 0, KT_UUID_TEXT - 1, &client, error);
+    return rc ? rc
+              : db_query_grants(kts_call_agent(call)->database, organisation, client, result, error);
+}
+
+// --- the database ---
+
+static int run_db_status(struct kts_call *call, const json_t *args, json_t **result,
+                         struct kt_error *error)
+{
+    (void)args;
+    (void)error;
+    *result = database_state(kts_call_agent(call));
+    return 0;
+}
+
+// The gate before PostgreSQL starts: as active only if the promise is this node's own epoch.
+static int run_db_start_allowed(struct kts_call *call, const json_t *args, json_t **result,
+                                struct kt_error *error)
+{
+    const struct kts_start *start = kts_call_agent(call)->start;
+    struct kt_promise promise;
+    const char *reason = NULL;
+    int rc = kt_promise_load(start->paths->promise, &promise, error);
+
+    (void)args;
+    if (rc && rc != KT_ERR_NOT_FOUND)
+        return rc;
+    if (rc == KT_ERR_NOT_FOUND)
+        reason = "this node has no promise file";
+    else if (promise.retired_by[0])
+        reason = "this node was retired";
+    else if (strcmp(promise.active, start->info->node) != 0)
+        reason = "this node follows another active";
+    *result = json_pack("{s:b, s:s*}", "allowed", reason == NULL, "reason", reason);
+    return 0;
+}
+
+// To add a verb: a row here, or in agent_change.c when it changes something, and a function.
+static const struct kts_verb READS[] = {
+    {"ping", run_ping},
+    {"status", run_status},
+    {"org.list", run_org_list},
+    {"client.list", run_client_list},
+    {"grant.list", run_grant_list},
+    {"db.status", run_db_status},
+    {"db.start_allowed", run_db_start_allowed},
+    {NULL, NULL},
+};
+
+static const struct kts_verb *find_in(const struct kts_verb *table, const char *name)
+{
+    while (table->name && strcmp(table->name, name) != 0)
+        table++;
+    return table->name ? table : NULL;
+}
+
+void kts_verb_run(struct kts_call *call, const json_t *request)
+{
+    static const char *const MEMBERS[] = {"verb", "args", NULL};
+    const json_t *args = json_object_get(request, "args");
+    const struct kts_verb *verb = NULL;
+    json_t *result = NULL, *none = json_object();
+    struct kt_error error = {0};
+    const char *name = NULL;
+    int rc = kt_json_only(request, MEMBERS, &error);
+
+    if (rc == 0)
+        rc = kt_json_string(request, "verb", 1, 64, &name, &error);
+    if (rc == 0) {
+        verb = find_in(READS, name);
+        verb = verb ? verb : find_in(kts_change_verbs, name);
+        if (!verb)
+            rc = kt_error_set(&error, KT_ERR_BAD_REQUEST,
+                              "check that ktadmin and the server have the same version",
+                              "unknown verb '%s'", name);
+    }
+    if (rc == 0 && args && !json_is_object(args) && !json_is_null(args))
+        rc = kt_error_set(&error, KT_ERR_BAD_REQUEST, NULL, "args must be an object");
+    if (rc == 0)
+        rc = verb->run(call, json_is_object(args) ? args : none, &result, &error);
+    json_decref(none);
+    if (rc == KT_ERR_AGAIN)
+        return;
+    if (rc == 0 && !result)
+        rc = kt_error_set(&error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    if (rc)
+        kts_call_fail(call, &error);
+    else
+        kts_call_succeed(call, result, 0);
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's watch over the database: what it learns stands in the shared status.
+#include "kts/agent.h"
+#include "lib/log.h"
+
+#define UP_MS   1000
+#define DOWN_MS 100
+
+static void again(struct kts_agent *agent, int ms)
+{
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+    event_add(agent->watch, &tv);
+}
+
+static enum kts_role role_of(const struct db_epoch_state *state)
+{
+    if (state->in_recovery)
+        return KTS_ROLE_PASSIVE;
+    // Put back with stock tools: reads only, until an operator says which incarnation this is.
+    if (state->restored)
+        return KTS_ROLE_UNESTABLISHED;
+    return state->members == 0 ? KTS_ROLE_STANDALONE : KTS_ROLE_ACTIVE;
+}
+
+static void publish(struct kts_agent *agent, const struct db_epoch_state *state)
+{
+    struct kts_status *status = agent->start->status;
+    enum kts_role role = role_of(state);
+
+    atomic_store(&status->incarnation, state->incarnation.number);
+    atomic_store(&status->incarnation_bits, state->incarnation.bits);
+    atomic_store(&status->epoch, state->epoch);
+    atomic_store(&status->w, state->w);
+    atomic_store(&status->members, 0); // streaming ones: none can be yet
+    if (atomic_exchange(&status->role, role) != role)
+        kt_log(KT_LOG_NOTICE, "this node is %s, epoch %llu", kts_role_name(role),
+               (unsigned long long)state->epoch);
+    if (atomic_load(&status->database_up))
+        return;
+    // The generation first: who sees "up" must not see the old number with it.
+    atomic_fetch_add(&status->database_generation, 1);
+    atomic_store(&status->database_up, 1);
+    kt_log(KT_LOG_NOTICE, "the database is up");
+}
+
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_agent *agent = arg;
+    struct kts_status *status = agent->start->status;
+    struct db_epoch_state state;
+    struct kt_error why = {0};
+
+    (void)fd;
+    (void)what;
+    if (db_query_epoch(agent->database, &state, &why) == 0) {
+        publish(agent, &state);
+        again(agent, UP_MS);
+        return;
+    }
+    if (atomic_exchange(&status->database_up, 0))
+        kt_log_error(&why, "the database is down");
+    again(agent, DOWN_MS);
+}
+
+int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error)
+{
+    const struct kts_start *start = agent->start;
+    struct db_target target;
+    int rc = db_target_load(start->paths, start->settings, DB_ROLE_AGENT, &target,
+                            &agent->database_secret, error);
+
+    if (rc)
+        return rc;
+    // One that was left by an agent that died: this one has to see it come up.
+    atomic_store(&start->status->database_up, 0);
+    agent->watch = evtimer_new(agent->base, on_watch, agent);
+    rc = agent->watch ? db_session_new(&target, &agent->database) : KT_ERR_NO_MEMORY;
+    if (rc)
+        return kt_error_set(error, rc, NULL, "%s", kt_err_text(rc));
+    again(agent, 0);
+    return 0;
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+// The states of a connection, from the handshake through its requests to its end.
+#include "kts/conn.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kts/conn_inner.h"
+#include "kts/worker.h"
+#include "lib/log.h"
+#include "lib/tls.h"
+
+#define IN_STEP     4096             // of a head
+#define BODY_STEP   16384            // one TLS record
+#define KEEP_MAX    8192             // storage kept by an idle connection
+#define PIPELINED   16384            // bytes taken in while a request is worked on
+#define IN_MAX      ((18u << 20))    // largest header and body that settings allow, and a step
+#define OUT_MAX     (20u << 20)
+#define IN_A_TURN   16               // pipelined requests served before others get their turn
+#define DRAIN_MS    2000
+
+static void destroy(struct kts_conn *conn);
+static void on_event(evutil_socket_t fd, short what, void *arg);
+static void on_timer(evutil_socket_t fd, short what, void *arg);
+
+static int64_t setting(const struct kts_conn *conn, enum kt_setting id)
+{
+    return kt_settings_number(conn->worker->settings, id);
+}
+
+void kts_conn_deadline(struct kts_conn *conn, int64_t ms)
+{
+    struct timeval t = kts_milliseconds(ms);
+
+    event_add(conn->timer, &t);
+}
+
+static void format_peer(const struct sockaddr *peer, char out[KT_PEER_TEXT])
+{
+    char host[INET6_ADDRSTRLEN] = "";
+
+    if (peer->sa_family == AF_INET) {
+        struct sockaddr_in v4;
+        memcpy(&v4, peer, sizeof(v4));
+        inet_ntop(AF_INET, &v4.sin_addr, host, sizeof(host));
+        snprintf(out, KT_PEER_TEXT, "%s:%u", host, ntohs(v4.sin_port));
+    } else if (peer->sa_family == AF_INET6) {
+        struct sockaddr_in6 v6;
+        memcpy(&v6, peer, sizeof(v6));
+        inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof(host));
+        snprintf(out, KT_PEER_TEXT, "[%s]:%u", host, ntohs(v6.sin6_port));
+    } else {
+        snprintf(out, KT_PEER_TEXT, "unknown");
+    }
+}
+
+// --- requests ---
+
+static void next_request(struct kts_conn *conn)
+{
+    conn->state = KTS_CONN_HEAD;
+    conn->scanned = 0;
+    conn->head_begun = 0;
+    if (conn->in.cap > KEEP_MAX && kt_buf_left(&conn->in) == 0)
+        kt_buf_free(&conn->in);
+    if (conn->out.cap > KEEP_MAX)
+        kt_buf_free(&conn->out);
+    kts_conn_watch_reads(conn, 1);
+    kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_IDLE));
+}
+
+// Answers what the connection itself finds wrong; it is closed then.
+static int refuse(struct kts_conn *conn, const struct kt_error *error)
+{
+    conn->state = KTS_CONN_WORKING;
+    if (!conn->request)
+        conn->request = kts_request_new(conn, conn->worker);
+    if (!conn->request)
+        conn->dead = 1;
+    else
+        kts_dispatch_refuse(conn->request, error);
+    return !conn->dead;
+}
+
+static int begin_request(struct kts_conn *conn, const struct kts_http_head *head, size_t used)
+{
+    int wanted, asked = head->expect_continue;
+
+    conn->request = kts_request_new(conn, conn->worker);
+    if (!conn->request) {
+        conn->dead = 1;
+        return 0;
+    }
+    conn->state = KTS_CONN_WORKING; // the dispatcher may answer at once
+    wanted = kts_dispatch_head(conn->request, head);
+    if (kt_buf_consume(&conn->in, used)) // from here on *head is not valid any more
+        conn->dead = 1;
+    if (!wanted || conn->dead)
+        return !conn->dead;
+    conn->state = KTS_CONN_BODY;
+    if (conn->request->body_expected > 0)
+        kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_BODY));
+    if (asked && kt_buf_left(&conn->in) < conn->request->body_expected) {
+        conn->state = KTS_CONN_CONTINUE;
+        if (kt_buf_putf(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n"))
+            conn->dead = 1;
+    }
+    return !conn->dead;
+}
+
+static int step_head(struct kts_conn *conn)
+{
+    size_t left = kt_buf_left(&conn->in), used = 0;
+    struct kt_error error = {0};
+    struct kts_http_head head;
+    int rc;
+
+    if (left > 0 && !conn->head_begun) {
+        conn->head_begun = 1;
+        kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_HEADER));
+    }
+    if (left > conn->scanned) {
+        rc = kts_http_read_head(kt_buf_ptr(&conn->in), left,
+                                (size_t)setting(conn, KT_SET_LIMIT_HEADER), &conn->scanned, &head,
+                                &used, &error);
+        if (rc == 0)
+            return begin_request(conn, &head, used);
+        if (rc != KT_ERR_AGAIN)
+            return refuse(conn, &error);
+    }
+    return kts_conn_fill(conn, IN_STEP);
+}
+
+static int step_body(struct kts_conn *conn)
+{
+    size_t left = kt_buf_left(&conn->in);
+    size_t expected = (size_t)conn->request->body_expected;
+
+    if (left < expected)
+        return kts_conn_fill(conn, BODY_STEP);
+    conn->state = KTS_CONN_WORKING;
+    kts_dispatch_body(conn->request, kt_buf_ptr(&conn->in), expected);
+    if (kt_buf_consume(&conn->in, expected))
+        conn->dead = 1;
+    return !conn->dead;
+}
+
+// Notices a client that goes away, and takes a little of what it sends ahead.
+static int step_working(struct kts_conn *conn)
+{
+    if (kt_buf_left(&conn->in) >= PIPELINED) {
+        kts_conn_watch_reads(conn, 0);
+        return 0;
+    }
+    return kts_conn_fill(conn, IN_STEP);
+}
+
+static void begin_drain(struct kts_conn *conn)
+{
+    conn->state = KTS_CONN_DRAINING;
+    // Closed with unread bytes, the kernel would reset the connection and the client might lose the
+    // answer.
+    kts_conn_shut(conn);
+    kts_conn_watch_reads(conn, 1);
+    kts_conn_deadline(conn, DRAIN_MS);
+}
+
+static int step_sending(struct kts_conn *conn, int *served)
+{
+    if (!kts_conn_write(conn))
+        return 0;
+    kts_request_free(conn->request);
+    conn->request = NULL;
+    if (conn->peer_done) {
+        conn->dead = 1;
+        return 0;
+    }
+    if (conn->close_after) {
+        begin_drain(conn);
+        return 1;
+    }
+    next_request(conn);
+    if (++*served < IN_A_TURN)
+        return 1;
+    event_active(conn->read_event, EV_READ, 0);
+    return 0;
+}
+
+static int step(struct kts_conn *conn, int *served)
+{
+    switch (conn->state) {
+    case KTS_CONN_HANDSHAKE:
+        if (!kts_conn_shake(conn))
+            return 0;
+        next_request(conn);
+        return 1;
+    case KTS_CONN_HEAD:
+        return step_head(conn);
+    case KTS_CONN_CONTINUE:
+        if (!kts_conn_write(conn))
+            return 0;
+        conn->state = KTS_CONN_BODY;
+        kts_conn_watch_reads(conn, 1);
+        return 1;
+    case KTS_CONN_BODY:
+        return step_body(conn);
+    case KTS_CONN_WORKING:
+        return step_working(conn);
+    case KTS_CONN_SENDING:
+        return step_sending(conn, served);
+    case KTS_CONN_DRAINING:
+        return kts_conn_drain(conn);
+    }
+    return 0;
+}
+
+// Answers may be sent from inside a step: they only change the state, and this loop goes on.
+static void run(struct kts_conn *conn)
+{
+    int served = 0;
+
+    conn->running = 1;
+    while (!conn->dead && step(conn, &served))
+        ;
+    conn->running = 0;
+    if (conn->dead)
+        destroy(conn);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_conn *conn = arg;
+
+    (void)fd;
+    (void)what;
+    kts_worker_count_call(conn->worker);
+    run(conn);
+}
+
+// --- what the dispatcher calls ---
+
+const char *kts_conn_peer(const struct kts_conn *conn)
+{
+    return conn->peer;
+}
+
+struct kt_buf *kts_conn_out(struct kts_conn *conn)
+{
+    return &conn->out;
+}
+
+int kts_conn_certificate(struct kts_conn *conn, uint8_t sha256[KT_SHA256_LEN])
+{
+    int rc = kt_tls_peer_error(conn->ssl, kt_time_now());
+
+    if (rc == KT_ERR_CERTIFICATE_MISSING)
+        return rc;
+    if (!conn->certificate_known && kt_tls_peer_sha256(conn->ssl, conn->certificate))
+        return KT_ERR_CERTIFICATE_MISSING;
+    conn->certificate_known = 1;
+    memcpy(sha256, conn->certificate, KT_SHA256_LEN);
+    return rc;
+}
+
+void kts_conn_close_after(struct kts_conn *conn)
+{
+    conn->close_after = 1;
+}
+
+void kts_conn_send(struct kts_conn *conn)
+{
+    conn->state = KTS_CONN_SENDING;
+    // A client that does not take its answer is not waited for longer than for its body.
+    kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_BODY));
+    if (!conn->running)
+        run(conn);
+}
+
+// --- deadlines ---
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_conn *conn = arg;
+    struct kt_error error = {.code = KT_ERR_REQUEST_TIMEOUT};
+
+    (void)fd;
+    (void)what;
+    conn->running = 1;
+    switch (conn->state) {
+    case KTS_CONN_HEAD:
+        if (conn->head_begun)
+            refuse(conn, &error);
+        else
+            conn->dead = 1; // idle: nothing to say
+        break;
+    case KTS_CONN_BODY:
+        refuse(conn, &error);
+        break;
+    case KTS_CONN_WORKING:
+        kts_dispatch_timeout(conn->request);
+        break;
+    case KTS_CONN_HANDSHAKE:
+    case KTS_CONN_CONTINUE:
+    case KTS_CONN_SENDING:
+    case KTS_CONN_DRAINING:
+        conn->dead = 1;
+        break;
+    }
+    run(conn);
+}
+
+// --- begin and end ---
+
+static int prepare(struct kts_conn *conn)
+{
+    struct event_base *base = conn->worker->base;
+
+    conn->ssl = SSL_new(conn->worker->tls);
+    conn->read_event = event_new(base, conn->fd, EV_READ | EV_PERSIST, on_event, conn);
+    conn->write_event = event_new(base, conn->fd, EV_WRITE, on_event, conn);
+    conn->timer = evtimer_new(base, on_timer, conn);
+    if (!conn->ssl || !conn->read_event || !conn->write_event || !conn->timer ||
+        SSL_set_fd(conn->ssl, conn->fd) != 1)
+        return KT_ERR_NO_MEMORY;
+    SSL_set_accept_state(conn->ssl);
+    return 0;
+}
+
+void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer)
+{
+    struct kts_conn *conn = calloc(1, sizeof(*conn));
+
+    if (!conn) {
+        close(fd);
+        return;
+    }
+    conn->worker = worker;
+    conn->fd = fd;
+    conn->in = (struct kt_buf)KT_BUF_INIT(IN_MAX);
+    conn->out = (struct kt_buf)KT_BUF_INIT(OUT_MAX);
+    format_peer(peer, conn->peer);
+    conn->next = worker->conns;
+    conn->link = &worker->conns;
+    if (conn->next)
+        conn->next->link = &conn->next;
+    worker->conns = conn;
+    worker->conn_count++;
+    atomic_fetch_add(&worker->status->connections, 1);
+    if (prepare(conn)) {
+        destroy(conn);
+        return;
+    }
+    kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_HANDSHAKE));
+    kts_conn_watch_reads(conn, 1); // the client speaks first
+}
+
+static void free_event(struct event *event)
+{
+    if (event)
+        event_free(event);
+}
+
+void kts_conn_free(struct kts_conn *conn)
+{
+    kts_request_free(conn->request);
+    free_event(conn->read_event);
+    free_event(conn->write_event);
+    free_event(conn->timer);
+    SSL_free(conn->ssl);
+    close(conn->fd);
+    kt_buf_free(&conn->in);
+    kt_buf_free(&conn->out);
+    *conn->link = conn->next;
+    if (conn->next)
+        conn->next->link = conn->link;
+    conn->worker->conn_count--;
+    atomic_fetch_sub(&conn->worker->status->connections, 1);
+    free(conn);
+}
+
+static void destroy(struct kts_conn *conn)
+{
+    struct kts_worker *worker = conn->worker;
+
+    kts_conn_free(conn);
+    kts_worker_conn_closed(worker);
+}
+
+void kts_conns_close_idle(struct kts_worker *worker)
+{
+    struct kts_conn *next;
+
+    for (struct kts_conn *conn = worker->conns; conn; conn = next) {
+        next = conn->next;
+        if (conn->state == KTS_CONN_HANDSHAKE ||
+            (conn->state == KTS_CONN_HEAD && !conn->head_begun)) {
+            kts_conn_shut(conn);
+            kts_conn_free(conn);
+        }
+    }
+}
+
+void kts_conns_free_all(struct kts_worker *worker)
+{
+    while (worker->conns)
+        kts_conn_free(worker->conns);
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client's TLS connection: bytes in, requests in order, answers out, a deadline for each step.
+#ifndef KTS_CONN_H
+#define KTS_CONN_H
+
+#include <sys/socket.h>
+
+#include "lib/buf.h"
+#include "lib/digest.h"
+
+struct kts_conn;
+struct kts_worker;
+
+// Takes the descriptor over (non-blocking, TCP), also on failure, and begins the handshake.
+void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer);
+// At the worker's end: closes and frees.
+void kts_conn_free(struct kts_conn *conn);
+// Every connection of the worker that is between two requests; at a stop.
+void kts_conns_close_idle(struct kts_worker *worker);
+void kts_conns_free_all(struct kts_worker *worker);
+
+// "192.0.2.1:40000", "[2001:db8::1]:40000".
+const char *kts_conn_peer(const struct kts_conn *conn);
+// The verdict on its certificate now, and the certificate's SHA-256 when there is one.
+int kts_conn_certificate(struct kts_conn *conn, uint8_t sha256[KT_SHA256_LEN]);
+// Where an answer is composed. It is empty while a request is being worked on.
+struct kt_buf *kts_conn_out(struct kts_conn *conn);
+// The connection is closed when the answer is sent.
+void kts_conn_close_after(struct kts_conn *conn);
+// The answer is complete (or empty: the connection is closed). The request is freed when it is sent.
+void kts_conn_send(struct kts_conn *conn);
+// The request's present phase may take this long from now on.
+void kts_conn_deadline(struct kts_conn *conn, int64_t ms);
+
+#endif

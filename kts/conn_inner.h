@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between conn.c (the states of a connection) and conn_io.c (bytes through TLS).
+#ifndef KTS_CONN_INNER_H
+#define KTS_CONN_INNER_H
+
+#include <event2/event.h>
+#include <openssl/ssl.h>
+
+#include "kts/conn.h"
+#include "kts/dispatch.h"
+
+enum kts_conn_state {
+    KTS_CONN_HANDSHAKE,
+    KTS_CONN_HEAD,      // idle, or reading a head
+    KTS_CONN_CONTINUE,  // sending "100 Continue"
+    KTS_CONN_BODY,
+    KTS_CONN_WORKING,   // the dispatcher has the request
+    KTS_CONN_SENDING,
+    KTS_CONN_DRAINING,  // the answer is out; what still comes in is dropped until the client closes
+};
+
+struct kts_conn {
+    struct kts_conn *next, **link; // of the worker's list
+    struct kts_worker *worker;
+    int fd;
+    SSL *ssl;
+    struct event *read_event;
+    struct event *write_event;
+    struct event *timer;
+    enum kts_conn_state state;
+    struct kt_buf in;
+    size_t scanned;         // of a head that is not complete
+    int head_begun;
+    struct kt_buf out;
+    struct kts_request *request;
+    int certificate_known;  // certificate is filled in
+    uint8_t certificate[KT_SHA256_LEN];
+    size_t drained;
+    int running;            // conn_run is on the stack
+    int dead;               // to be freed when it returns
+    int reading;            // read_event is added
+    int close_after;
+    int peer_done;          // it sends no more, but may still read
+    char peer[KT_PEER_TEXT];
+};
+
+// 1: something was done, go on; 0: wait for an event (which has been added), or conn->dead.
+int kts_conn_shake(struct kts_conn *conn);
+// Reads up to `want` bytes more into conn->in.
+int kts_conn_fill(struct kts_conn *conn, size_t want);
+// Writes conn->out; 1 when all of it is out.
+int kts_conn_write(struct kts_conn *conn);
+// Says that nothing more comes from us.
+void kts_conn_shut(struct kts_conn *conn);
+// Drops what the client still sends.
+int kts_conn_drain(struct kts_conn *conn);
+void kts_conn_watch_reads(struct kts_conn *conn, int on);
+
+#endif

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bytes of a connection: TLS without waiting, on libevent events.
+#include <errno.h>
+
+#include <openssl/err.h>
+
+#include "kts/conn_inner.h"
+#include "kts/worker.h"
+#include "lib/log.h"
+#include "lib/tls.h"
+
+#define DRAIN_MAX (32u << 20)
+
+void kts_conn_watch_reads(struct kts_conn *conn, int on)
+{
+    if (on == conn->reading)
+        return;
+    conn->reading = on;
+    if (on)
+        event_add(conn->read_event, NULL);
+    else
+        event_del(conn->read_event);
+}
+
+// What an SSL call that did not go through waits for. 0: an event is added; else conn->dead.
+static void wait_for(struct kts_conn *conn, int result, const char *what)
+{
+    char text[256];
+
+    switch (SSL_get_error(conn->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+        kts_conn_watch_reads(conn, 1);
+        return;
+    case SSL_ERROR_WANT_WRITE:
+        event_add(conn->write_event, NULL);
+        return;
+    case SSL_ERROR_ZERO_RETURN: // a proper end: it may still read an answer
+        conn->peer_done = 1;
+        if (conn->state != KTS_CONN_WORKING)
+            conn->dead = 1;
+        conn->close_after = 1;
+        kts_conn_watch_reads(conn, 0);
+        return;
+    case SSL_ERROR_SSL:
+        kt_tls_error_text(text, sizeof(text));
+        kt_log(KT_LOG_DEBUG, "connection from '%s' ended in %s: %s", conn->peer, what, text);
+        break;
+    default: // the system's: reset, or closed without the proper end
+        break;
+    }
+    conn->dead = 1;
+}
+
+int kts_conn_shake(struct kts_conn *conn)
+{
+    int n;
+
+    ERR_clear_error();
+    n = SSL_do_handshake(conn->ssl);
+    if (n == 1)
+        return 1;
+    wait_for(conn, n, "handshake");
+    // While the kernel has no room for our flight, reads would only wake us in vain.
+    if (!conn->dead && SSL_want_write(conn->ssl))
+        kts_conn_watch_reads(conn, 0);
+    return 0;
+}
+
+int kts_conn_fill(struct kts_conn *conn, size_t want)
+{
+    uint8_t *where;
+    size_t got = 0;
+    int n;
+
+    if (conn->peer_done)
+        return 0;
+    if (kt_buf_reserve(&conn->in, want, &where)) {
+        conn->dead = 1;
+        return 0;
+    }
+    ERR_clear_error();
+    n = SSL_read_ex(conn->ssl, where, want, &got);
+    if (n == 1) {
+        kt_buf_commit(&conn->in, got);
+        return 1;
+    }
+    wait_for(conn, n, "reading");
+    return 0;
+}
+
+int kts_conn_write(struct kts_conn *conn)
+{
+    while (kt_buf_left(&conn->out) > 0) {
+        size_t sent = 0;
+        int n;
+        ERR_clear_error();
+        n = SSL_write_ex(conn->ssl, kt_buf_ptr(&conn->out), kt_buf_left(&conn->out), &sent);
+        if (n != 1) {
+            kts_conn_watch_reads(conn, 0);
+            wait_for(conn, n, "writing");
+            return 0;
+        }
+        if (kt_buf_consume(&conn->out, sent))
+            conn->dead = 1;
+    }
+    return !conn->dead;
+}
+
+void kts_conn_shut(struct kts_conn *conn)
+{
+    ERR_clear_error();
+    if (SSL_is_init_finished(conn->ssl))
+        SSL_shutdown(conn->ssl); // only ours; whether it goes out at once does not matter
+    ERR_clear_error();
+    shutdown(conn->fd, SHUT_WR);
+}
+
+int kts_conn_drain(struct kts_conn *conn)
+{
+    char rest[16384];
+    ssize_t n = recv(conn->fd, rest, sizeof(rest), MSG_DONTWAIT);
+
+    if (n > 0) {
+        conn->drained += (size_t)n;
+        conn->dead = conn->drained > DRAIN_MAX;
+        return 0; // the event comes again as long as there is more
+    }
+    if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        conn->dead = 1;
+    else
+        kts_conn_watch_reads(conn, 1);
+    return 0;
+}

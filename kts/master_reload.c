@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// SIGHUP: new settings, new TLS files, the log opened again; all of it, or for each part the old.
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kts/master.h"
+#include "kts/notify.h"
+#include "kts/reload.h"
+#include "lib/log.h"
+
+// Settings that need a restart keep their values; the log names those that would have changed.
+static int keep_fixed(const struct kt_settings *old, struct kt_settings *fresh)
+{
+    struct kt_error why = {0};
+
+    for (int i = 0; i < KT_SET_COUNT; i++) {
+        const struct kt_setting_info *info = kt_setting_info((enum kt_setting)i);
+        const char *before = kt_settings_text(old, info->id);
+        if (info->reloadable || strcmp(before, kt_settings_text(fresh, info->id)) == 0)
+            continue;
+        kt_log(KT_LOG_WARNING, "%s.%s has changed and takes effect at the next restart",
+               info->section, info->name);
+        if (kt_settings_set(fresh, info->id, before, &why)) {
+            kt_log_error(&why, "reload");
+            return why.code;
+        }
+    }
+    return 0;
+}
+
+static void reload_settings(struct kts_master *master)
+{
+    struct kt_settings *fresh = NULL;
+    struct kt_error why = {0};
+
+    if (kt_settings_load(master->paths->settings, &fresh, &why)) {
+        kt_log_error(&why, "the settings stay as they were");
+        return;
+    }
+    if (keep_fixed(master->settings, fresh)) {
+        kt_settings_free(fresh);
+        return;
+    }
+    kt_settings_free(master->settings);
+    master->settings = fresh;
+}
+
+void kts_master_open_log(struct kts_master *master)
+{
+    const char *file = kt_settings_text(master->settings, KT_SET_LOG_FILE);
+    struct stat owner;
+    int rc = kt_log_open("kts", kts_log_level(master->settings), file);
+
+    if (rc)
+        kt_log_code(KT_LOG_ERROR, rc, "cannot open the log file '%s'", file);
+    // Made by root, read by the service's account.
+    else if (file[0] && master->started_as_root && stat(master->paths->confdir, &owner) == 0 &&
+             fchown(kt_log_fd(), owner.st_uid, owner.st_gid))
+        kt_log(KT_LOG_WARNING, "the log file '%s' stays root's", file);
+}
+
+static void send_to_children(struct kts_master *master)
+{
+    struct kts_reload_source source = {.settings = master->settings};
+    struct kts_reload_source full = {master->settings, &master->server_cert, master->server_key,
+                                     &master->ca_cert};
+    struct kt_buf plain = KT_BUF_INIT(KTS_CONTROL_MAX), secret = KT_BUF_INIT(KTS_CONTROL_MAX);
+    int rc = kts_reload_encode(&source, &plain);
+
+    if (rc == 0)
+        rc = kts_reload_encode(&full, &secret);
+    if (rc)
+        kt_log_code(KT_LOG_ERROR, rc, "the children keep their settings");
+    for (struct kts_child *c = master->children; rc == 0 && c; c = c->next) {
+        const struct kt_buf *payload = c->process == KTS_WORKER ? &secret : &plain;
+        if (c->pid)
+            kts_child_send(c, KTS_CTL_RELOAD, kt_buf_ptr(payload), kt_buf_left(payload),
+                           fcntl(kt_log_fd(), F_DUPFD_CLOEXEC, 3));
+    }
+    kt_buf_free(&plain);
+    kt_buf_free(&secret);
+}
+
+void kts_master_reload(struct kts_master *master)
+{
+    struct kt_error why = {0};
+
+    kts_notify_reloading();
+    reload_settings(master);
+    kts_master_open_log(master);
+    if (kts_master_load_tls(master, &why))
+        kt_log_error(&why, "the TLS files stay as they were");
+    send_to_children(master);
+    kt_log(KT_LOG_NOTICE, "settings reloaded");
+    if (master->ready)
+        kts_notify_ready("serving");
+}
