@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "db/cluster_inner.h"
@@ -13,21 +14,41 @@
 
 #define INITDB_TIMEOUT_MS 180000
 #define OPEN_FILES 16
+#define CLEAR_US 30000000
 
+// All but the folder itself and its mark, which says until the end that the folder is ours. What
+// vanishes or appears meanwhile is the initdb of the killed run, which may still be at work.
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
 {
     (void)st;
     (void)type;
-    (void)where;
-    return remove(path);
+    if (where->level == 0 || (where->level == 1 && strcmp(path + where->base, DB_MARK_FILE) == 0))
+        return 0;
+    return remove(path) == 0 || errno == ENOENT || errno == ENOTEMPTY ? 0 : -1;
+}
+
+static int remove_partial(const char *partial)
+{
+    char mark[KT_PATH_MAX + 64];
+
+    snprintf(mark, sizeof(mark), "%s/" DB_MARK_FILE, partial);
+    if (nftw(partial, remove_one, OPEN_FILES, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0)
+        return -1;
+    if (rmdir(partial) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != ENOTEMPTY || (unlink(mark) != 0 && errno != ENOENT))
+        return -1;
+    return rmdir(partial);
 }
 
 // A folder that a killed run left behind goes away; one that we did not make stays, and stops us.
 static int clear_partial(const char *partial, struct kt_error *error)
 {
+    const struct timespec step = {.tv_nsec = 50 * 1000000};
+    int64_t until = kt_monotonic_now() + CLEAR_US;
     struct db_mark mark;
     struct stat st;
-    int empty;
+    int empty, rc;
 
     if (lstat(partial, &st) != 0)
         return errno == ENOENT ? 0 : kt_error_errno(error, "cannot look at '%s'", partial);
@@ -37,9 +58,10 @@ static int clear_partial(const char *partial, struct kt_error *error)
     if (!S_ISDIR(st.st_mode) || (!empty && db_mark_load(partial, &mark, NULL) != 0))
         return kt_error_set(error, KT_ERR_NOT_OURS, "move it away",
                             "'%s' was not made by ktadmin", partial);
-    if (nftw(partial, remove_one, OPEN_FILES, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0)
-        return kt_error_errno(error, "cannot remove '%s', which a stopped run left behind", partial);
-    return 0;
+    while ((rc = remove_partial(partial)) != 0 && errno == ENOTEMPTY && kt_monotonic_now() < until)
+        nanosleep(&step, NULL);
+    return rc ? kt_error_errno(error, "cannot remove '%s', which a stopped run left behind", partial)
+              : 0;
 }
 
 static int run_initdb(const struct db_cluster *cluster, const char *data, struct kt_error *error)
@@ -62,16 +84,23 @@ static int run_initdb(const struct db_cluster *cluster, const char *data, struct
     return rc;
 }
 
-// partial/keytrustee.json says that the folder is ours; initdb wants an empty one: partial/data.
-static int make_partial(const struct db_cluster *cluster, const char *partial, const char *data,
-                        struct kt_error *error)
+// partial/keytrustee.json says that the folder is ours; initdb wants an empty one: `data` in it.
+// That has a name of its own in each run: an initdb whose caller was killed removes its folder when
+// it fails, and must not find ours.
+static int make_partial(const struct db_cluster *cluster, const char *partial, char *data,
+                        size_t size, struct kt_error *error)
 {
     struct kt_cluster_info info;
     struct db_mark mark = {0};
+    uint32_t random = 0;
     int rc = kt_cluster_info_load(cluster->paths->cluster, &info, error);
 
     if (rc)
         return rc;
+    rc = kt_random(&random, sizeof(random));
+    if (rc)
+        return kt_error_set(error, rc, NULL, "no random bytes");
+    snprintf(data, size, "%s/data-%08x", partial, (unsigned)random);
     mark.cluster_id = info.cluster_id;
     rc = kt_dir_make(partial, 0700, error);
     if (rc == 0)
@@ -94,12 +123,11 @@ static void folder_of(const char *path, char out[KT_PATH_MAX])
 
 int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *error)
 {
-    char partial[KT_PATH_MAX + 16], data[KT_PATH_MAX + 32], above[KT_PATH_MAX];
+    char partial[KT_PATH_MAX + 16], data[KT_PATH_MAX + 64], above[KT_PATH_MAX];
     struct db_mark mark;
     int rc = db_cluster_check_ours(cluster, &mark, error);
 
     snprintf(partial, sizeof(partial), "%s.partial", cluster->dir);
-    snprintf(data, sizeof(data), "%s/data", partial);
     if (rc == 0) {
         *done = 1;
         return clear_partial(partial, error);
@@ -111,7 +139,7 @@ int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *er
                             "PostgreSQL refuses to be run by root");
     rc = clear_partial(partial, error);
     if (rc == 0)
-        rc = make_partial(cluster, partial, data, error);
+        rc = make_partial(cluster, partial, data, sizeof(data), error);
     if (rc)
         return rc;
     // Over an empty folder rename replaces it.

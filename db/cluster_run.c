@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Starting, stopping and watching the private PostgreSQL.
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "db/cluster_inner.h"
@@ -16,11 +18,12 @@
 #define PID_FILE_MAX 4096
 #define START_LOG "postgresql-start.log"
 #define LOG_TAIL 4096
+#define LEFTOVER_US 5000000
 #define EXTRA_MS 10000 // beyond pg_ctl's own limit, before it is killed
 
-// Whether `pid` is the postmaster of this data directory: it works in it. After a reboot the number
+// Whether `pid` is a process of this data directory: it works in it. After a reboot the number
 // in an old pid file may belong to anybody.
-static int is_postmaster(const struct db_cluster *cluster, long pid)
+static int works_in(const struct db_cluster *cluster, long pid)
 {
     char link[64];
     struct stat there, ours;
@@ -67,7 +70,7 @@ int db_cluster_state(struct db_cluster *cluster, enum db_run_state *state, long 
     line_of(text, 8, word, sizeof(word)); // "starting", "ready", "standby", "stopping"
     free(text);
     long found = labs(atol(number)); // negative: single-user mode
-    if (!is_postmaster(cluster, found))
+    if (!works_in(cluster, found))
         return 0;
     *pid = found;
     if (strcmp(word, "ready") == 0 || strcmp(word, "standby") == 0)
@@ -75,6 +78,62 @@ int db_cluster_state(struct db_cluster *cluster, enum db_run_state *state, long 
     else
         *state = strcmp(word, "stopping") == 0 ? DB_STOPPING : DB_STARTING;
     return 0;
+}
+
+// Whether process `pid` is dead but still listed, or works in the data directory.
+static int is_leftover(const struct db_cluster *cluster, long pid, int named)
+{
+    char path[64], stat_text[256];
+    const char *state;
+    FILE *file;
+    size_t n;
+
+    if (works_in(cluster, pid))
+        return 1;
+    if (!named)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    n = fread(stat_text, 1, sizeof(stat_text) - 1, file);
+    fclose(file);
+    stat_text[n] = '\0';
+    state = strrchr(stat_text, ')'); // "24469 (postgres) Z ..."
+    return state && state[1] == ' ' && (state[2] == 'Z' || state[2] == 'X');
+}
+
+static int count_leftovers(const struct db_cluster *cluster)
+{
+    char path[KT_PATH_MAX], *text = NULL;
+    long named = 0;
+    int count = 0;
+    struct dirent *entry;
+    DIR *proc = opendir("/proc");
+
+    if (kt_path_join(path, sizeof(path), cluster->dir, "postmaster.pid") == 0 &&
+        kt_file_read_text(path, PID_FILE_MAX, &text, NULL) == 0)
+        named = labs(atol(text));
+    free(text);
+    while (proc && (entry = readdir(proc))) {
+        long pid = atol(entry->d_name);
+        if (pid > 0 && pid != getpid())
+            count += is_leftover(cluster, pid, pid == named);
+    }
+    if (proc)
+        closedir(proc);
+    return count;
+}
+
+// When the postmaster was killed its children need a moment to notice. Until they are gone, and
+// until the system has buried it, a new postmaster refuses to start.
+static void wait_for_leftovers(const struct db_cluster *cluster)
+{
+    const struct timespec step = {.tv_nsec = 20 * 1000000};
+    int64_t until = kt_monotonic_now() + LEFTOVER_US;
+
+    while (count_leftovers(cluster) > 0 && kt_monotonic_now() < until)
+        nanosleep(&step, NULL);
 }
 
 // The last line of the start's log that says why, for the error message.
@@ -151,6 +210,8 @@ int db_cluster_start(struct db_cluster *cluster, int timeout_s, struct kt_error 
     rc = kt_path_join(log, sizeof(log), cluster->paths->logs, START_LOG);
     if (rc)
         return kt_error_set(error, rc, NULL, "the path of the log is too long");
+    if (state == DB_STOPPED)
+        wait_for_leftovers(cluster);
     // Anew for each start: what stands in it is about this one.
     if (state == DB_STOPPED && unlink(log) != 0 && errno != ENOENT)
         return kt_error_errno(error, "cannot remove the old '%s'", log);
@@ -202,6 +263,7 @@ int db_cluster_exec(struct db_cluster *cluster, struct kt_error *error)
     rc = kt_path_join(program, sizeof(program), cluster->bin, "postgres");
     if (rc)
         return kt_error_set(error, rc, NULL, "the path of postgres is too long");
+    wait_for_leftovers(cluster);
     db_pg_clean_environment(); // PGPORT and PGDATA would be obeyed
     execv(program, argv);
     return kt_error_errno(error, "cannot run '%s'", program);

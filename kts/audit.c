@@ -44,9 +44,9 @@ static void publish(struct audit *audit, int code, const struct kt_error *why)
     struct kts_status *status = audit->start->status;
 
     if (code && !audit->failed)
-        kt_log_error(why, "audit: records cannot be written, requests that need one are refused");
+        kt_log_error(why, "records cannot be written, requests that need one are refused");
     if (!code && audit->failed)
-        kt_log(KT_LOG_NOTICE, "audit: records can be written again");
+        kt_log(KT_LOG_NOTICE, "records can be written again");
     audit->failed = code != 0;
     atomic_store(&status->audit_seq, kts_audit_file_seq(audit->file));
     atomic_store(&status->audit_open, code == 0);
@@ -60,7 +60,7 @@ static void add_link(struct audit *audit, struct kts_control_message *message)
 
     if (message->fd < 0 || kt_buf_get_u8(&message->payload, &process) ||
         kt_buf_get_u8(&message->payload, &other) || kt_buf_get_u16(&message->payload, &index)) {
-        kt_log(KT_LOG_ERROR, "audit: malformed link message");
+        kt_log(KT_LOG_ERROR, "malformed link message");
         return;
     }
     for (size_t i = 0; i < LINKS_MAX && !free_one; i++) {
@@ -69,7 +69,7 @@ static void add_link(struct audit *audit, struct kts_control_message *message)
     }
     // The link of an asker that was replaced stays until it is read to its end: its records count.
     if (!free_one || kts_link_new(message->fd, &free_one->link)) {
-        kt_log(KT_LOG_ERROR, "audit: no room for a link");
+        kt_log(KT_LOG_ERROR, "no room for a link");
         return;
     }
     message->fd = -1;
@@ -86,7 +86,7 @@ static void reload(struct audit *audit, struct kts_control_message *message)
     kts_reload_log(message->fd);
     message->fd = -1;
     if (kts_reload_decode(&message->payload, &fresh, &why)) {
-        kt_log_error(&why, "audit: reload");
+        kt_log_error(&why, "reload");
         return;
     }
     kt_settings_free(audit->start->settings);
@@ -126,7 +126,7 @@ static int gather_from(struct audit *audit, struct asker *asker)
         if (rc == 0)
             return 0;
         if (rc < 0 || message.type != KTS_MSG_AUDIT) {
-            kt_log(KT_LOG_ERROR, "audit: %s %d broke the protocol, its link is closed",
+            kt_log(KT_LOG_ERROR, "%s %d broke the protocol, its link is closed",
                    kts_process_name(asker->process), asker->index);
             asker->gone = 1;
             return 0;
@@ -134,7 +134,7 @@ static int gather_from(struct audit *audit, struct asker *asker)
         rc = kts_audit_file_add(audit->file, kt_buf_ptr(&message.payload),
                                 kt_buf_left(&message.payload));
         if (rc)
-            kt_log_code(KT_LOG_ERROR, rc, "audit: a record of %s %d is not usable",
+            kt_log_code(KT_LOG_ERROR, rc, "a record of %s %d is not usable",
                         kts_process_name(asker->process), asker->index);
         audit->pending[audit->count++] = (struct pending){asker, message.id, rc};
     }
@@ -257,7 +257,7 @@ int kts_audit_main(struct kts_start *start)
     audit.storage = (struct kt_buf)KT_BUF_INIT(KTS_CONTROL_MAX);
     if (kts_sandbox_enter(KTS_SANDBOX_AUDIT, &why) ||
         kts_audit_file_open(&settings, &audit.file, &why)) {
-        kt_log_error(&why, "audit: cannot start");
+        kt_log_error(&why, "cannot start");
         return 1;
     }
     publish(&audit, 0, NULL);

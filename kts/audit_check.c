@@ -48,7 +48,7 @@ int kts_audit_last_number(const char *dir, unsigned *number, struct kt_error *er
     DIR *d = opendir(dir);
 
     if (!d)
-        return kt_error_errno(error, "cannot open the audit folder \"%s\"", dir);
+        return kt_error_errno(error, "cannot open the audit folder '%s'", dir);
     for (struct dirent *entry = readdir(d); entry; entry = readdir(d)) {
         unsigned n = number_of(entry->d_name);
         if (n > last)
@@ -135,7 +135,7 @@ int kts_audit_check_file(const char *path, struct kts_audit_check *check, struct
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
     if (fd < 0 || fstat(fd, &st)) {
-        rc = kt_error_errno(error, "cannot read \"%s\"", path);
+        rc = kt_error_errno(error, "cannot read '%s'", path);
         if (fd >= 0)
             close(fd);
         return rc;
@@ -152,7 +152,7 @@ int kts_audit_check_file(const char *path, struct kts_audit_check *check, struct
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            rc = kt_error_errno(error, "cannot read \"%s\"", path);
+            rc = kt_error_errno(error, "cannot read '%s'", path);
         if (n <= 0)
             break;
         kt_buf_commit(&buf, (size_t)n);

@@ -123,7 +123,7 @@ static int begin_file(struct kts_audit_file *file, unsigned number, struct kts_a
     rc = kt_file_create(path, line, len, 0600, error);
     fd = rc == 0 ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW) : -1;
     if (rc == 0 && fd < 0)
-        rc = kt_error_errno(error, "cannot open \"%s\"", path);
+        rc = kt_error_errno(error, "cannot open '%s'", path);
     if (rc) {
         if (rc != KT_ERR_EXISTS) // else the old file would go on beside its successor
             unlink(path);
@@ -147,13 +147,13 @@ static int resume_file(struct kts_audit_file *file, unsigned number, const char 
     int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
 
     if (fd < 0)
-        return kt_error_errno(error, "cannot open \"%s\"", path);
+        return kt_error_errno(error, "cannot open '%s'", path);
     if (check->torn) {
         kt_log(KT_LOG_WARNING,
-               "audit: \"%s\" ends in a torn record after a crash, cut off %" PRId64 " bytes", path,
+               "'%s' ends in a torn record after a crash, cut off %" PRId64 " bytes", path,
                check->size - check->good);
         if (ftruncate(fd, check->good) || fdatasync(fd)) {
-            int rc = kt_error_errno(error, "cannot cut \"%s\"", path);
+            int rc = kt_error_errno(error, "cannot cut '%s'", path);
             close(fd);
             return rc;
         }
@@ -185,7 +185,7 @@ static int begin_after_break(struct kts_audit_file *file, unsigned number,
                              struct kts_audit_head head, const char *broken, const char *problem,
                              struct kt_error *error)
 {
-    kt_log(KT_LOG_ERROR, "audit: \"%s/%s\" is broken: %s; it is kept as it is, a new file is begun",
+    kt_log(KT_LOG_ERROR, "'%s/%s' is broken: %s; it is kept as it is, a new file is begun",
            file->dir, broken, problem);
     return begin_file(file, number, head, broken, problem, error);
 }
@@ -209,11 +209,11 @@ static int take_up(struct kts_audit_file *file, uint64_t least_seq, struct kt_er
     if (rc == 0) {
         rc = begin_after_break(file, number + 1, head, lost, "removed or changed while in use", error);
         if (rc == 0 && unlink(marker))
-            kt_log(KT_LOG_WARNING, "audit: cannot remove \"%s\"", marker);
+            kt_log(KT_LOG_WARNING, "cannot remove '%s'", marker);
         return rc;
     }
     if (rc != KT_ERR_NOT_FOUND)
-        kt_log(KT_LOG_WARNING, "audit: \"%s\" cannot be read, it is left alone", marker);
+        kt_log(KT_LOG_WARNING, "'%s' cannot be read, it is left alone", marker);
     if (number == 0 && least_seq == 0)
         return begin_file(file, 1, head, NULL, NULL, error);
     if (number > 0) {
@@ -292,10 +292,10 @@ static int mark_lost(struct kts_audit_file *file, const char *what, struct kt_er
     snprintf(text, sizeof(text), "%s %" PRIu64 " %s\n", name, file->head.seq, hex);
     if (kt_path_join(marker, sizeof(marker), file->dir, MARKER) == 0 &&
         kt_file_replace(marker, text, strlen(text), 0600, &why))
-        kt_log_error(&why, "audit: the loss cannot be marked");
+        kt_log_error(&why, "the loss cannot be marked");
     return kt_error_set(error, KT_ERR_AUDIT_UNAVAILABLE,
                         "find out who touched the audit folder, then restart kts",
-                        "\"%s\" was %s by somebody else", file->path, what);
+                        "'%s' was %s by somebody else", file->path, what);
 }
 
 // The file must be the one we made and hold what we wrote, no more and no less.
@@ -304,9 +304,9 @@ static int check_untouched(struct kts_audit_file *file, struct kt_error *error)
     struct stat ours, named;
 
     if (file->lost)
-        return kt_error_set(error, KT_ERR_AUDIT_UNAVAILABLE, NULL, "\"%s\" was lost", file->path);
+        return kt_error_set(error, KT_ERR_AUDIT_UNAVAILABLE, NULL, "'%s' was lost", file->path);
     if (fstat(file->fd, &ours))
-        return kt_error_errno(error, "cannot look at \"%s\"", file->path);
+        return kt_error_errno(error, "cannot look at '%s'", file->path);
     if (ours.st_nlink == 0)
         return mark_lost(file, "removed", error);
     if (stat(file->path, &named) || named.st_ino != ours.st_ino || named.st_dev != ours.st_dev)
@@ -325,13 +325,13 @@ static int write_batch(struct kts_audit_file *file, struct kt_error *error)
     // What a failed batch left. Also after a failed fdatasync: the kernel may have forgotten those
     // pages, so they are written anew rather than synced again.
     if (file->dirty && (ftruncate(file->fd, file->size) || fdatasync(file->fd)))
-        return kt_error_errno(error, "cannot cut \"%s\"", file->path);
+        return kt_error_errno(error, "cannot cut '%s'", file->path);
     file->dirty = 1;
     rc = kt_write_all(file->fd, kt_buf_ptr(&file->batch), kt_buf_left(&file->batch));
     if (rc)
-        rc = kt_error_errno(error, "cannot write to \"%s\"", file->path);
+        rc = kt_error_errno(error, "cannot write to '%s'", file->path);
     else if (fdatasync(file->fd))
-        rc = kt_error_errno(error, "cannot sync \"%s\"", file->path);
+        rc = kt_error_errno(error, "cannot sync '%s'", file->path);
     if (rc == 0) {
         file->dirty = 0;
         return 0;
@@ -351,7 +351,7 @@ static void rotate(struct kts_audit_file *file)
     if (rc == 0)
         rc = begin_file(file, last + 1, file->head, NULL, NULL, &why);
     if (rc)
-        kt_log_error(&why, "audit: cannot begin a new file");
+        kt_log_error(&why, "cannot begin a new file");
 }
 
 int kts_audit_file_commit(struct kts_audit_file *file, struct kt_error *error)

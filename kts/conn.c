@@ -146,6 +146,8 @@ static int step_body(struct kts_conn *conn)
     kts_dispatch_body(conn->request, kt_buf_ptr(&conn->in), expected);
     if (kt_buf_consume(&conn->in, expected))
         conn->dead = 1;
+    if (expected > 0 && kt_buf_left(&conn->in) == 0)
+        kt_buf_reset(&conn->in); // wipes: it may have been an auth code
     return !conn->dead;
 }
 
@@ -179,7 +181,7 @@ static int step_sending(struct kts_conn *conn, int *served)
         conn->dead = 1;
         return 0;
     }
-    if (conn->close_after) {
+    if (conn->close_after || conn->worker->stopping) {
         begin_drain(conn);
         return 1;
     }

@@ -86,39 +86,44 @@ void kts_master_check_ready(struct kts_master *master)
 
 // --- stopping ---
 
-void kts_master_stop_next(struct kts_master *master)
+// Who asks stops before who answers, so that nothing in flight is left without its answer.
+// -1: all have ended.
+static int now_stopping(const struct kts_master *master)
 {
-    // Who asks stops before who answers, so that nothing in flight is left without its answer.
     static const enum kts_process ORDER[] = {KTS_WORKER, KTS_WRITER, KTS_AGENT, KTS_AUDIT};
 
     for (size_t i = 0; i < sizeof(ORDER) / sizeof(ORDER[0]); i++) {
-        if (kts_children_alive(master, ORDER[i]) == 0)
-            continue;
-        for (struct kts_child *c = master->children; c; c = c->next) {
-            if (c->process == ORDER[i])
-                kts_child_retire(c);
-        }
-        return;
+        if (kts_children_alive(master, (int)ORDER[i]) > 0)
+            return (int)ORDER[i];
     }
-    event_base_loopbreak(master->base);
+    return -1;
+}
+
+void kts_master_stop_next(struct kts_master *master)
+{
+    int process = now_stopping(master);
+
+    for (struct kts_child *c = master->children; c; c = c->next) {
+        if ((int)c->process == process)
+            kts_child_retire(c);
+    }
+    if (process < 0)
+        event_base_loopbreak(master->base);
 }
 
 static void on_stop_timer(evutil_socket_t fd, short what, void *arg)
 {
-    static const enum kts_process ORDER[] = {KTS_WORKER, KTS_WRITER, KTS_AGENT, KTS_AUDIT};
-    struct timeval tv = {.tv_sec = LAST_WORDS_S};
+    const struct timeval tv = {.tv_sec = LAST_WORDS_S};
     struct kts_master *master = arg;
+    int process = now_stopping(master);
 
     (void)fd;
     (void)what;
     master->killed = 1;
-    for (size_t i = 0; i < sizeof(ORDER) / sizeof(ORDER[0]); i++) {
-        if (kts_children_alive(master, ORDER[i]) > 0) {
-            kt_log(KT_LOG_WARNING, "the %s did not stop in time, it is killed",
-                   kts_process_name(ORDER[i]));
-            kts_children_kill(master, (int)ORDER[i]);
-            break;
-        }
+    if (process >= 0) {
+        kt_log(KT_LOG_WARNING, "%s did not stop in time, it is killed",
+               kts_process_name((enum kts_process)process));
+        kts_children_kill(master, process);
     }
     event_add(master->stop_timer, &tv);
 }

@@ -50,7 +50,7 @@ static int set_line(struct kt_settings *settings, char *line, struct kt_error *e
             strcmp(line + n + 1, info->name) == 0)
             return kt_settings_set(settings, info->id, value, error);
     }
-    return kt_error_set(error, KT_ERR_PROTOCOL, NULL, "reload: unknown setting \"%s\"", line);
+    return kt_error_set(error, KT_ERR_PROTOCOL, NULL, "reload: unknown setting '%s'", line);
 }
 
 static int decode_settings(const uint8_t *bytes, size_t n, struct kt_settings **settings,

@@ -61,6 +61,7 @@ struct kts_request {
     struct kt_error error;     // what the client is told; code 0: nothing yet
     struct kt_uuid deposit;
     uint32_t version;
+    uint32_t list_limit;       // deposit.list
     // Under way
     struct db_read *read;
     kts_read_done read_done;
@@ -118,6 +119,15 @@ int kts_respond_head(struct kts_request *request, const char *content_type, cons
 // Composes an error; does not go through the dispatcher. Never fails: without memory the
 // connection is closed.
 void kts_compose_error(struct kts_request *request, const struct kt_error *error);
+
+// --- kts/h_client_register.c, shared with renewal ---
+
+// The member "csr": checked, copied, its key hashed.
+int kts_take_csr(struct kts_request *request, const json_t *object, struct kt_change *change)
+    KT_MUST_CHECK;
+// The writer's JSON as it is.
+int kts_answer_text(struct kts_request *request, const struct kt_outcome *outcome, int status)
+    KT_MUST_CHECK;
 
 // --- kts/deposit_json.c ---
 

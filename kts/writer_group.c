@@ -189,7 +189,7 @@ static void answer_group(struct kts_writer *writer, struct group *group, int cod
             continue;
         if (code != 0 && outcome->code == 0 && !outcome->repeated) {
             outcome->code = code;
-            snprintf(outcome->message, sizeof(outcome->message), "%s",
+            snprintf(outcome->message, sizeof(outcome->message), "%.255s",
                      error && code == KT_ERR_UNSAFE_SETTINGS ? error->message : "");
         }
         if (outcome->code != 0)

@@ -27,7 +27,7 @@ struct call {
 
 static int not_running(struct call *call)
 {
-    return kt_error_set(call->error, KT_ERR_NOT_RUNNING, NULL, "no server answers at \"%s\"",
+    return kt_error_set(call->error, KT_ERR_NOT_RUNNING, NULL, "no server answers at '%s'",
                         call->path);
 }
 
@@ -55,7 +55,7 @@ static int open_socket(struct call *call)
 
     if (strlen(call->path) >= sizeof(address.sun_path))
         return kt_error_set(call->error, KT_ERR_TOO_LARGE, NULL,
-                            "the socket's path is too long: \"%s\"", call->path);
+                            "the socket's path is too long: '%s'", call->path);
     memcpy(address.sun_path, call->path, strlen(call->path) + 1);
     call->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (call->fd < 0)
@@ -70,7 +70,7 @@ static int open_socket(struct call *call)
         return not_running(call);
     if (errno == EAGAIN)
         return kt_error_set(call->error, KT_ERR_TIMEOUT, NULL, "the agent is busy");
-    return kt_error_errno(call->error, "cannot connect to \"%s\"", call->path);
+    return kt_error_errno(call->error, "cannot connect to '%s'", call->path);
 }
 
 static int send_all(struct call *call, struct kt_buf *out)

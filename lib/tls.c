@@ -9,8 +9,11 @@
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 
+#include "lib/buf.h"
+#include "lib/file.h"
 #include "lib/pki.h"
 
 #define TICKET_NAME_LEN 16
@@ -20,6 +23,7 @@
 
 // Between a client's certificate and our CA stands nothing.
 #define CHAIN_DEPTH 0
+#define PEM_MAX     (64 * 1024)
 #define CHAIN_MAX   (16 * 1024) // bytes that a client may send as its chain
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -98,29 +102,57 @@ static int set_protocol(SSL_CTX *ctx, const char *cluster_id, struct kt_error *e
     return 0;
 }
 
-static int use_own_certificate(SSL_CTX *ctx, const char *cert_file, const char *key_file,
-                               struct kt_error *error)
+// Without a callback OpenSSL would ask for the passphrase of an encrypted key on the terminal.
+static int no_passphrase(char *buf, int size, int writing, void *arg)
 {
+    (void)buf, (void)size, (void)writing, (void)arg;
+    return -1;
+}
+
+// The first certificate is the server's, those behind it its chain.
+static int use_certificates(SSL_CTX *ctx, BIO *bio)
+{
+    X509 *cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+    int ok = cert != NULL && SSL_CTX_use_certificate(ctx, cert) == 1;
+
+    X509_free(cert);
+    while (ok && (cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
+        ok = SSL_CTX_add0_chain_cert(ctx, cert) == 1; // takes it over
+        if (!ok)
+            X509_free(cert);
+    }
+    if (ok)
+        ERR_clear_error(); // the end of the input is an error to PEM_read_bio_X509
+    return ok;
+}
+
+static int use_own_certificate(SSL_CTX *ctx, const struct kt_tls_pem *pem, struct kt_error *error)
+{
+    BIO *cert = BIO_new_mem_buf(pem->cert, (int)pem->cert_len);
+    BIO *secret = BIO_new_mem_buf(pem->key, (int)pem->key_len);
     EVP_PKEY *key = NULL;
-    char what[400];
-    snprintf(what, sizeof(what), "certificate '%s' with key '%s'", cert_file, key_file);
-    if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
-        return crypto_error(error, what);
-    int rc = kt_pki_key_load(key_file, &key, error);
-    if (rc != 0)
-        return rc;
-    if (SSL_CTX_use_PrivateKey(ctx, key) != 1 || SSL_CTX_check_private_key(ctx) != 1)
-        rc = crypto_error(error, what);
+    int rc = 0;
+
+    if (cert == NULL || secret == NULL || !use_certificates(ctx, cert)) {
+        rc = crypto_error(error, "server certificate");
+        goto out;
+    }
+    key = PEM_read_bio_PrivateKey(secret, NULL, no_passphrase, NULL);
+    if (key == NULL || SSL_CTX_use_PrivateKey(ctx, key) != 1 || SSL_CTX_check_private_key(ctx) != 1)
+        rc = crypto_error(error, "server key");
+out:
     EVP_PKEY_free(key);
+    BIO_free(cert);
+    BIO_free(secret);
     return rc;
 }
 
-static int trust_ca(SSL_CTX *ctx, const char *ca_file, struct kt_error *error)
+static int trust_ca(SSL_CTX *ctx, const struct kt_tls_pem *pem, struct kt_error *error)
 {
     X509 *ca = NULL;
-    int rc = kt_pki_cert_load(ca_file, &ca, error);
+    int rc = kt_pki_cert_from_pem(pem->ca, pem->ca_len, &ca);
     if (rc != 0)
-        return rc;
+        return kt_error_set(error, rc, NULL, "no CA certificate");
     if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca) != 1 ||
         SSL_CTX_add_client_CA(ctx, ca) != 1)
         rc = crypto_error(error, "CA certificate is refused");
@@ -128,8 +160,8 @@ static int trust_ca(SSL_CTX *ctx, const char *ca_file, struct kt_error *error)
     return rc;
 }
 
-int kt_tls_server_new(const char *cert_file, const char *key_file, const char *ca_file,
-                      const char *cluster_id, SSL_CTX **ctx, struct kt_error *error)
+int kt_tls_server_new_pem(const struct kt_tls_pem *pem, const char *cluster_id, SSL_CTX **ctx,
+                          struct kt_error *error)
 {
     int rc = 0;
     SSL_CTX *made = SSL_CTX_new(TLS_server_method());
@@ -140,13 +172,44 @@ int kt_tls_server_new(const char *cert_file, const char *key_file, const char *c
     }
     set_options(made);
     if ((rc = set_protocol(made, cluster_id, error)) != 0 ||
-        (rc = use_own_certificate(made, cert_file, key_file, error)) != 0 ||
-        (rc = trust_ca(made, ca_file, error)) != 0)
+        (rc = use_own_certificate(made, pem, error)) != 0 ||
+        (rc = trust_ca(made, pem, error)) != 0)
         goto out;
     *ctx = made;
     made = NULL;
 out:
     SSL_CTX_free(made);
+    return rc;
+}
+
+int kt_tls_server_new(const char *cert_file, const char *key_file, const char *ca_file,
+                      const char *cluster_id, SSL_CTX **ctx, struct kt_error *error)
+{
+    struct kt_buf cert = KT_BUF_INIT(PEM_MAX), key = KT_BUF_INIT(PEM_MAX), ca = KT_BUF_INIT(PEM_MAX);
+    struct kt_error why = {0};
+    int rc = 0;
+
+    if (kt_file_read(cert_file, &cert, &why) != 0) {
+        rc = kt_error_set(error, KT_ERR_CRYPTO, NULL, "no certificate: %s", why.message);
+        goto out;
+    }
+    if ((rc = kt_file_check_private(key_file, 1, error)) != 0 ||
+        (rc = kt_file_read(key_file, &key, error)) != 0 ||
+        (rc = kt_file_read(ca_file, &ca, error)) != 0)
+        goto out;
+    const struct kt_tls_pem pem = {
+        .cert = kt_buf_ptr(&cert), .cert_len = kt_buf_left(&cert),
+        .key = kt_buf_ptr(&key), .key_len = kt_buf_left(&key),
+        .ca = kt_buf_ptr(&ca), .ca_len = kt_buf_left(&ca),
+    };
+    rc = kt_tls_server_new_pem(&pem, cluster_id, ctx, &why);
+    if (rc != 0)
+        kt_error_set(error, rc, NULL, "certificate '%s' with key '%s' and CA '%s': %s", cert_file,
+                     key_file, ca_file, why.message);
+out:
+    kt_buf_free(&cert);
+    kt_buf_free(&key); // wipes
+    kt_buf_free(&ca);
     return rc;
 }
 

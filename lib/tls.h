@@ -21,6 +21,17 @@ struct kt_tls_tickets {
 // insisting (kt_tls_peer_error gives the verdict); session id context of `cluster_id`.
 int kt_tls_server_new(const char *cert_file, const char *key_file, const char *ca_file,
                       const char *cluster_id, SSL_CTX **ctx, struct kt_error *error) KT_MUST_CHECK;
+// The same from PEM bytes, for processes that can open no files. The key has no passphrase.
+struct kt_tls_pem {
+    const void *cert; // the server's, then its chain
+    size_t cert_len;
+    const void *key;
+    size_t key_len;
+    const void *ca;
+    size_t ca_len;
+};
+int kt_tls_server_new_pem(const struct kt_tls_pem *pem, const char *cluster_id, SSL_CTX **ctx,
+                          struct kt_error *error) KT_MUST_CHECK;
 // `tickets` must outlive the context; its content may be changed between handshakes.
 void kt_tls_server_set_tickets(SSL_CTX *ctx, const struct kt_tls_tickets *tickets);
 

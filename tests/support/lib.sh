@@ -55,6 +55,7 @@ problem() {
 finish() {
     kt_close_case
     stop_everything
+    end_gpg_agents
     echo "cases: $kt_passed passed, $kt_failed failed, $kt_skipped skipped"
     trap - EXIT
     [[ $kt_failed -eq 0 ]] || exit 1
@@ -123,7 +124,7 @@ exec {kt_silence}<> <(:)
 
 # A fraction of a second, between two looks at a condition.
 kt_breath() {
-    read -r -t "${1:-0.05}" -u "$kt_silence" _
+    read -r -t 0.05 -u "$kt_silence" _
     true
 }
 
@@ -328,7 +329,7 @@ new_auth_code() {
 
 # new_client NODE ORGANISATION NAME: with an auth code of its own.
 new_client() {
-    mkdir -p -m 0700 "$KT_TMP/clients"
+    mkdir -p "$KT_TMP/clients"
     new_auth_code "$1" "$2" "$KT_TMP/code.$3" || return
     client "$3" register --server "127.0.0.1:${NODE_PORT[$1]}" --auth-code-file "$KT_TMP/code.$3" \
         --name "$3" >"$KT_TMP/$3.register.out" 2>&1
@@ -433,5 +434,5 @@ end_gpg_agents() {
 }
 
 # A script that ends on its own account has failed; whatever happens, nothing is left running.
-trap 'end_gpg_agents; kt_case=${kt_case:-the script runs to its end}; problem "ended early"; finish' EXIT
+trap 'kt_case=${kt_case:-the script runs to its end}; problem "ended early"; finish' EXIT
 trap 'exit 143' TERM INT HUP

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fetching: exact bytes or nothing, and "not found" and "latest" only from a node that can know.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "tests/unit/client/fake_cluster.h"
+
+static struct keytrustee_deposit deposit;
+static struct keytrustee_error error;
+static struct keytrustee_secret *secret;
+
+static void put(const char *handle, const char *text)
+{
+    must_work(keytrustee_put(client, handle, text, strlen(text), NULL, &deposit, &error), &error);
+    fake.requests = 0;
+}
+
+static int get(const char *handle, uint32_t version)
+{
+    secret = NULL;
+    return keytrustee_get(client, handle, version, &secret, &deposit, &error);
+}
+
+static void assert_got(const char *text)
+{
+    assert_int_equal(keytrustee_secret_length(secret), strlen(text));
+    assert_memory_equal(keytrustee_secret_bytes(secret), text, strlen(text));
+    keytrustee_free(secret);
+    secret = NULL;
+}
+
+static void refused(int result, const char *handle, uint32_t version)
+{
+    assert_int_equal(get(handle, version), result);
+    assert_null(secret);
+}
+
+static void exact_bytes_come_back(void **state)
+{
+    static const char bytes[] = "\0\n\r\xff secret\n";
+
+    (void)state;
+    must_work(keytrustee_put(client, "a/b", bytes, sizeof bytes, NULL, NULL, &error), &error);
+    must_work(get("a/b", 0), &error);
+    assert_int_equal(keytrustee_secret_length(secret), sizeof bytes);
+    assert_memory_equal(keytrustee_secret_bytes(secret), bytes, sizeof bytes);
+    keytrustee_free(secret);
+    assert_int_equal(deposit.receipt, 1);
+    assert_int_equal(deposit.version, 1);
+}
+
+static void a_version_can_be_named(void **state)
+{
+    (void)state;
+    put("h", "one");
+    put("h", "two");
+    must_work(get("h", 0), &error);
+    assert_got("two");
+    must_work(get("h", 1), &error);
+    assert_got("one");
+}
+
+static void absence_is_believed_behind_a_barrier_only(void **state)
+{
+    (void)state;
+    refused(KEYTRUSTEE_NOT_FOUND, "h", 0);
+    assert_int_equal(fake.requests, 2);
+    refused(KEYTRUSTEE_NOT_FOUND, "h", 3);
+    assert_string_equal(error.name, "version_not_found");
+}
+
+static void no_barrier(const char *server, const struct kt_http_request *request,
+                       struct kt_http_answer *answer)
+{
+    (void)server;
+    if (fake_request_header(request, "KT-Freshness") != NULL) {
+        fake_error(answer, KT_ERR_NO_QUORUM);
+        fake_header(answer, "KT-Freshness", "local");
+    }
+}
+
+static void absence_without_a_barrier_is_unavailable(void **state)
+{
+    (void)state;
+    fake.meddle = no_barrier;
+    refused(KEYTRUSTEE_UNAVAILABLE, "h", 0);
+    assert_non_null(strstr(error.message, "up-to-date"));
+}
+
+static void ignore_barrier(const char *server, const struct kt_http_request *request,
+                           struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_header(answer, "KT-Freshness", "local");
+}
+
+static void a_server_that_ignores_the_barrier_is_not_believed(void **state)
+{
+    (void)state;
+    fake.meddle = ignore_barrier;
+    refused(KEYTRUSTEE_UNAVAILABLE, "h", 0);
+}
+
+// A passive that has not replayed the second version yet.
+static void lag(const char *server, const struct kt_http_request *request,
+                struct kt_http_answer *answer)
+{
+    (void)server;
+    if (fake_request_header(request, "KT-Freshness") == NULL &&
+        strcmp(request->path, "/v1/deposits/h") == 0) {
+        fake_get(&fake.deposits[0], answer);
+        fake_header(answer, "KT-Freshness", "local");
+    }
+}
+
+static void lag_without_quorum(const char *server, const struct kt_http_request *request,
+                               struct kt_http_answer *answer)
+{
+    lag(server, request, answer);
+    no_barrier(server, request, answer);
+}
+
+static void latest_is_not_older_than_what_was_acknowledged_here(void **state)
+{
+    (void)state;
+    put("h", "one");
+    put("h", "two");
+    fake.meddle = lag;
+    must_work(get("h", 0), &error);
+    assert_got("two");
+    fake.meddle = lag_without_quorum;
+    refused(KEYTRUSTEE_UNAVAILABLE, "h", 0);
+    must_work(get("h", 1), &error); // a named version is right on any node
+    assert_got("one");
+}
+
+static void a_deleted_latest_is_believed_behind_a_barrier(void **state)
+{
+    (void)state;
+    put("h", "one");
+    put("h", "two");
+    fake.deposits[1].deleted = 1;
+    must_work(get("h", 0), &error);
+    assert_got("one");
+}
+
+static void change_body(const char *server, const struct kt_http_request *request,
+                        struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    answer->body.data[kt_buf_left(&answer->body) / 2] ^= 1;
+}
+
+// Changes the body, and its hash in the header.
+static void change_body_and_etag(const char *server, const struct kt_http_request *request,
+                                 struct kt_http_answer *answer)
+{
+    uint8_t hash[KT_SHA256_LEN];
+    char hex[KT_SHA256_TEXT], etag[KT_SHA256_TEXT + 2];
+
+    change_body(server, request, answer);
+    assert_int_equal(kt_sha256(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body), hash), 0);
+    kt_hex_encode(hash, sizeof hash, hex);
+    snprintf(etag, sizeof etag, "\"%s\"", hex);
+    fake_header(answer, "ETag", etag);
+}
+
+static void forget_receipts(void)
+{
+    char command[300];
+
+    snprintf(command, sizeof command, "rm -rf %s/*", fake_path("receipts"));
+    assert_int_equal(system(command), 0);
+}
+
+static void changed_content_is_refused(void **state)
+{
+    (void)state;
+    put("h", "secret");
+    fake.meddle = change_body;
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+    fake.meddle = change_body_and_etag;
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+    assert_non_null(strstr(error.message, "receipt"));
+    forget_receipts(); // a host that only reads: the signature is what is left
+    assert_int_not_equal(get("h", 0), KEYTRUSTEE_OK);
+    assert_null(secret);
+}
+
+static void give_the_other(const char *server, const struct kt_http_request *request,
+                           struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_get(&fake.deposits[1], answer);
+}
+
+static void content_of_another_handle_is_refused(void **state)
+{
+    (void)state;
+    put("a", "of a");
+    put("b", "of b");
+    fake.meddle = give_the_other;
+    refused(KEYTRUSTEE_INTEGRITY, "a", 0);
+    forget_receipts(); // both are signed by our key: the name inside tells them apart
+    refused(KEYTRUSTEE_INTEGRITY, "a", 0);
+    assert_non_null(strstr(error.message, "another handle"));
+    must_work(get("b", 0), &error);
+    assert_got("of b");
+}
+
+static void give_version_one(const char *server, const struct kt_http_request *request,
+                             struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_get(&fake.deposits[0], answer);
+}
+
+static void another_version_than_asked_for_is_refused(void **state)
+{
+    (void)state;
+    put("h", "one");
+    put("h", "two");
+    fake.meddle = give_version_one;
+    refused(KEYTRUSTEE_INTEGRITY, "h", 2);
+}
+
+static void drop_etag(const char *server, const struct kt_http_request *request,
+                      struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_header(answer, "ETag", "");
+}
+
+static void an_answer_without_hash_is_refused(void **state)
+{
+    (void)state;
+    put("h", "one");
+    fake.meddle = drop_etag;
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+}
+
+static void content_signed_by_another_key_is_refused(void **state)
+{
+    char other[KT_OPENPGP_FINGERPRINT_TEXT];
+    const char *const recipients[] = {client->state.fingerprint, NULL};
+    struct kt_buf cipher = KT_BUF_INIT(65536);
+    struct kt_error why = {0};
+
+    (void)state; // anybody can encrypt to a public key
+    assert_int_equal(kt_gpg_generate(client->gpg, KT_GPG_CLIENT, "mallory", other, &why), 0);
+    assert_int_equal(kt_gpg_encrypt(client->gpg, other, recipients, "planted", 7, &cipher, &why), 0);
+    fake_add("6fa459ea-ee8a-4ca4-894e-db77e160355e", "h", kt_buf_ptr(&cipher), kt_buf_left(&cipher));
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+    kt_buf_free(&cipher);
+}
+
+static int one_is_down(const char *server, const struct kt_http_request *request, int *sent)
+{
+    (void)request;
+    *sent = 0;
+    return strcmp(server, "one") == 0 ? KT_ERR_TIMEOUT : 0;
+}
+
+static int all_are_down(const char *server, const struct kt_http_request *request, int *sent)
+{
+    (void)request, (void)server;
+    *sent = 0;
+    return KT_ERR_NETWORK;
+}
+
+static void the_next_server_answers(void **state)
+{
+    (void)state;
+    put("h", "secret");
+    fake.network = one_is_down;
+    must_work(get("h", 0), &error);
+    assert_got("secret");
+    must_work(get("h", 0), &error);
+    assert_got("secret");
+    assert_int_equal(fake.requests, 3); // the second time the good one first
+    fake.network = all_are_down;
+    refused(KEYTRUSTEE_UNAVAILABLE, "h", 0);
+    assert_non_null(strstr(error.message, "one"));
+    assert_non_null(strstr(error.message, "two"));
+}
+
+static void a_replaced_epoch_does_not_say_what_is_latest(void **state)
+{
+    (void)state;
+    fake.epoch = 5;
+    put("h", "secret");
+    fake.epoch = 4;
+    refused(KEYTRUSTEE_UNAVAILABLE, "h", 0);
+    assert_string_equal(error.name, "fenced");
+    must_work(get("h", 1), &error); // deposits never change
+    assert_got("secret");
+}
+
+static void another_history_is_refused(void **state)
+{
+    (void)state;
+    put("h", "secret");
+    fake.incarnation = "1.00000000000000cd";
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+}
+
+static void a_restored_cluster_is_told_once(void **state)
+{
+    (void)state;
+    put("h", "secret");
+    fake.incarnation = "2.00000000000000cd";
+    must_work(get("h", 0), &error);
+    assert_got("secret");
+    assert_non_null(strstr(warned, "restored"));
+    warned[0] = '\0';
+    keytrustee_close(client);
+    fake_open(2000);
+    must_work(get("h", 0), &error);
+    assert_got("secret");
+    assert_string_equal(warned, "");
+    fake.incarnation = "1.00000000000000ab"; // the old one comes back
+    refused(KEYTRUSTEE_UNAVAILABLE, "h", 0);
+}
+
+static void info_shows_a_verified_receipt(void **state)
+{
+    (void)state;
+    put("a/b", "one");
+    put("a/b", "two");
+    must_work(keytrustee_info(client, "a/b", 0, &deposit, &error), &error);
+    assert_int_equal(deposit.version, 2);
+    assert_int_equal(deposit.receipt, 1);
+    assert_string_equal(deposit.client, fake.client);
+    must_work(keytrustee_info(client, "a/b", 1, &deposit, &error), &error);
+    assert_string_equal(deposit.id, fake.deposits[0].id);
+    assert_int_equal(keytrustee_info(client, "none", 0, &deposit, &error), KEYTRUSTEE_NOT_FOUND);
+}
+
+static void swap_receipt(const char *server, const struct kt_http_request *request,
+                         struct kt_http_answer *answer)
+{
+    json_t *object = fake_describe(&fake.deposits[0]);
+
+    (void)server, (void)request;
+    json_object_set_new(object, "receipt", json_string(fake.deposits[1].receipt));
+    fake_json(answer, 200, object);
+}
+
+static void answer_nonsense(const char *server, const struct kt_http_request *request,
+                            struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_json(answer, 200, json_pack("{s:s}", "id", "\033[31m"));
+}
+
+static void info_with_another_receipt_is_refused(void **state)
+{
+    (void)state;
+    put("h", "one");
+    put("h", "two");
+    fake.meddle = swap_receipt;
+    assert_int_equal(keytrustee_info(client, "h", 1, &deposit, &error), KEYTRUSTEE_INTEGRITY);
+    fake.meddle = answer_nonsense;
+    assert_int_equal(keytrustee_info(client, "h", 1, &deposit, &error), KEYTRUSTEE_FAILURE);
+    assert_string_equal(error.name, "protocol");
+    assert_null(strchr(error.message, '\033'));
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, fake_registered, fake_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(exact_bytes_come_back),
+        CASE(a_version_can_be_named),
+        CASE(absence_is_believed_behind_a_barrier_only),
+        CASE(absence_without_a_barrier_is_unavailable),
+        CASE(a_server_that_ignores_the_barrier_is_not_believed),
+        CASE(latest_is_not_older_than_what_was_acknowledged_here),
+        CASE(a_deleted_latest_is_believed_behind_a_barrier),
+        CASE(changed_content_is_refused),
+        CASE(content_of_another_handle_is_refused),
+        CASE(another_version_than_asked_for_is_refused),
+        CASE(an_answer_without_hash_is_refused),
+        CASE(content_signed_by_another_key_is_refused),
+        CASE(the_next_server_answers),
+        CASE(a_replaced_epoch_does_not_say_what_is_latest),
+        CASE(another_history_is_refused),
+        CASE(a_restored_cluster_is_told_once),
+        CASE(info_shows_a_verified_receipt),
+        CASE(info_with_another_receipt_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+// Enrolment: repeatable with the same keys, and only with the cluster the auth code names.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "tests/unit/client/fake_cluster.h"
+
+static struct keytrustee_error error;
+static const char *const servers[] = {"one", "two:443", NULL};
+
+static int enrol(const char *code, const char *name)
+{
+    struct keytrustee_registration wanted = {
+        .size = sizeof wanted, .servers = servers, .auth_code = code, .name = name};
+
+    return keytrustee_register(client, &wanted, &error);
+}
+
+static void read_file(const char *name, struct kt_buf *buf)
+{
+    struct kt_error why = {0};
+
+    kt_buf_reset(buf);
+    assert_int_equal(kt_file_read(fake_path(name), buf, &why), 0);
+}
+
+static void a_registration_leaves_all_that_is_needed(void **state)
+{
+    static const char *const files[] = {"client.json", "client-key.pem", "gnupg", "receipts",
+                                        "pending"};
+    struct stat st;
+    struct ktc_state disk;
+    char key[64];
+
+    (void)state;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    assert_int_equal(stat(fake_path(""), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        assert_int_equal(stat(fake_path(files[i]), &st), 0);
+        assert_int_equal(st.st_mode & 077, 0);
+    }
+    assert_true(kt_file_exists(fake_path("client-cert.pem")));
+    assert_true(kt_file_exists(fake_path("ca.pem")));
+    snprintf(key, sizeof key, "receipt-keys/%s.pem", fake.receipt_key_id);
+    assert_true(kt_file_exists(fake_path(key)));
+    assert_int_equal(ktc_state_load(fake_path("client.json"), &disk, NULL), 0);
+    assert_string_equal(disk.client, fake.client);
+    assert_string_equal(disk.organisation, "org");
+    assert_string_equal(disk.name, "host-1");
+    assert_int_equal(disk.server_count, 2);
+    assert_int_equal(disk.epoch, 1);
+    assert_int_equal(strlen(disk.fingerprint), 40);
+}
+
+static int nobody_answers(const char *server, const struct kt_http_request *request, int *sent)
+{
+    (void)server, (void)request;
+    *sent = 1; // acted on: only the answer is lost
+    return KT_ERR_NETWORK;
+}
+
+static void an_interrupted_registration_goes_on_with_the_same_keys(void **state)
+{
+    struct kt_buf before = KT_BUF_INIT(65536), after = KT_BUF_INIT(65536);
+    char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT], certificate[8192];
+
+    (void)state;
+    fake.network = nobody_answers;
+    assert_int_equal(enrol(fake.auth_code, "host-1"), KEYTRUSTEE_UNAVAILABLE);
+    read_file("client-key.pem", &before);
+    snprintf(fingerprint, sizeof fingerprint, "%s", client->state.fingerprint);
+    snprintf(certificate, sizeof certificate, "%s", fake.certificate);
+    keytrustee_close(client);
+    fake_open(2000);
+    fake.network = NULL;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    read_file("client-key.pem", &after);
+    assert_int_equal(kt_buf_left(&before), kt_buf_left(&after));
+    assert_memory_equal(kt_buf_ptr(&before), kt_buf_ptr(&after), kt_buf_left(&after));
+    assert_string_equal(client->state.fingerprint, fingerprint);
+    assert_string_equal(fake.certificate, certificate);
+    must_work(enrol(fake.auth_code, NULL), &error); // and once more
+    assert_string_equal(client->state.name, "host-1");
+    kt_buf_free(&before);
+    kt_buf_free(&after);
+}
+
+static void a_key_left_by_a_killed_run_is_used(void **state)
+{
+    char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT];
+    struct kt_error why = {0};
+
+    (void)state;
+    fake.network = nobody_answers;
+    assert_int_equal(enrol(fake.auth_code, "host-1"), KEYTRUSTEE_UNAVAILABLE);
+    snprintf(fingerprint, sizeof fingerprint, "%s", client->state.fingerprint);
+    // As if killed before the fingerprint was saved.
+    client->state.fingerprint[0] = '\0';
+    assert_int_equal(ktc_state_save(fake_path("client.json"), &client->state, &why), 0);
+    keytrustee_close(client);
+    fake_open(2000);
+    fake.network = NULL;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    assert_string_equal(client->state.fingerprint, fingerprint);
+}
+
+static void wrong_arguments_are_refused(void **state)
+{
+    static const char *const none[] = {NULL};
+    static const char *const bad[] = {"https://host", NULL};
+    struct keytrustee_registration wanted = {
+        .size = sizeof wanted, .servers = none, .auth_code = fake.auth_code};
+
+    (void)state;
+    assert_int_equal(keytrustee_register(client, &wanted, &error), KEYTRUSTEE_USAGE);
+    wanted.servers = bad;
+    assert_int_equal(keytrustee_register(client, &wanted, &error), KEYTRUSTEE_USAGE);
+    assert_int_equal(enrol(fake.auth_code, "a b"), KEYTRUSTEE_USAGE);
+    assert_int_equal(enrol(fake.auth_code, ""), KEYTRUSTEE_USAGE);
+    assert_int_equal(enrol("no code", "host-1"), KEYTRUSTEE_REFUSED);
+    assert_int_equal(enrol(NULL, "host-1"), KEYTRUSTEE_REFUSED);
+    assert_int_equal(fake.requests, 0);
+}
+
+static int refusal;
+
+static void refuse(const char *server, const struct kt_http_request *request,
+                   struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_error(answer, refusal);
+}
+
+static void a_refused_code_is_said_by_the_first_server(void **state)
+{
+    (void)state;
+    fake.meddle = refuse;
+    refusal = KT_ERR_AUTH_CODE_USED_UP;
+    assert_int_equal(enrol(fake.auth_code, "host-1"), KEYTRUSTEE_REFUSED);
+    assert_string_equal(error.name, "auth_code_used_up");
+    assert_int_equal(fake.requests, 1);
+    assert_string_equal(client->state.client, "");
+}
+
+static void one_is_passive(const char *server, const struct kt_http_request *request,
+                           struct kt_http_answer *answer)
+{
+    (void)request;
+    if (strcmp(server, "one") == 0)
+        fake_error(answer, KT_ERR_PASSIVE);
+}
+
+static void the_next_server_registers(void **state)
+{
+    (void)state;
+    fake.meddle = one_is_passive;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+}
+
+// Changes one member of the answer; `value` is stolen.
+static const char *member;
+static json_t *value;
+
+static void change_member(const char *server, const struct kt_http_request *request,
+                          struct kt_http_answer *answer)
+{
+    json_t *object = NULL;
+
+    (void)server;
+    if (strcmp(request->path, "/v1/clients") != 0)
+        return;
+    assert_int_equal(kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body),
+                                          &object, NULL),
+                     0);
+    json_object_set(object, member, value);
+    fake_json(answer, 201, object);
+}
+
+static void refused_with(const char *name, json_t *changed, int result)
+{
+    member = name;
+    value = changed;
+    fake.meddle = change_member;
+    assert_int_equal(enrol(fake.auth_code, "host-1"), result);
+    assert_string_equal(client->state.client, "");
+    json_decref(changed);
+    fake.meddle = NULL;
+}
+
+static void an_answer_of_another_ca_is_refused(void **state)
+{
+    EVP_PKEY *key = NULL;
+    X509 *ca = NULL;
+    char pem[8192];
+
+    (void)state;
+    assert_int_equal(kt_pki_new_p256(&key), 0);
+    assert_int_equal(kt_pki_make_ca(key, "evil", 86400, &ca), 0);
+    fake_pem(ca, pem, sizeof pem);
+    refused_with("ca", json_string(pem), KEYTRUSTEE_INTEGRITY);
+    refused_with("certificate", json_string(pem), KEYTRUSTEE_INTEGRITY);
+    refused_with("receipt_keys",
+                 json_pack("[{s:s, s:s}]", "id", "0011223344556677", "certificate", pem),
+                 KEYTRUSTEE_INTEGRITY);
+    X509_free(ca);
+    EVP_PKEY_free(key);
+}
+
+static void a_certificate_for_another_key_is_refused(void **state)
+{
+    struct kt_pki_subject subject = {.role = KT_PKI_CLIENT,
+                                     .common_name = fake.client,
+                                     .organisation = "org",
+                                     .lifetime_s = 86400};
+    EVP_PKEY *key = NULL;
+    X509 *cert = NULL;
+    char pem[8192];
+
+    (void)state;
+    assert_int_equal(kt_pki_new_p256(&key), 0);
+    assert_int_equal(kt_pki_sign(fake.ca_key, fake.ca, key, &subject, &cert), 0);
+    fake_pem(cert, pem, sizeof pem);
+    refused_with("certificate", json_string(pem), KEYTRUSTEE_INTEGRITY);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+}
+
+static void a_malformed_answer_is_refused(void **state)
+{
+    (void)state;
+    refused_with("client", json_string("../../x"), KEYTRUSTEE_FAILURE);
+    assert_string_equal(error.name, "protocol");
+    refused_with("client", json_integer(1), KEYTRUSTEE_FAILURE);
+    refused_with("cluster", json_null(), KEYTRUSTEE_FAILURE);
+    refused_with("ca", json_string("x"), KEYTRUSTEE_FAILURE);
+    refused_with("receipt_keys", json_array(), KEYTRUSTEE_FAILURE);
+    refused_with("receipt_keys",
+                 json_pack("[{s:s, s:s}]", "id", "../../../../evil", "certificate", "x"),
+                 KEYTRUSTEE_FAILURE);
+}
+
+static void a_confdir_of_another_cluster_is_left_alone(void **state)
+{
+    uint8_t other[KT_SHA256_LEN] = {1};
+    struct kt_authcode code;
+    char text[KT_AUTHCODE_TEXT];
+
+    (void)state;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    assert_int_equal(kt_authcode_new(other, &code), 0);
+    kt_authcode_format(&code, text);
+    assert_int_equal(enrol(text, "host-1"), KEYTRUSTEE_FAILURE);
+    assert_string_equal(error.name, "exists");
+    must_work(keytrustee_put(client, "h", "s", 1, NULL, NULL, &error), &error);
+}
+
+static void a_client_that_waits_for_approval_is_registered(void **state)
+{
+    (void)state;
+    fake.state = "pending";
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    assert_string_equal(client->state.client, fake.client);
+}
+
+static void a_confdir_too_deep_for_gpg_is_refused(void **state)
+{
+    struct keytrustee *deep = NULL;
+    char confdir[256];
+    struct keytrustee_options options = {.size = sizeof options, .confdir = confdir};
+    struct keytrustee_registration wanted = {
+        .size = sizeof wanted, .servers = servers, .auth_code = fake.auth_code};
+
+    (void)state;
+    snprintf(confdir, sizeof confdir, "%s/%090d", fake_folder, 0);
+    must_work(keytrustee_open(&options, &deep, &error), &error);
+    assert_int_equal(keytrustee_register(deep, &wanted, &error), KEYTRUSTEE_FAILURE);
+    assert_non_null(strstr(error.hint, "shorter"));
+    assert_int_equal(fake.requests, 0);
+    keytrustee_close(deep);
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, fake_setup, fake_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_registration_leaves_all_that_is_needed),
+        CASE(an_interrupted_registration_goes_on_with_the_same_keys),
+        CASE(a_key_left_by_a_killed_run_is_used),
+        CASE(wrong_arguments_are_refused),
+        CASE(a_refused_code_is_said_by_the_first_server),
+        CASE(the_next_server_registers),
+        CASE(an_answer_of_another_ca_is_refused),
+        CASE(a_certificate_for_another_key_is_refused),
+        CASE(a_malformed_answer_is_refused),
+        CASE(a_confdir_of_another_cluster_is_left_alone),
+        CASE(a_client_that_waits_for_approval_is_registered),
+        CASE(a_confdir_too_deep_for_gpg_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
