@@ -16,7 +16,7 @@
 
 #define KTC_SERVERS_MAX 16
 #define KTC_SERVER_TEXT 300
-#define KTC_JSON_MAX ((size_t)4 << 20) // an answer in JSON, a full page of a listing included
+#define KTC_JSON_MAX    ((size_t)4 << 20) // an answer in JSON, a full page of a listing included
 // A ciphertext that is fetched: the largest secret, and room for what OpenPGP adds.
 #define KTC_BODY_MAX ((size_t)KEYTRUSTEE_SECRET_MAX + 65536)
 
@@ -36,8 +36,8 @@ struct ktc_state {
 
 // KT_ERR_NOT_FOUND when the file is missing.
 int ktc_state_load(const char *path, struct ktc_state *state, struct kt_error *error) KT_MUST_CHECK;
-int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_error *error)
-    KT_MUST_CHECK;
+int ktc_state_save(const char *path, const struct ktc_state *state,
+                   struct kt_error *error) KT_MUST_CHECK;
 
 enum ktc_seen {
     KTC_SEEN_SAME,
@@ -66,7 +66,8 @@ struct keytrustee {
 // Where the confdir is when the caller names none. KT_ERR_USAGE without a home directory.
 int ktc_confdir_default(char *out, size_t size, struct kt_error *error) KT_MUST_CHECK;
 // "<confdir>/<name>", and "<confdir>/<folder>/<name><suffix>".
-int ktc_path(const struct keytrustee *client, const char *name, char out[KT_PATH_MAX]) KT_MUST_CHECK;
+int ktc_path(const struct keytrustee *client, const char *name,
+             char out[KT_PATH_MAX]) KT_MUST_CHECK;
 int ktc_path_in(const struct keytrustee *client, const char *folder, const char *name,
                 const char *suffix, char out[KT_PATH_MAX]) KT_MUST_CHECK;
 // Every public call begins and ends with these. The end renews the certificate when that is due,
@@ -139,8 +140,8 @@ int ktc_receipt_keys_keep(const struct keytrustee *client, const json_t *keys, X
                           struct kt_error *error) KT_MUST_CHECK;
 // Parses a receipt and verifies it with a kept key. KT_ERR_SIGNATURE; KT_ERR_NOT_FOUND when its key
 // is not here.
-int ktc_receipt_verify(const struct keytrustee *client, const char *text, struct kt_receipt *receipt,
-                       struct kt_error *error) KT_MUST_CHECK;
+int ktc_receipt_verify(const struct keytrustee *client, const char *text,
+                       struct kt_receipt *receipt, struct kt_error *error) KT_MUST_CHECK;
 // As ktc_receipt_verify, and asks the server for new receipt keys when the key is not here.
 int ktc_receipt_accept(struct keytrustee *client, const char *text, struct kt_receipt *receipt,
                        struct kt_error *error) KT_MUST_CHECK;
@@ -151,8 +152,8 @@ int ktc_receipt_matches(const struct kt_receipt *receipt, const char *handle, ui
                         uint64_t size, struct kt_error *error) KT_MUST_CHECK;
 // Keeps the text, and that `handle` has at least this version.
 int ktc_receipt_keep(const struct keytrustee *client, const char *handle,
-                     const struct kt_receipt *receipt, const char *text, struct kt_error *error)
-    KT_MUST_CHECK;
+                     const struct kt_receipt *receipt, const char *text,
+                     struct kt_error *error) KT_MUST_CHECK;
 // KT_ERR_NOT_FOUND when there is none for this deposit.
 int ktc_receipt_load(const struct keytrustee *client, const struct kt_uuid *id,
                      struct kt_receipt *receipt, struct kt_error *error) KT_MUST_CHECK;
@@ -177,8 +178,9 @@ void ktc_pending_free(struct ktc_pending *pending);
 // The ids of all of them, oldest first, at most `room`.
 int ktc_pending_list(const struct keytrustee *client, struct kt_uuid *ids, size_t room,
                      size_t *count, struct kt_error *error) KT_MUST_CHECK;
-// Sends one until it is settled; keeps its receipt, removes it (lib_put.c).
-int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending,
+// Sends one until it is settled; keeps its receipt, removes it (lib_put.c). `resumed` tells that an
+// earlier run may have sent it: not reaching anybody now then settles nothing.
+int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending, int resumed,
                      struct keytrustee_deposit *deposit, struct kt_error *error) KT_MUST_CHECK;
 
 // --- fetching (lib_get.c) ---
@@ -186,6 +188,17 @@ int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pendin
 // handle's ciphertext for another is noticed also where no receipt is.
 #define KTC_BIND_TEXT 80
 int ktc_bind_name(const char *handle, char out[KTC_BIND_TEXT]) KT_MUST_CHECK;
+// Fetches `path`, which is about this handle and version (0 = the latest); `json` tells what it
+// answers with. What only an up-to-date node can know - that there is no such deposit, or that no
+// version is later than one older than we were acknowledged - is asked again behind a barrier, and
+// is not believed without: KT_ERR_NO_QUORUM.
+int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
+              int json, struct ktc_answer *answer, struct kt_error *error) KT_MUST_CHECK;
+// Compares with the receipt this host was given for that deposit, when it was, and fills the rest
+// of `deposit` from it. KT_ERR_SIGNATURE.
+int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SHA256_LEN],
+                           struct keytrustee_deposit *deposit,
+                           struct kt_error *error) KT_MUST_CHECK;
 
 // --- registration (lib_identity.c) ---
 // Writes client.json.
@@ -203,8 +216,8 @@ int ktc_certificate_keep(const struct keytrustee *client, const char *pem, X509 
 int ktc_certificate_times(const struct keytrustee *client, int64_t *renew_us, int64_t *not_after_us,
                           struct kt_error *error) KT_MUST_CHECK;
 // A request for our key as PEM text; the caller frees.
-int ktc_certificate_request(const struct keytrustee *client, char **pem, struct kt_error *error)
-    KT_MUST_CHECK;
+int ktc_certificate_request(const struct keytrustee *client, char **pem,
+                            struct kt_error *error) KT_MUST_CHECK;
 // Renews it when that is due; failing is only a warning.
 void ktc_certificate_renew(struct keytrustee *client);
 

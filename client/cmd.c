@@ -82,11 +82,11 @@ int ktc_cmd_version(const struct kt_cli_run *run, uint32_t *version)
 
 json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit)
 {
-    json_t *object = json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:b, s:b}", "handle",
-                               deposit->handle, "version", (json_int_t)deposit->version, "id",
-                               deposit->id, "sha256", deposit->sha256, "size",
-                               (json_int_t)deposit->size, "index", (json_int_t)deposit->log_index,
-                               "deleted", deposit->deleted, "receipt_verified", deposit->receipt);
+    json_t *object =
+        json_pack("{s:s, s:I, s:s, s:s, s:I, s:I, s:b, s:b}", "handle", deposit->handle, "version",
+                  (json_int_t)deposit->version, "id", deposit->id, "sha256", deposit->sha256,
+                  "size", (json_int_t)deposit->size, "index", (json_int_t)deposit->log_index,
+                  "deleted", deposit->deleted, "receipt_verified", deposit->receipt);
     int bad = object == NULL;
 
     // What the call did not tell is left out, not shown as empty.

@@ -29,15 +29,15 @@ static int run_delete(struct kt_cli_run *run)
         rc = ktc_cmd_say(run, KT_ERR_HANDLE_INVALID, NULL, "not a valid handle");
     if (rc == 0)
         rc = ktc_cmd_open(run, &client);
-    if (rc == 0 && !confirm(run, version))
-        rc = ktc_cmd_say(run, KT_ERR_REFUSED_BY_USER, "nothing was deleted", "not confirmed");
+    if (rc == 0 && !confirm(run, version)) // which has said why, when nobody could be asked
+        rc = KT_EXIT_FAILURE;
     if (rc != 0)
         goto out;
     if (keytrustee_delete(client, run->argv[0], version, &count, &error) != KEYTRUSTEE_OK)
         rc = ktc_cmd_fail(run, &error);
     else if (kt_cli_flag(run, "json"))
-        rc = ktc_cmd_print_json(run, json_pack("{s:s, s:I}", "handle", run->argv[0], "deleted",
-                                               (json_int_t)count));
+        rc = ktc_cmd_print_json(
+            run, json_pack("{s:s, s:I}", "handle", run->argv[0], "deleted", (json_int_t)count));
     else if (!kt_cli_flag(run, "quiet"))
         printf("%s deleted %llu version%s\n", run->argv[0], (unsigned long long)count,
                count == 1 ? "" : "s");

@@ -24,8 +24,13 @@ static int add(void *arg, const struct keytrustee_deposit *deposit)
 {
     struct listing *listing = arg;
     char version[16], size[24];
-    const char *const cells[] = {deposit->handle, version,     size, deposit->time,
-                                 deposit->id,     deposit->deleted ? "deleted" : "", NULL};
+    const char *const cells[] = {deposit->handle,
+                                 version,
+                                 size,
+                                 deposit->time,
+                                 deposit->id,
+                                 deposit->deleted ? "deleted" : "",
+                                 NULL};
 
     if (listing->array != NULL) {
         listing->failed = add_json(listing, deposit);
@@ -39,8 +44,8 @@ static int add(void *arg, const struct keytrustee_deposit *deposit)
 
 static int run_list(struct kt_cli_run *run)
 {
-    static const char *const headers[] = {"handle", "version", "size", "deposited", "deposit",
-                                          "state",  NULL};
+    static const char *const headers[] = {"handle",  "version", "size", "deposited",
+                                          "deposit", "state",   NULL};
     struct listing listing = {NULL, NULL, 0};
     struct keytrustee *client = NULL;
     struct keytrustee_error error;

@@ -39,10 +39,10 @@ static int report(const struct kt_cli_run *run, struct keytrustee *client)
         return KT_EXIT_OK;
     }
     if (kt_cli_flag(run, "json")) {
-        int rc = ktc_cmd_print_json(
-            run, json_pack("{s:s, s:s, s:s, s:s, s:s}", "client", status->client, "name",
-                           status->name, "organisation", status->organisation, "state",
-                           status->state, "openpgp", status->fingerprint));
+        int rc = ktc_cmd_print_json(run, json_pack("{s:s, s:s, s:s, s:s, s:s}", "client",
+                                                   status->client, "name", status->name,
+                                                   "organisation", status->organisation, "state",
+                                                   status->state, "openpgp", status->fingerprint));
         keytrustee_status_free(status);
         return rc;
     }
@@ -95,7 +95,8 @@ out:
 
 static const struct kt_cli_option options[] = {
     {"server", 's', "HOST[:PORT]", "a server of the cluster; once for each (port 11371)"},
-    {"auth-code-file", 'a', "FILE|-", "where the auth code is; asked for on the terminal if absent"},
+    {"auth-code-file", 'a', "FILE|-",
+     "where the auth code is; asked for on the terminal if absent"},
     {"name", 'n', "NAME", "what operators see this client as (the host's name)"},
     {NULL},
 };

@@ -62,8 +62,8 @@ static json_t *servers_json(const struct keytrustee_status *status)
 
     for (size_t i = 0; i < status->server_count; i++) {
         const struct keytrustee_server *server = &status->servers[i];
-        json_t *object = json_pack("{s:s, s:b}", "server", server->name, "answers",
-                                   server->reachable);
+        json_t *object =
+            json_pack("{s:s, s:b}", "server", server->name, "answers", server->reachable);
         if (!server->reachable)
             json_object_set_new(object, "problem", json_string(server->problem));
         json_array_append_new(array, object);
@@ -73,9 +73,9 @@ static json_t *servers_json(const struct keytrustee_status *status)
 
 static json_t *make_json(const struct keytrustee_status *status)
 {
-    json_t *node = json_pack("{s:s, s:s, s:I, s:I}", "name", status->node, "role",
-                             status->node_role, "members", (json_int_t)status->node_members, "w",
-                             (json_int_t)status->node_w);
+    json_t *node =
+        json_pack("{s:s, s:s, s:I, s:I}", "name", status->node, "role", status->node_role,
+                  "members", (json_int_t)status->node_members, "w", (json_int_t)status->node_w);
     json_t *certificate = json_pack("{s:s, s:i}", "not_after", status->certificate_not_after,
                                     "days_left", status->certificate_days_left);
 

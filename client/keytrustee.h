@@ -45,12 +45,12 @@ extern "C" {
 /* The largest secret, in bytes. A server may have a smaller bound. */
 #define KEYTRUSTEE_SECRET_MAX 1048576
 /* Sizes of texts, NUL included. */
-#define KEYTRUSTEE_UUID_SIZE 37
-#define KEYTRUSTEE_HANDLE_SIZE 256
-#define KEYTRUSTEE_SHA256_SIZE 65
+#define KEYTRUSTEE_UUID_SIZE        37
+#define KEYTRUSTEE_HANDLE_SIZE      256
+#define KEYTRUSTEE_SHA256_SIZE      65
 #define KEYTRUSTEE_INCARNATION_SIZE 32
-#define KEYTRUSTEE_TIME_SIZE 32
-#define KEYTRUSTEE_NAME_SIZE 64
+#define KEYTRUSTEE_TIME_SIZE        32
+#define KEYTRUSTEE_NAME_SIZE        64
 
 /* What came of a call. The command keytrustee(1) exits with the same numbers. */
 enum keytrustee_result {
@@ -104,10 +104,11 @@ KEYTRUSTEE_API void keytrustee_close(struct keytrustee *client);
 /* --- enrolment --- */
 
 struct keytrustee_registration {
-    size_t size;                /* sizeof(struct keytrustee_registration) */
-    const char *const *servers; /* "HOST", "HOST:PORT", "[IPV6]:PORT"; NULL-terminated, at most 16 */
-    const char *auth_code;      /* from the operator; the caller wipes its copy */
-    const char *name;           /* 1-63 of A-Z a-z 0-9 . _ -; NULL: this host's name */
+    size_t size; /* sizeof(struct keytrustee_registration) */
+    const char *const
+        *servers;          /* "HOST", "HOST:PORT", "[IPV6]:PORT"; NULL-terminated, at most 16 */
+    const char *auth_code; /* from the operator; the caller wipes its copy */
+    const char *name;      /* 1-63 of A-Z a-z 0-9 . _ -; NULL: this host's name */
 };
 
 /* Makes this client's keys, and has its certificate signed by the cluster the auth code belongs
@@ -123,17 +124,17 @@ KEYTRUSTEE_API int keytrustee_register(struct keytrustee *client,
 struct keytrustee_deposit {
     char id[KEYTRUSTEE_UUID_SIZE];
     char handle[KEYTRUSTEE_HANDLE_SIZE];
-    uint32_t version;                    /* 1, 2, 3 ... under one handle */
-    char sha256[KEYTRUSTEE_SHA256_SIZE]; /* of the ciphertext, lower-case hex */
-    uint64_t size;                       /* of the ciphertext, bytes */
-    uint64_t log_index;                  /* position in the cluster's log of deposits */
+    uint32_t version;                              /* 1, 2, 3 ... under one handle */
+    char sha256[KEYTRUSTEE_SHA256_SIZE];           /* of the ciphertext, lower-case hex */
+    uint64_t size;                                 /* of the ciphertext, bytes */
+    uint64_t log_index;                            /* position in the cluster's log of deposits */
     char incarnation[KEYTRUSTEE_INCARNATION_SIZE]; /* "" when the call does not tell it */
     uint64_t epoch;                                /* 0 when the call does not tell it */
-    char time[KEYTRUSTEE_TIME_SIZE];     /* "2026-11-22T06:11:43.123456Z", or "" */
-    char client[KEYTRUSTEE_UUID_SIZE];   /* who deposited it, or "" */
-    int deleted;                         /* 1: deleted, and not yet purged */
-    uint32_t copies;  /* nodes that had it on disk when it was acknowledged, at least; 0: not told */
-    int receipt;      /* 1: a receipt for exactly this deposit was verified */
+    char time[KEYTRUSTEE_TIME_SIZE];               /* "2026-11-22T06:11:43.123456Z", or "" */
+    char client[KEYTRUSTEE_UUID_SIZE];             /* who deposited it, or "" */
+    int deleted;                                   /* 1: deleted, and not yet purged */
+    uint32_t copies; /* nodes that had it on disk when it was acknowledged, at least; 0: not told */
+    int receipt;     /* 1: a receipt for exactly this deposit was verified */
 };
 
 /* Signs and encrypts `len` bytes and deposits them as the next version of `handle`, trying again
@@ -141,10 +142,11 @@ struct keytrustee_deposit {
  * the receipt was verified and is on this host's disk.
  * `deposit_id` is a UUID that names this deposit, for callers that repeat calls themselves; NULL
  * makes one. `deposit` may be NULL.
- * After KEYTRUSTEE_IN_DOUBT the ciphertext stays in the confdir: the next put under that handle,
- * or keytrustee_resume, settles it. After any other failure nothing was deposited. */
-KEYTRUSTEE_API int keytrustee_put(struct keytrustee *client, const char *handle,
-                                  const void *secret, size_t len, const char *deposit_id,
+ * After KEYTRUSTEE_IN_DOUBT, KEYTRUSTEE_INTEGRITY, or a kill, the ciphertext stays in the confdir
+ * while it may have been stored: the next put under that handle, or keytrustee_resume, settles it
+ * first. After any other failure this secret was not deposited. */
+KEYTRUSTEE_API int keytrustee_put(struct keytrustee *client, const char *handle, const void *secret,
+                                  size_t len, const char *deposit_id,
                                   struct keytrustee_deposit *deposit,
                                   struct keytrustee_error *error);
 
@@ -207,22 +209,22 @@ struct keytrustee_server {
 /* Allocated by the library; free with keytrustee_status_free. */
 struct keytrustee_status {
     const char *confdir;
-    const char *client;       /* UUID */
+    const char *client; /* UUID */
     const char *name;
     const char *organisation;
-    const char *state;        /* "active", "pending", ... */
+    const char *state; /* "active", "pending", ... */
     const char *created;
-    const char *fingerprint;  /* of the OpenPGP key, 40 hex digits */
-    const char *cluster;      /* UUID */
+    const char *fingerprint; /* of the OpenPGP key, 40 hex digits */
+    const char *cluster;     /* UUID */
     const char *incarnation;
     uint64_t epoch;
     const char *certificate_not_after;
     int certificate_days_left;
-    const char *node;         /* the node that answered */
-    const char *node_role;    /* "standalone", "active", "passive", ... */
-    uint32_t node_members;    /* nodes counted for durability beside the active */
-    uint32_t node_w;          /* how many of them must have a change before it is acknowledged */
-    uint32_t pending_puts;    /* interrupted deposits, see keytrustee_resume */
+    const char *node;      /* the node that answered */
+    const char *node_role; /* "standalone", "active", "passive", ... */
+    uint32_t node_members; /* nodes counted for durability beside the active */
+    uint32_t node_w;       /* how many of them must have a change before it is acknowledged */
+    uint32_t pending_puts; /* interrupted deposits, see keytrustee_resume */
     size_t grant_count;
     const struct keytrustee_grant *grants;
     size_t server_count;

@@ -11,9 +11,9 @@
 #include "lib/json.h"
 
 #define CONNECT_TIMEOUT_MS 5000
-#define FIRST_PAUSE_MS 100
-#define LONGEST_PAUSE_MS 2000
-#define HEADERS_MAX 6
+#define FIRST_PAUSE_MS     100
+#define LONGEST_PAUSE_MS   2000
+#define HEADERS_MAX        6
 
 // What one try said, and what it means for the next.
 struct attempt {
@@ -71,8 +71,8 @@ int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
     json_t *object = NULL;
     int rc = KT_ERR_PROTOCOL;
 
-    if (kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body), &object, NULL) ==
-            0 &&
+    if (kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body), &object,
+                             NULL) == 0 &&
         json_unpack(object, "{s:{s:s, s:s, s?s, s?s}}", "error", "code", &name, "message", &message,
                     "hint", &hint, "request_id", &request) == 0)
         info = kt_err_by_name(name);

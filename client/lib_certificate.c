@@ -100,10 +100,8 @@ int ktc_certificate_request(const struct keytrustee *client, char **pem, struct 
 static int renew(struct keytrustee *client, struct kt_error *error)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
-    struct ktc_call call = {.method = "POST",
-                            .path = "/v1/clients/self/renew",
-                            .headers = headers,
-                            .has_body = 1};
+    struct ktc_call call = {
+        .method = "POST", .path = "/v1/clients/self/renew", .headers = headers, .has_body = 1};
     struct ktc_answer answer = {0};
     json_t *request = NULL, *object = NULL;
     char *pem = NULL, *body = NULL;

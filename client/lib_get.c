@@ -56,17 +56,15 @@ static uint32_t answered_version(const struct ktc_answer *answer, int json)
         return text && kt_u64_parse(text, 1, UINT32_MAX, &version) == 0 ? (uint32_t)version : 0;
     if (kt_json_parse_object(kt_buf_ptr(&answer->http.body), kt_buf_left(&answer->http.body),
                              &object, NULL) == 0 &&
-        kt_json_integer(object, "version", 1, UINT32_MAX, 1, &number, NULL) == 0)
+        kt_json_integer(json_object_get(object, "deposit"), "version", 1, UINT32_MAX, 1, &number,
+                        NULL) == 0)
         version = (uint64_t)number;
     json_decref(object);
     return (uint32_t)version;
 }
 
-// Fetches `path`. What only an up-to-date node can know - that there is no such deposit, or that no
-// version is later than one older than we were acknowledged - is asked again behind a barrier, and
-// is not believed without.
-static int fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
-                 int json, struct ktc_answer *answer, struct kt_error *error)
+int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
+              int json, struct ktc_answer *answer, struct kt_error *error)
 {
     struct ktc_call call = {
         .method = "GET", .path = path, .max_answer = KTC_BODY_MAX, .latest = version == 0};
@@ -88,17 +86,18 @@ static int fetch(struct keytrustee *client, const char *handle, uint32_t version
     }
     if (fresh_rc == 0) {
         ktc_answer_free(answer);
-        fresh_rc = kt_error_set(&again, KT_ERR_PROTOCOL, NULL, "%s ignores KT-Freshness",
-                                answer->server);
+        fresh_rc =
+            kt_error_set(&again, KT_ERR_PROTOCOL, NULL, "%s ignores KT-Freshness", answer->server);
     }
-    return kt_error_set(error, KT_ERR_NO_QUORUM,
-                        old ? "try again later, or name a version with --version"
-                            : "try again when an active with quorum can be reached",
-                        old ? "a later version of \"%s\" was deposited, but this node does not have "
-                              "it and no other could be asked: %.250s"
-                            : "no deposit \"%s\" on this node, and no up-to-date one could be asked: "
-                              "%.250s",
-                        handle, again.message[0] ? again.message : kt_err_text(fresh_rc));
+    return kt_error_set(
+        error, KT_ERR_NO_QUORUM,
+        old ? "try again later, or name a version with --version"
+            : "try again when an active with quorum can be reached",
+        old ? "a later version of \"%s\" was deposited, but this node does not have "
+              "it and no other could be asked: %.250s"
+            : "no deposit \"%s\" on this node, and no up-to-date one could be asked: "
+              "%.250s",
+        handle, again.message[0] ? again.message : kt_err_text(fresh_rc));
 }
 
 // --- checking ---
@@ -148,9 +147,8 @@ static int check_headers(const struct ktc_answer *answer, const char *handle, ui
     return 0;
 }
 
-// Against the receipt this host was given for that deposit, when it was.
-static int check_receipt(struct keytrustee *client, const uint8_t sha256[KT_SHA256_LEN],
-                         struct keytrustee_deposit *deposit, struct kt_error *error)
+int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SHA256_LEN],
+                           struct keytrustee_deposit *deposit, struct kt_error *error)
 {
     struct kt_receipt receipt;
     struct kt_uuid id;
@@ -208,11 +206,11 @@ static int get(struct keytrustee *client, const char *handle, uint32_t version,
     path = ktc_deposit_path(handle, "", version);
     if (path == NULL)
         return KT_ERR_NO_MEMORY;
-    rc = fetch(client, handle, version, path, 0, &answer, error);
+    rc = ktc_fetch(client, handle, version, path, 0, &answer, error);
     if (rc == 0)
         rc = check_headers(&answer, handle, version, deposit, sha256, error);
     if (rc == 0)
-        rc = check_receipt(client, sha256, deposit, error);
+        rc = ktc_check_kept_receipt(client, sha256, deposit, error);
     if (rc == 0)
         rc = decrypt(client, handle, &answer.http.body, secret, error);
     ktc_answer_free(&answer);
@@ -236,82 +234,5 @@ int keytrustee_get(struct keytrustee *client, const char *handle, uint32_t versi
         if (deposit != NULL)
             *deposit = found;
     }
-    return ktc_end(client, rc, &why, error);
-}
-
-// --- info ---
-
-// Receipt and description must agree; the receipt wins.
-static int check_info(struct keytrustee *client, const char *handle, uint32_t version,
-                      const json_t *object, struct keytrustee_deposit *deposit,
-                      struct kt_error *error)
-{
-    struct keytrustee_deposit told;
-    struct kt_receipt receipt;
-    uint8_t sha256[KT_SHA256_LEN];
-    struct kt_uuid id;
-    const char *text = NULL;
-    int rc = ktc_deposit_from_json(object, &told, error);
-
-    if (rc == 0)
-        rc = kt_json_string(object, "receipt", 1, 2 * KT_RECEIPT_TEXT, &text, error);
-    if (rc == 0)
-        rc = kt_uuid_parse(told.id, &id);
-    if (rc == 0)
-        rc = kt_hex_decode(told.sha256, sha256, sizeof sha256);
-    if (rc != 0)
-        return rc;
-    rc = ktc_receipt_accept(client, text, &receipt, error);
-    if (rc == 0)
-        rc = ktc_receipt_matches(&receipt, handle, version ? version : told.version, &id, sha256,
-                                 told.size, error);
-    if (rc == 0)
-        rc = check_receipt(client, sha256, &told, error);
-    if (rc == 0) {
-        ktc_deposit_from_receipt(&receipt, handle, deposit);
-        deposit->deleted = told.deleted;
-    }
-    return rc;
-}
-
-static int info(struct keytrustee *client, const char *handle, uint32_t version,
-                struct keytrustee_deposit *deposit, struct kt_error *error)
-{
-    struct ktc_answer answer = {0};
-    json_t *object = NULL;
-    char *path = NULL;
-    int rc = ktc_check_handle(handle, error);
-
-    if (rc == 0)
-        rc = ktc_need_registration(client, error);
-    if (rc != 0)
-        return rc;
-    path = ktc_deposit_path(handle, "/receipt", version);
-    if (path == NULL)
-        return KT_ERR_NO_MEMORY;
-    rc = fetch(client, handle, version, path, 1, &answer, error);
-    if (rc == 0) {
-        rc = kt_json_parse_object(kt_buf_ptr(&answer.http.body), kt_buf_left(&answer.http.body),
-                                  &object, error);
-        if (rc == 0)
-            rc = check_info(client, handle, version, object, deposit, error);
-        rc = ktc_protocol(error, answer.server, rc);
-    }
-    json_decref(object);
-    ktc_answer_free(&answer);
-    free(path);
-    return rc;
-}
-
-int keytrustee_info(struct keytrustee *client, const char *handle, uint32_t version,
-                    struct keytrustee_deposit *deposit, struct keytrustee_error *error)
-{
-    struct keytrustee_deposit found;
-    struct kt_error why = {0};
-
-    ktc_begin(client);
-    int rc = info(client, handle, version, &found, &why);
-    if (rc == 0)
-        *deposit = found;
     return ktc_end(client, rc, &why, error);
 }

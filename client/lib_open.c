@@ -15,7 +15,7 @@
 #include "lib/version.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
-#define ROOT_CONFDIR "/var/lib/keytrustee-client"
+#define ROOT_CONFDIR       "/var/lib/keytrustee-client"
 
 const char *keytrustee_version(void)
 {

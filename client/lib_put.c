@@ -98,13 +98,22 @@ out:
     return rc;
 }
 
-int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending,
+// Refusals of the content itself: they hold for every earlier try too. That we may not deposit now
+// does not tell whether a try before was acted on.
+static int is_refusal_of_content(int rc)
+{
+    int http = kt_err_info(rc)->http;
+
+    return http >= 400 && http < 500 && http != 401 && http != 403 && http != 408;
+}
+
+int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending, int resumed,
                      struct keytrustee_deposit *deposit, struct kt_error *error)
 {
     int settled = 0;
     int rc = send_it(client, pending, &settled, deposit, error);
 
-    if (settled)
+    if (settled && (rc == 0 || !resumed || is_refusal_of_content(rc)))
         ktc_pending_remove(client, &pending->id);
     if (rc == KT_ERR_IN_DOUBT && error != NULL)
         snprintf(error->hint, sizeof error->hint,
@@ -112,36 +121,58 @@ int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pendin
     return rc;
 }
 
+// Sends one that was interrupted, when it is of `handle` (NULL: of any).
+static int resume_one(struct keytrustee *client, const struct kt_uuid *id, const char *handle,
+                      int *sent, struct keytrustee_deposit *deposit, struct kt_error *error)
+{
+    struct ktc_pending pending = {0};
+    int rc = ktc_pending_load(client, id, &pending, error);
+
+    *sent = 0;
+    if (rc == KT_ERR_NOT_FOUND) // another process has just settled it
+        return 0;
+    if (rc == KT_ERR_INVALID &&
+        handle != NULL) { // whose it was cannot be told: not this one's fault
+        ktc_warn(client, error->hint, "%s", error->message);
+        return 0;
+    }
+    if (rc == 0 && (handle == NULL || strcmp(handle, pending.handle) == 0)) {
+        rc = ktc_pending_send(client, &pending, 1, deposit, error);
+        *sent = rc == 0;
+    }
+    ktc_pending_free(&pending);
+    return rc;
+}
+
 // Settles earlier deposits of `handle` that were interrupted, so that versions keep their order;
-// NULL: all. `each` may be NULL.
+// NULL: all, going on behind one that fails. `each` may be NULL.
 static int resume(struct keytrustee *client, const char *handle, keytrustee_deposit_fn each,
                   void *arg, struct kt_error *error)
 {
     struct kt_uuid *ids = calloc(KTC_PENDING_MAX, sizeof *ids);
     size_t count = 0;
-    int rc = ids ? ktc_pending_list(client, ids, KTC_PENDING_MAX, &count, error)
-                 : KT_ERR_NO_MEMORY;
+    int first = 0;
+    int rc = ids ? ktc_pending_list(client, ids, KTC_PENDING_MAX, &count, error) : KT_ERR_NO_MEMORY;
 
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        struct ktc_pending pending = {0};
         struct keytrustee_deposit deposit;
-        rc = ktc_pending_load(client, &ids[i], &pending, error);
-        if (rc == KT_ERR_NOT_FOUND) { // another process has just settled it
-            rc = 0;
-            continue;
+        struct kt_error why = {0};
+        int sent = 0;
+        int one = resume_one(client, &ids[i], handle, &sent, &deposit, &why);
+        if (one != 0 && first == 0) {
+            first = one;
+            *error = why;
         }
-        if (rc == 0 && (handle == NULL || strcmp(handle, pending.handle) == 0)) {
-            rc = ktc_pending_send(client, &pending, &deposit, error);
-            if (rc == 0 && handle != NULL)
-                ktc_warn(client, NULL, "an earlier, interrupted deposit is now version %u of \"%s\"",
-                         (unsigned)deposit.version, handle);
-            if (rc == 0 && each != NULL && each(arg, &deposit) != 0)
-                count = i;
-        }
-        ktc_pending_free(&pending);
+        if (handle != NULL && one != 0)
+            break;
+        if (sent && handle != NULL)
+            ktc_warn(client, NULL, "an earlier, interrupted deposit is now version %u of \"%s\"",
+                     (unsigned)deposit.version, handle);
+        if (sent && each != NULL && each(arg, &deposit) != 0)
+            break;
     }
     free(ids);
-    return rc;
+    return rc != 0 ? rc : first;
 }
 
 int keytrustee_resume(struct keytrustee *client, keytrustee_deposit_fn each, void *arg,
@@ -221,7 +252,7 @@ static int put(struct keytrustee *client, const char *handle, const void *secret
     if (rc == 0)
         rc = ktc_pending_save(client, &pending, error);
     if (rc == 0)
-        rc = ktc_pending_send(client, &pending, deposit, error);
+        rc = ktc_pending_send(client, &pending, 0, deposit, error);
     ktc_pending_free(&pending);
     return rc;
 }

@@ -13,7 +13,7 @@
 #include "lib/pki.h"
 
 #define RECEIPT_KEYS_MAX 64
-#define KEY_ID_TEXT (2 * KT_KEY_ID_LEN + 1)
+#define KEY_ID_TEXT      (2 * KT_KEY_ID_LEN + 1)
 // kt_pki_sign writes it into certificates of receipt keys and into no others: without this check a
 // client's own certificate could certify receipts.
 #define RECEIPT_UNIT "keytrustee receipt key"
@@ -44,7 +44,8 @@ static int check_receipt_cert(X509 *cert, X509 *ca, int64_t now_us, const char *
         return rc;
     kt_hex_encode(key_id, sizeof key_id, text);
     if (strcmp(text, id) != 0)
-        return kt_error_set(error, KT_ERR_SIGNATURE, NULL, "receipt key %s has the id %s", id, text);
+        return kt_error_set(error, KT_ERR_SIGNATURE, NULL, "receipt key %s has the id %s", id,
+                            text);
     return 0;
 }
 
@@ -90,8 +91,8 @@ int ktc_receipt_keys_keep(const struct keytrustee *client, const json_t *keys, X
 
 // --- verifying ---
 
-int ktc_receipt_verify(const struct keytrustee *client, const char *text, struct kt_receipt *receipt,
-                       struct kt_error *error)
+int ktc_receipt_verify(const struct keytrustee *client, const char *text,
+                       struct kt_receipt *receipt, struct kt_error *error)
 {
     struct kt_receipt parsed;
     uint8_t pub[KT_ED25519_PUB_LEN];

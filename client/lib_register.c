@@ -13,8 +13,8 @@
 #include "lib/pki.h"
 #include "lib/secret.h"
 
-#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-#define OPENPGP_KEY_MAX 65536
+#define NAME_CHARACTERS    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+#define OPENPGP_KEY_MAX    65536
 #define CONNECT_TIMEOUT_MS 5000
 
 // --- the confdir ---
@@ -166,7 +166,8 @@ static int describe(struct keytrustee *client, char **text, struct kt_error *err
         goto out;
     }
     kt_base64_encode(kt_buf_ptr(&key), kt_buf_left(&key), base64);
-    object = json_pack("{s:s, s:s, s:s}", "name", client->state.name, "csr", csr, "openpgp", base64);
+    object =
+        json_pack("{s:s, s:s, s:s}", "name", client->state.name, "csr", csr, "openpgp", base64);
     *text = object ? kt_json_text(object) : NULL;
     rc = *text ? 0 : KT_ERR_NO_MEMORY;
 out:

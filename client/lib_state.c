@@ -8,7 +8,7 @@
 #include "lib/file.h"
 #include "lib/json.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION  1
 #define STATE_FILE_MAX 65536
 
 static int take(const json_t *object, const char *name, char *out, size_t size,
@@ -31,7 +31,8 @@ static int take_servers(const json_t *object, struct ktc_state *state, struct kt
         return kt_error_set(error, KT_ERR_INVALID, NULL, "more than %d servers", KTC_SERVERS_MAX);
     for (size_t i = 0; i < count; i++) {
         const char *server = json_string_value(json_array_get(list, i));
-        if (server == NULL || strlen(server) >= KTC_SERVER_TEXT || kt_http_server_check(server) != 0)
+        if (server == NULL || strlen(server) >= KTC_SERVER_TEXT ||
+            kt_http_server_check(server) != 0)
             return kt_error_set(error, KT_ERR_INVALID, NULL, "server %zu is malformed", i + 1);
         snprintf(state->servers[i], KTC_SERVER_TEXT, "%s", server);
     }
@@ -115,12 +116,11 @@ int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_er
             rc = KT_ERR_NO_MEMORY;
     if (state->incarnation.number != 0)
         kt_incarnation_format(&state->incarnation, incarnation);
-    object = json_pack("{s:i, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "version",
-                       STATE_VERSION, "servers", servers, "client", state->client, "name",
-                       state->name, "organisation", state->organisation, "openpgp_fingerprint",
-                       state->fingerprint, "cluster", state->cluster, "cluster_fingerprint",
-                       state->cluster_fingerprint, "incarnation", incarnation, "epoch",
-                       (json_int_t)state->epoch);
+    object = json_pack(
+        "{s:i, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "version", STATE_VERSION, "servers",
+        servers, "client", state->client, "name", state->name, "organisation", state->organisation,
+        "openpgp_fingerprint", state->fingerprint, "cluster", state->cluster, "cluster_fingerprint",
+        state->cluster_fingerprint, "incarnation", incarnation, "epoch", (json_int_t)state->epoch);
     if (object != NULL)
         text = json_dumps(object, JSON_INDENT(2) | JSON_SORT_KEYS);
     if (rc != 0 || text == NULL)
@@ -152,8 +152,8 @@ int ktc_state_observe(struct ktc_state *state, const struct kt_incarnation *inca
     } else if (order == 0) {
         *seen = KTC_SEEN_SAME;
     } else {
-        *seen = incarnation->number > state->incarnation.number ? KTC_SEEN_RESTORED
-                                                                : KTC_SEEN_NEWER;
+        *seen =
+            incarnation->number > state->incarnation.number ? KTC_SEEN_RESTORED : KTC_SEEN_NEWER;
         state->incarnation = *incarnation;
         state->epoch = epoch;
     }

@@ -8,7 +8,7 @@
 #include "lib/json.h"
 
 #define GRANTS_MAX 1000
-#define DAY_US ((int64_t)86400 * 1000000)
+#define DAY_US     ((int64_t)86400 * 1000000)
 
 // What the public structure points into.
 struct full_status {

@@ -9,6 +9,9 @@
 
 #define STEP_MS 60000
 #define STATEMENT_MAX 2048
+// Held by whoever populates ("ktpo"). The session of a killed run holds it until its last statement
+// has come to its end.
+#define LOCK_SQL "SELECT pg_advisory_lock(1802793071)"
 
 // The least that each role needs. `inherit`: NOINHERIT where no membership is given. The writer
 // compares flush positions and the agent shows them, which needs the statistics of other sessions.
@@ -247,7 +250,9 @@ int db_cluster_populate(struct db_cluster *cluster, const struct db_first_rows *
     rc = db_pg_connect(&owner, STEP_MS, &conn, error);
     if (rc)
         return rc;
-    rc = ask(conn, "SELECT 1 WHERE pg_is_in_recovery()", NULL, error);
+    rc = db_pg_query(conn, STEP_MS, LOCK_SQL, 0, NULL, NULL, error);
+    if (rc == 0)
+        rc = ask(conn, "SELECT 1 WHERE pg_is_in_recovery()", NULL, error);
     if (rc > 0)
         rc = kt_error_set(error, KT_ERR_PASSIVE, NULL,
                           "this database follows another node and cannot be populated");

@@ -150,7 +150,10 @@ int db_pg_result_error(const PGresult *result, const char *what, struct kt_error
         code = KT_ERR_DATABASE_TIMEOUT;
     else if (strncmp(state, "53", 2) == 0)
         code = strcmp(state, "53100") == 0 ? KT_ERR_STORAGE_FULL : KT_ERR_DATABASE_UNAVAILABLE;
-    return kt_error_set(error, code, NULL, "%s: %.200s%s%s%s", what,
+    return kt_error_set(error, code,
+                        code == KT_ERR_DATABASE ? "PostgreSQL's log is in logs beside the confdir"
+                                                : NULL,
+                        "%s: %.200s%s%s%s", what,
                         text ? text : "the connection broke", state ? " (SQLSTATE " : "",
                         state ? state : "", state ? ")" : "");
 }

@@ -8,10 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-
-#define ROWS_MAX  10000
-#define WAIT_MS   6000 // beyond statement_timeout: a server that is stopped does not keep that
-#define TIME_FORM "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
+#define ROWS_MAX    10000
+#define WAIT_MS     6000 // beyond statement_timeout: a server that is stopped does not keep that
+#define TIME_FORM   "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
 #define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', " TIME_FORM ") "
 
 // Types of result columns, from PostgreSQL's catalogue (pg_type.dat); they never change.
@@ -64,6 +63,11 @@ void db_session_free(struct db_session *session)
     free(session);
 }
 
+int db_session_fd(const struct db_session *session)
+{
+    return session->conn ? PQsocket(session->conn) : -1;
+}
+
 static void drop(struct db_session *session)
 {
     PQfinish(session->conn);
@@ -84,9 +88,9 @@ static void ignore_notice(void *unused, const char *text)
 
 int db_session_check(struct db_session *session, struct kt_error *error)
 {
-    const char *const names[] = {"host",     "port",            "dbname",           "user",
-                                 "password", "connect_timeout", "application_name", "options",
-                                 NULL};
+    const char *const names[] = {
+        "host",    "port", "dbname", "user", "password", "connect_timeout", "application_name",
+        "options", NULL};
     const char *const values[] = {
         session->socket_dir, session->port, session->database, session->user, session->password,
         "2", session->application_name,
@@ -96,7 +100,8 @@ int db_session_check(struct db_session *session, struct kt_error *error)
         NULL};
     char why[256];
 
-    if (session->conn && (PQstatus(session->conn) != CONNECTION_OK || !PQconsumeInput(session->conn)))
+    if (session->conn &&
+        (PQstatus(session->conn) != CONNECTION_OK || !PQconsumeInput(session->conn)))
         drop(session);
     if (session->conn)
         return 0;
@@ -107,8 +112,8 @@ int db_session_check(struct db_session *session, struct kt_error *error)
     }
     first_line(session->conn ? PQerrorMessage(session->conn) : "out of memory", why, sizeof(why));
     drop(session);
-    return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL, "the database does not answer: %s",
-                        why);
+    return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL,
+                        "the database does not answer: %s", why);
 }
 
 // Waits for the whole answer; on silence the connection is given up.
@@ -240,8 +245,8 @@ static int rows_of(struct db_session *session, const char *sql, int count,
         return rc;
     list = json_array();
     if (PQntuples(r) > ROWS_MAX)
-        rc = kt_error_set(error, KT_ERR_TOO_LARGE, "ask for one organisation",
-                          "more than %d rows", ROWS_MAX);
+        rc = kt_error_set(error, KT_ERR_TOO_LARGE, "ask for one organisation", "more than %d rows",
+                          ROWS_MAX);
     for (int i = 0; rc == 0 && i < PQntuples(r); i++) {
         json_t *row = json_object();
         for (int c = 0; c < PQnfields(r); c++) {
@@ -268,9 +273,11 @@ int db_query_organisations(struct db_session *session, json_t **rows, struct kt_
         "SELECT o.organisation_id::text, o.name::text, to_json(o.contacts) AS contacts,"
         " o.needs_approval, o.disabled_at IS NOT NULL AS disabled,"
         " " ISO("o.disabled_at") "AS disabled_at,"
-        " (SELECT count(*) FROM clients c WHERE c.organisation_id = o.organisation_id) AS clients,"
-        " " ISO("o.created_at") "AS created_at, o.created_by"
-        " FROM organisations o ORDER BY o.name LIMIT 10001";
+                                 " (SELECT count(*) FROM clients c WHERE c.organisation_id = "
+                                 "o.organisation_id) AS clients,"
+                                 " " ISO("o.created_at") "AS created_at, o.created_by"
+                                                         " FROM organisations o ORDER BY o.name "
+                                                         "LIMIT 10001";
 
     return rows_of(session, SQL, 0, NULL, rows, error);
 }
@@ -279,20 +286,48 @@ int db_query_clients(struct db_session *session, const char *organisation, const
                      json_t **rows, struct kt_error *error)
 {
     static const char SQL[] =
-        "SELECT c.client_id::text, o.name::text AS organisation, c.name::text, c.state, c.code_id::text,"
-        " " ISO("c.created_at") "AS created_at, " ISO("c.approved_at") "AS approved_at, c.approved_by,"
-        " " ISO("c.revoked_at") "AS revoked_at, c.revoked_by,"
-        " (SELECT " ISO("max(x.not_after)") " FROM client_certificates x"
-        "  WHERE x.client_id = c.client_id AND x.revoked_at IS NULL) AS certificate_not_after,"
-        " (SELECT encode(x.sha256, 'hex') FROM client_certificates x"
-        "  WHERE x.client_id = c.client_id AND x.revoked_at IS NULL"
-        "  ORDER BY x.not_after DESC LIMIT 1) AS certificate_sha256,"
-        " (SELECT k.fingerprint::text FROM client_openpgp_keys k"
-        "  WHERE k.client_id = c.client_id AND k.retired_at IS NULL"
-        "  ORDER BY k.created_at DESC LIMIT 1) AS openpgp_fingerprint"
-        " FROM clients c JOIN organisations o USING (organisation_id)"
-        " WHERE ($1::text IS NULL OR o.name = $1) AND ($2::text IS NULL OR c.state = $2)"
-        " ORDER BY o.name, c.created_at, c.client_id LIMIT 10001";
+        "SELECT c.client_id::text, o.name::text AS organisation, c.name::text, c.state, "
+        "c.code_id::text,"
+        " " ISO("c.created_at") "AS created_at, " ISO(
+            "c.approved_at") "AS approved_at, c.approved_by,"
+                             " " ISO(
+                                 "c.revoked_at") "AS revoked_at, c.revoked_by,"
+                                                 " (SELECT " ISO(
+                                                     "max(x.not_after)") " FROM "
+                                                                         "client_certificates x"
+                                                                         "  WHERE x.client_id = "
+                                                                         "c.client_id AND "
+                                                                         "x.revoked_at IS NULL) AS "
+                                                                         "certificate_not_after,"
+                                                                         " (SELECT "
+                                                                         "encode(x.sha256, 'hex') "
+                                                                         "FROM client_certificates "
+                                                                         "x"
+                                                                         "  WHERE x.client_id = "
+                                                                         "c.client_id AND "
+                                                                         "x.revoked_at IS NULL"
+                                                                         "  ORDER BY x.not_after "
+                                                                         "DESC LIMIT 1) AS "
+                                                                         "certificate_sha256,"
+                                                                         " (SELECT "
+                                                                         "k.fingerprint::text FROM "
+                                                                         "client_openpgp_keys k"
+                                                                         "  WHERE k.client_id = "
+                                                                         "c.client_id AND "
+                                                                         "k.retired_at IS NULL"
+                                                                         "  ORDER BY k.created_at "
+                                                                         "DESC LIMIT 1) AS "
+                                                                         "openpgp_fingerprint"
+                                                                         " FROM clients c JOIN "
+                                                                         "organisations o USING "
+                                                                         "(organisation_id)"
+                                                                         " WHERE ($1::text IS NULL "
+                                                                         "OR o.name = $1) AND "
+                                                                         "($2::text IS NULL OR "
+                                                                         "c.state = $2)"
+                                                                         " ORDER BY o.name, "
+                                                                         "c.created_at, "
+                                                                         "c.client_id LIMIT 10001";
     const char *const values[] = {organisation, state};
 
     return rows_of(session, SQL, 2, values, rows, error);
@@ -305,12 +340,14 @@ int db_query_grants(struct db_session *session, const char *organisation, const 
     static const char SQL[] =
         "SELECT g.grant_id::text, o.name::text AS organisation, g.client_id::text,"
         " c.name::text AS client, g.object, g.prefix::text, g.key_group_id::text,"
-        " g.access AS \"right\", " ISO("g.created_at") "AS created_at, g.created_by"
-        " FROM grants g JOIN organisations o USING (organisation_id)"
-        " LEFT JOIN clients c ON c.client_id = g.client_id"
-        " WHERE g.revoked_at IS NULL AND ($1::text IS NULL OR o.name = $1)"
-        " AND ($2::text IS NULL OR g.client_id::text = lower($2))"
-        " ORDER BY o.name, g.client_id, g.object, g.prefix, g.access LIMIT 10001";
+        " g.access AS \"right\", " ISO(
+            "g.created_at") "AS created_at, g.created_by"
+                            " FROM grants g JOIN organisations o USING (organisation_id)"
+                            " LEFT JOIN clients c ON c.client_id = g.client_id"
+                            " WHERE g.revoked_at IS NULL AND ($1::text IS NULL OR o.name = $1)"
+                            " AND ($2::text IS NULL OR g.client_id::text = lower($2))"
+                            " ORDER BY o.name, g.client_id, g.object, g.prefix, g.access LIMIT "
+                            "10001";
     const char *const values[] = {organisation, client};
 
     return rows_of(session, SQL, 2, values, rows, error);

@@ -11,6 +11,8 @@ struct db_session; // one connection, opened again when it broke
 
 int db_session_new(const struct db_target *target, struct db_session **session) KT_MUST_CHECK;
 void db_session_free(struct db_session *session);
+// The connection's descriptor, -1 when there is none. Readable while idle: it has probably ended.
+int db_session_fd(const struct db_session *session);
 // Connects when needed (bounded: 2 s). KT_ERR_DATABASE_UNAVAILABLE.
 int db_session_check(struct db_session *session, struct kt_error *error) KT_MUST_CHECK;
 

@@ -67,12 +67,14 @@ enum column {
 };
 
 // The body leaves the table only for a good caller with the right: a second lock behind the
-// dispatcher's. `rows` selects at most one deposit as d, beside w.
+// dispatcher's. OFFSET 0 is a fence: without it the grants would be looked up once for each use of
+// a.granted. `rows` selects at most one deposit as d, beside w.
 #define ONE_DEPOSIT(access, receipt, joins, version_found, body, rows)                             \
     WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " receipt ", a.granted,"                     \
     " a.granted OR (d.deposit_id IS NOT NULL AND " GRANTED("'browse'") "), " version_found ", "    \
     body " FROM w LEFT JOIN LATERAL (" rows ") d ON true " joins                                   \
-    " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(access) " AS granted) a"
+    " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(access) " AS granted"      \
+    " OFFSET 0) a"
 #define BODY(condition) "CASE WHEN w.good AND a.granted AND " condition " THEN d.body END"
 #define NO_BODY         "NULL::bytea"
 #define BY_HANDLE       "d.organisation_id = w.organisation_id AND d.handle = $3"
@@ -123,17 +125,21 @@ static const struct db_statement STATEMENTS[] = {
                          ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "d.version = $4", NO_BODY,
                                      THAT_OR_LATEST("true")),
                          4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
-    // $2 right, $3 after (exclusive), $4 from (inclusive), $5 to (exclusive; "": no end), $6 limit.
-    // Inside the LATERAL the organisation is a constant, so that rows come in index order and the
+    // $2 right, $3 after (exclusive), $4 from (inclusive), $5 to (exclusive), $6 limit. Inside the
+    // LATERAL the organisation is a constant: rows come in index order, only the versions of one
+    // handle are sorted (x: PostgreSQL 15 sorts increments for ORDER BY, not for DISTINCT), and the
     // LIMIT ends the scan.
     [LIST] = {"list",
               WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " NO_RECEIPT ", "
-              GRANTED_ANYTHING("$2") ", true, true, " NO_BODY
-              " FROM w LEFT JOIN LATERAL (SELECT DISTINCT ON (d.handle) d.deposit_id, d.client_id,"
-              "  d.handle, d.version, d.content_type, d.sha256, d.size, d.log_index, d.deposited_at"
-              "  FROM deposits d WHERE d.organisation_id = w.organisation_id AND d.handle > $3"
-              "  AND d.handle >= $4 AND ($5 = '' OR d.handle < $5) AND w.good AND " PRESENT
-              "  AND " GRANTED("$2") " ORDER BY d.handle, d.version DESC LIMIT $6) d ON true",
+              "a.granted, true, true, " NO_BODY
+              " FROM w CROSS JOIN LATERAL (SELECT " GRANTED_ANYTHING("$2") " AS granted OFFSET 0) a"
+              " LEFT JOIN LATERAL (SELECT DISTINCT ON (x.handle) x.* FROM ("
+              "   SELECT d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256,"
+              "    d.size, d.log_index, d.deposited_at FROM deposits d"
+              "   WHERE d.organisation_id = w.organisation_id AND d.handle > $3 AND d.handle >= $4"
+              "    AND d.handle < $5 AND w.good AND " PRESENT " AND " GRANTED("$2")
+              "   ORDER BY d.handle, d.version DESC) x"
+              "  ORDER BY x.handle, x.version DESC LIMIT $6) d ON true",
               6, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
     [SELF] = {"self",
               WHO "SELECT " WHO_COLUMNS ", json_build_object('client', c.client_id,"
@@ -384,21 +390,22 @@ int db_read_list(struct db_reader *reader, const uint8_t certificate[KT_SHA256_L
 {
     struct db_params params = {0};
     uint32_t number = htobe32(limit);
-    char end[KT_HANDLE_MAX + 1] = "";
+    char end[KT_HANDLE_MAX + 1] = "~"; // behind every character of a handle
     size_t n = strlen(prefix);
 
     if (n > KT_HANDLE_MAX || strlen(after) > KT_HANDLE_MAX || limit == 0 || limit > DB_LIST_MAX)
         return KT_ERR_INVALID;
     // Bytes compare as bytes (COLLATE "C") and handles are ASCII: the first text behind all those
     // with the prefix is the prefix with its last byte one higher.
-    memcpy(end, prefix, n + 1);
-    if (n > 0)
+    if (n > 0) {
+        memcpy(end, prefix, n + 1);
         end[n - 1]++;
+    }
     add(&params, certificate, KT_SHA256_LEN);
     add(&params, right, strlen(right));
     add(&params, after, strlen(after));
     add(&params, prefix, n);
-    add(&params, end, n);
+    add(&params, end, strlen(end));
     add(&params, &number, sizeof(number));
     return db_reader_send(reader, &STATEMENTS[LIST], &params, deposit_done, (void (*)(void))done,
                           arg, read);

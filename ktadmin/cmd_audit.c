@@ -150,24 +150,16 @@ struct shown {
     uint64_t count; // that fitted
 };
 
-static int has_value(const json_t *object, const char *const *members, const char *wanted)
+static int has_value(const json_t *object, const char *member, const char *wanted)
 {
-    if (!wanted)
-        return 1;
-    for (; *members; members++) {
-        const char *value = json_string_value(json_object_get(object, *members));
-        if (value && strcmp(value, wanted) == 0)
-            return 1;
-    }
-    return 0;
+    const char *value = json_string_value(json_object_get(object, member));
+
+    return !wanted || (value && strcmp(value, wanted) == 0);
 }
 
 static int keep(void *arg, uint64_t seq, const uint8_t hash[KT_SHA256_LEN], const char *json,
                 size_t n)
 {
-    static const char *const CLIENT[] = {"client", "client_id", "client_name", "name", NULL};
-    static const char *const HANDLE[] = {"handle", NULL};
-    static const char *const EVENT[] = {"event", NULL};
     struct shown *shown = arg;
     json_t *object = NULL;
     size_t at;
@@ -175,8 +167,9 @@ static int keep(void *arg, uint64_t seq, const uint8_t hash[KT_SHA256_LEN], cons
     (void)hash;
     if (kt_json_parse_object(json, n, &object, NULL) != 0)
         return 0; // its hash is right: somebody wrote it so, and verify does not mind
-    if (!has_value(object, CLIENT, shown->client) || !has_value(object, HANDLE, shown->handle) ||
-        !has_value(object, EVENT, shown->event)) {
+    if (!has_value(object, "client", shown->client) ||
+        !has_value(object, "handle", shown->handle) ||
+        !has_value(object, "event", shown->event)) {
         json_decref(object);
         return 0;
     }
@@ -232,9 +225,24 @@ static void print_shown(const struct kt_cli_run *run, const struct shown *shown)
     json_decref(list);
 }
 
+// Records name clients by id. A name is looked up, which needs the server.
+static int find_client(const struct kt_cli_run *run, const char *text, char id[KT_UUID_TEXT],
+                       struct kt_error *error)
+{
+    struct kta_node node;
+    int rc = kta_open(run, KTA_AGENT, &node, error);
+
+    if (rc == 0)
+        rc = kta_client_id(&node, text, id, error);
+    kta_close(&node);
+    return rc;
+}
+
 static int run_show(struct kt_cli_run *run)
 {
-    struct shown shown = {.client = kt_cli_value(run, "client"),
+    const char *client = kt_cli_value(run, "client");
+    char id[KT_UUID_TEXT];
+    struct shown shown = {.client = client ? id : NULL,
                           .handle = kt_cli_value(run, "handle"),
                           .event = kt_cli_value(run, "event")};
     const char *last = kt_cli_value(run, "last");
@@ -243,6 +251,8 @@ static int run_show(struct kt_cli_run *run)
     uint64_t room = LAST_DEFAULT;
     int rc = last ? kta_number("last", last, 1, LAST_MAX, &room, &error) : 0;
 
+    if (rc == 0 && client)
+        rc = find_client(run, client, id, &error);
     shown.room = (size_t)room;
     shown.ring = rc ? NULL : calloc(shown.room, sizeof(*shown.ring));
     if (rc == 0 && !shown.ring)

@@ -2,6 +2,7 @@
 // The steps of init that make the database: secrets, data directory, settings, content.
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ktadmin/init.h"
 #include "lib/file.h"
@@ -69,25 +70,39 @@ out:
     return rc;
 }
 
-// The database is up for as long as it takes, and as it was afterwards.
-static int populate_running(struct kta_init *init, const struct db_first_rows *rows, int *done,
-                            struct kt_error *error)
+// run/init-db says that it was init that started PostgreSQL: a repeated run stops it then.
+static int note_path(const struct kta_init *init, char out[KT_PATH_MAX], struct kt_error *error)
 {
-    struct kt_error late;
-    enum db_run_state before;
+    int rc = kt_path_join(out, KT_PATH_MAX, init->paths.run, "init-db");
+
+    return rc ? kt_error_set(error, rc, NULL, "the path of the run folder is too long") : 0;
+}
+
+static int start_database(struct kta_init *init, struct kt_error *error)
+{
+    char note[KT_PATH_MAX];
+    enum db_run_state state;
     long pid;
-    int stopped, rc = db_cluster_state(init->cluster, &before, &pid, error);
+    int rc = db_cluster_state(init->cluster, &state, &pid, error);
 
     if (rc == 0)
-        rc = db_cluster_start(init->cluster, START_S, error);
-    if (rc)
+        rc = note_path(init, note, error);
+    if (rc == 0 && state == DB_STOPPED)
+        rc = kt_file_replace(note, "", 0, 0600, error);
+    return rc ? rc : db_cluster_start(init->cluster, START_S, error);
+}
+
+// Only what init started.
+static int stop_database(struct kta_init *init, struct kt_error *error)
+{
+    char note[KT_PATH_MAX];
+    int rc = note_path(init, note, error);
+
+    if (rc || !kt_file_exists(note))
         return rc;
-    rc = db_cluster_populate(init->cluster, rows, done, error);
-    if (before != DB_STOPPED)
-        return rc;
-    stopped = db_cluster_stop(init->cluster, STOP_S, &late);
-    if (rc == 0 && stopped)
-        rc = kt_error_set(error, stopped, late.hint, "%s", late.message);
+    rc = db_cluster_stop(init->cluster, STOP_S, error);
+    if (rc == 0 && unlink(note) != 0)
+        rc = kt_error_errno(error, "cannot remove '%s'", note);
     return rc;
 }
 
@@ -97,15 +112,18 @@ int kta_init_populate(struct kta_init *init, int *done, struct kt_error *error)
                                  .incarnation = init->promise.incarnation,
                                  .member = init->promise.member};
     char *receipt = NULL, *node = NULL;
-    int rc;
+    int stopped, rc;
 
     *done = db_cluster_is_populated(init->cluster);
     if (*done)
-        return 0;
+        return stop_database(init, error);
     rc = read_certificates(&init->paths, &rows, &receipt, &node, error);
     if (rc == 0)
-        rc = populate_running(init, &rows, done, error);
+        rc = start_database(init, error);
+    if (rc == 0)
+        rc = db_cluster_populate(init->cluster, &rows, done, error);
+    stopped = stop_database(init, rc ? NULL : error);
     free(receipt);
     free(node);
-    return rc;
+    return rc ? rc : stopped;
 }

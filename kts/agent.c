@@ -107,10 +107,10 @@ static void take_link(struct kts_agent *agent, struct kts_control_message *messa
         return;
     }
     message->fd = -1;
-    l->readable = event_new(agent->base, kts_link_fd(l->link), EV_READ | EV_PERSIST,
-                            on_link_readable, l);
-    l->writable = event_new(agent->base, kts_link_fd(l->link), EV_WRITE | EV_PERSIST,
-                            on_link_writable, l);
+    l->readable =
+        event_new(agent->base, kts_link_fd(l->link), EV_READ | EV_PERSIST, on_link_readable, l);
+    l->writable =
+        event_new(agent->base, kts_link_fd(l->link), EV_WRITE | EV_PERSIST, on_link_writable, l);
     if (!l->readable || !l->writable || event_add(l->readable, NULL)) {
         kt_log(KT_LOG_ERROR, "no memory for a link");
         event_base_loopbreak(agent->base);

@@ -42,7 +42,8 @@ struct kts_agent {
     uint64_t next_id;
     struct kt_secret *database_secret;
     struct db_session *database;
-    struct event *watch;
+    struct event *watch;     // the next look
+    struct event *watch_end; // the end of the connection, while it is up
     EVP_PKEY *ca_key;
     X509 *ca_cert;
     uint8_t ca_sha256[KT_SHA256_LEN];
@@ -81,8 +82,14 @@ struct kts_verb {
 // Runs the verb of a request and answers, now or later.
 void kts_verb_run(struct kts_call *call, const json_t *request);
 
-// --- agent_change.c: the verbs that change something ---
+// --- agent_change_verbs.c ---
 extern const struct kts_verb kts_change_verbs[]; // ends with name NULL
+
+// --- agent_change.c ---
+// Hands the change to the writer, which answers later: KT_ERR_AGAIN, or why not. `code` (an auth
+// code's text, taken, may be NULL) is shown when the change is durable.
+int kts_agent_change(struct kts_call *call, struct kt_change *change, struct kt_secret *code,
+                     struct kt_error *error) KT_MUST_CHECK;
 void kts_agent_outcome(struct kts_agent *agent, struct kts_message *message);
 // The writer is gone: what it was asked is in doubt.
 void kts_agent_writer_gone(struct kts_agent *agent);
@@ -96,6 +103,8 @@ void kts_agent_sign(struct kts_agent *agent, struct kts_message *message);
 void kts_agent_load_server_cert(struct kts_agent *agent);
 
 // --- agent_watch.c ---
+// For a query, which may close the connection: its descriptor is not watched until the next look.
+struct db_session *kts_agent_database(struct kts_agent *agent);
 int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error) KT_MUST_CHECK;
 
 #endif

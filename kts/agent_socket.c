@@ -19,7 +19,7 @@
 #define CALLS_MAX   64
 #define REQUEST_MAX (1u << 20) // no verb has more to say
 #define READ_STEP   (64u << 10)
-#define CALL_S      10         // for the request, and again for taking the answer
+#define CALL_S      10 // for the request, and again for taking the answer
 
 struct kts_call {
     struct kts_call *next;
@@ -29,7 +29,7 @@ struct kts_call {
     struct event *readable, *writable;
     struct kt_buf in, out;
     struct kts_pending *pending;
-    int asked;    // the request is complete
+    int asked; // the request is complete
     int answered;
 };
 
@@ -232,8 +232,8 @@ static int is_allowed(struct kts_agent *agent, int fd, uid_t *uid)
     kt_log(KT_LOG_WARNING, "refused uid %lu (pid %ld) on the agent's socket",
            (unsigned long)peer.uid, (long)peer.pid);
     kts_agent_audit(agent, json_pack("{s:s, s:s, s:s, s:I}", "event", "agent.connect", "result",
-                                     "denied", "reason", "not_permitted", "uid",
-                                     (json_int_t)peer.uid));
+                                     "denied", "reason", kt_err_info(KT_ERR_PERMISSION)->name,
+                                     "uid", (json_int_t)peer.uid));
     return 0;
 }
 

@@ -112,7 +112,7 @@ static int run_org_list(struct kts_call *call, const json_t *args, json_t **resu
                         struct kt_error *error)
 {
     (void)args;
-    return db_query_organisations(kts_call_agent(call)->database, result, error);
+    return db_query_organisations(kts_agent_database(kts_call_agent(call)), result, error);
 }
 
 static int run_client_list(struct kts_call *call, const json_t *args, json_t **result,
@@ -127,7 +127,8 @@ static int run_client_list(struct kts_call *call, const json_t *args, json_t **r
     if (rc == 0)
         rc = kt_json_string(args, "state", 0, 16, &state, error);
     return rc ? rc
-              : db_query_clients(kts_call_agent(call)->database, organisation, state, result, error);
+              : db_query_clients(kts_agent_database(kts_call_agent(call)), organisation, state,
+                                 result, error);
 }
 
 static int run_grant_list(struct kts_call *call, const json_t *args, json_t **result,
@@ -142,7 +143,8 @@ static int run_grant_list(struct kts_call *call, const json_t *args, json_t **re
     if (rc == 0)
         rc = kt_json_string(args, "client_id", 0, KT_UUID_TEXT - 1, &client, error);
     return rc ? rc
-              : db_query_grants(kts_call_agent(call)->database, organisation, client, result, error);
+              : db_query_grants(kts_agent_database(kts_call_agent(call)), organisation, client,
+                                result, error);
 }
 
 // --- the database ---
@@ -178,7 +180,7 @@ static int run_db_start_allowed(struct kts_call *call, const json_t *args, json_
     return 0;
 }
 
-// To add a verb: a row here, or in agent_change.c when it changes something, and a function.
+// To add a verb: a row here, or in agent_change_verbs.c when it changes something, and a function.
 static const struct kts_verb READS[] = {
     {"ping", run_ping},
     {"status", run_status},

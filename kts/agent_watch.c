@@ -13,6 +13,19 @@ static void again(struct kts_agent *agent, int ms)
     event_add(agent->watch, &tv);
 }
 
+static void forget_end(struct kts_agent *agent)
+{
+    if (agent->watch_end)
+        event_free(agent->watch_end);
+    agent->watch_end = NULL;
+}
+
+struct db_session *kts_agent_database(struct kts_agent *agent)
+{
+    forget_end(agent);
+    return agent->database;
+}
+
 static enum kts_role role_of(const struct db_epoch_state *state)
 {
     if (state->in_recovery)
@@ -44,6 +57,19 @@ static void publish(struct kts_agent *agent, const struct db_epoch_state *state)
     kt_log(KT_LOG_NOTICE, "the database is up");
 }
 
+static void on_watch(evutil_socket_t fd, short what, void *arg);
+
+// Between two looks the database has nothing to say but that it ends: the others lose it at the
+// same moment, and are not to be started again as long as "up" stands in the status.
+static void watch_end(struct kts_agent *agent)
+{
+    int fd = db_session_fd(agent->database);
+
+    agent->watch_end = fd < 0 ? NULL : event_new(agent->base, fd, EV_READ, on_watch, agent);
+    if (agent->watch_end)
+        event_add(agent->watch_end, NULL);
+}
+
 static void on_watch(evutil_socket_t fd, short what, void *arg)
 {
     struct kts_agent *agent = arg;
@@ -53,8 +79,9 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (db_query_epoch(agent->database, &state, &why) == 0) {
+    if (db_query_epoch(kts_agent_database(agent), &state, &why) == 0) {
         publish(agent, &state);
+        watch_end(agent);
         again(agent, UP_MS);
         return;
     }

@@ -22,8 +22,7 @@ void kts_audit_file_name(unsigned number, char out[32])
     snprintf(out, 32, PREFIX "%06u" SUFFIX, number);
 }
 
-// The number in "audit-000012.log", 0 for any other name.
-static unsigned number_of(const char *name)
+unsigned kts_audit_file_number(const char *name)
 {
     char digits[16], again[32];
     size_t n = strlen(name), fixed = strlen(PREFIX) + strlen(SUFFIX);
@@ -50,7 +49,7 @@ int kts_audit_last_number(const char *dir, unsigned *number, struct kt_error *er
     if (!d)
         return kt_error_errno(error, "cannot open the audit folder '%s'", dir);
     for (struct dirent *entry = readdir(d); entry; entry = readdir(d)) {
-        unsigned n = number_of(entry->d_name);
+        unsigned n = kts_audit_file_number(entry->d_name);
         if (n > last)
             last = n;
     }
@@ -91,7 +90,8 @@ static int check_line(struct kts_audit_check *check, const char *line, size_t n)
         return KT_ERR_INVALID;
     }
     if (check->good == 0 && take_previous(json, json_len, check->head.hash)) {
-        snprintf(check->problem, sizeof(check->problem), "no \"audit.open\" record at the beginning");
+        snprintf(check->problem, sizeof(check->problem),
+                 "no \"audit.open\" record at the beginning");
         return KT_ERR_INVALID;
     }
     if (check->good > 0 && seq != check->head.seq + 1) {

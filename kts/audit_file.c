@@ -28,12 +28,12 @@ struct kts_audit_file {
     int fd;
     unsigned number;
     char path[KT_PATH_MAX];
-    int64_t size;                 // of what is durable
-    struct kts_audit_head head;   // durable
-    struct kts_audit_head ahead;  // with the batch
+    int64_t size;                // of what is durable
+    struct kts_audit_head head;  // durable
+    struct kts_audit_head ahead; // with the batch
     struct kt_buf batch;
     int count;
-    int dirty;                    // a failed batch may have left bytes behind `size`
+    int dirty; // a failed batch may have left bytes behind `size`
     int lost;
 };
 
@@ -108,9 +108,9 @@ static int begin_file(struct kts_audit_file *file, unsigned number, struct kts_a
     if (rc)
         return kt_error_set(error, rc, NULL, "the audit folder's path is too long");
     kt_hex_encode(head.hash, KT_SHA256_LEN, previous);
-    record = json_pack("{s:s, s:s, s:s, s:s*, s:s*}", "event", "audit.open", "cluster",
-                       file->cluster_id, "previous", previous, "broken", broken, "problem",
-                       broken ? problem : NULL);
+    record =
+        json_pack("{s:s, s:s, s:s, s:s*, s:s*}", "event", "audit.open", "cluster", file->cluster_id,
+                  "previous", previous, "broken", broken, "problem", broken ? problem : NULL);
     rc = record ? finish_record(file, record, &text) : KT_ERR_NO_MEMORY;
     if (rc == 0)
         rc = next_line(&head, text, line, &len);
@@ -185,7 +185,7 @@ static int begin_after_break(struct kts_audit_file *file, unsigned number,
                              struct kts_audit_head head, const char *broken, const char *problem,
                              struct kt_error *error)
 {
-    kt_log(KT_LOG_ERROR, "'%s/%s' is broken: %s; it is kept as it is, a new file is begun",
+    kt_log(KT_LOG_ERROR, "'%s/%s' is broken: %s; a new file is begun, the old one stays as it is",
            file->dir, broken, problem);
     return begin_file(file, number, head, broken, problem, error);
 }
@@ -207,7 +207,10 @@ static int take_up(struct kts_audit_file *file, uint64_t least_seq, struct kt_er
         return kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "the audit folder's path is too long");
     rc = read_marker(marker, lost, &head);
     if (rc == 0) {
-        rc = begin_after_break(file, number + 1, head, lost, "removed or changed while in use", error);
+        if (kts_audit_file_number(lost) > number)
+            number = kts_audit_file_number(lost); // removed: its number is not used again
+        rc = begin_after_break(file, number + 1, head, lost, "removed or changed while in use",
+                               error);
         if (rc == 0 && unlink(marker))
             kt_log(KT_LOG_WARNING, "cannot remove '%s'", marker);
         return rc;
@@ -226,7 +229,8 @@ static int take_up(struct kts_audit_file *file, uint64_t least_seq, struct kt_er
         return begin_after_break(file, number + 1, head, name, check.problem, error);
     if (head.seq < least_seq) {
         head.seq = least_seq; // the gap in the numbers shows how much is gone
-        return begin_after_break(file, number + 1, head, name, "records at its end are gone", error);
+        return begin_after_break(file, number + 1, head, name, "records at its end are gone",
+                                 error);
     }
     return resume_file(file, number, path, &check, error);
 }
@@ -363,7 +367,8 @@ int kts_audit_file_commit(struct kts_audit_file *file, struct kt_error *error)
         file->head = file->ahead;
     }
     file->ahead = file->head;
-    file->batch.len = file->batch.off = 0; // records are no secrets: no need to wipe the whole buffer
+    file->batch.len = file->batch.off =
+        0; // records are no secrets: no need to wipe the whole buffer
     file->count = 0;
     if (rc)
         return KT_ERR_AUDIT_UNAVAILABLE;

@@ -14,8 +14,8 @@ struct kts_audit_settings {
     const char *dir;
     const char *cluster_id; // UUID text
     const char *node;
-    int64_t file_size;      // a new file is begun beyond it
-    uint64_t least_seq;     // a record that is known to have been written; 0 = nothing is known
+    int64_t file_size;  // a new file is begun beyond it
+    uint64_t least_seq; // a record that is known to have been written; 0 = nothing is known
 };
 
 struct kts_audit_file;
@@ -48,15 +48,16 @@ struct kts_audit_head {
 // What a look at one file found. `head` is the last record of the good beginning.
 struct kts_audit_check {
     struct kts_audit_head head;
-    int64_t good;      // bytes of whole, verified lines
+    int64_t good; // bytes of whole, verified lines
     int64_t size;
     int torn;          // only the last line is not whole
     char problem[128]; // "" or what is wrong, for the log and the next file's first record
 };
-int kts_audit_check_file(const char *path, struct kts_audit_check *check, struct kt_error *error)
-    KT_MUST_CHECK;
+int kts_audit_check_file(const char *path, struct kts_audit_check *check,
+                         struct kt_error *error) KT_MUST_CHECK;
 // The highest number of a file in the folder, 0 when there is none.
 int kts_audit_last_number(const char *dir, unsigned *number, struct kt_error *error) KT_MUST_CHECK;
 void kts_audit_file_name(unsigned number, char out[32]); // "audit-000001.log"
+unsigned kts_audit_file_number(const char *name);        // of such a name; 0 for any other
 
 #endif

@@ -80,15 +80,16 @@ static int take_fd(struct msghdr *msg, int *fd)
     return 0;
 }
 
-int kts_control_receive(int control_fd, struct kt_buf *storage,
-                        struct kts_control_message *message)
+int kts_control_receive(int control_fd, struct kt_buf *storage, struct kts_control_message *message)
 {
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(MAX_FDS * sizeof(int))];
     } space;
     struct iovec part;
-    struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space.bytes,
+    struct msghdr msg = {.msg_iov = &part,
+                         .msg_iovlen = 1,
+                         .msg_control = space.bytes,
                          .msg_controllen = sizeof(space.bytes)};
     uint8_t *where;
     ssize_t n;

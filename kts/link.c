@@ -18,7 +18,7 @@
 #define READ_STEP  (256u << 10) // a length that was announced buys no memory before its bytes come
 #define READ_BOUND (1u << 20)   // one busy link must not keep the loop from the others
 #define QUEUE_MAX  (64u << 20)
-#define KEEP_MAX   (1u << 20)   // storage kept between messages
+#define KEEP_MAX   (1u << 20) // storage kept between messages
 
 struct kts_link {
     int fd;
@@ -102,7 +102,7 @@ int kts_link_receive(struct kts_link *link)
         return link->broken;
     if (kt_buf_left(&link->in) == 0 && link->in.cap > KEEP_MAX)
         kt_buf_free(&link->in);
-    // With that much here a whole message is here (or its length is a lie): the caller takes it out.
+    // With that much a whole message is here (or its length is a lie): the caller takes it out.
     while (total < READ_BOUND && kt_buf_left(&link->in) < HEADER + KTS_MESSAGE_MAX) {
         size_t got = 0;
         int rc = receive_step(link, &got);
@@ -192,7 +192,8 @@ int kts_link_send(struct kts_link *link, uint16_t type, uint64_t id, const void 
         rc = kt_buf_put(&link->out, (const uint8_t *)payload + skip, n - skip);
     }
     if (rc) {
-        link->broken = KT_ERR_NETWORK; // half a message is out, or its header is queued: no way back
+        link->broken =
+            KT_ERR_NETWORK; // half a message is out, or its header is queued: no way back
         return rc;
     }
     rc = kts_link_flush(link);

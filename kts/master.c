@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The master: opens what all need, starts the others, and keeps them running until it is told to stop.
+// The master: opens what all need, starts the others, and keeps them running.
 #include "kts/master.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kts/notify.h"
@@ -20,16 +18,14 @@
 #include "lib/proc.h"
 #include "lib/version.h"
 
-#define POLL_MS      100  // how soon a database that came back is seen
+#define POLL_MS      100 // how soon a database that came back is seen
 #define TICKETS_S    3600
-#define LAST_WORDS_S 2    // for the next kind, when the one before had to be killed
+#define LAST_WORDS_S 2 // for the next kind, when the one before had to be killed
 
-int kts_master_load(struct kts_master *master, const struct kt_paths *paths, struct kt_error *error)
+static int load(struct kts_master *master, struct kt_error *error)
 {
-    int rc;
-
-    *master = (struct kts_master){.paths = paths, .pid_fd = -1, .listen_fd = -1};
-    rc = kt_cluster_info_load(paths->cluster, &master->info, error);
+    const struct kt_paths *paths = master->paths;
+    int rc = kt_cluster_info_load(paths->cluster, &master->info, error);
     if (rc == KT_ERR_NOT_INITIALISED)
         return kt_error_set(error, rc, "run ktadmin init", "there is no cluster in '%s'",
                             paths->confdir);
@@ -37,6 +33,20 @@ int kts_master_load(struct kts_master *master, const struct kt_paths *paths, str
         rc = kt_settings_load(paths->settings, &master->settings, error);
     if (rc == 0)
         rc = kts_master_load_tls(master, error);
+    return rc;
+}
+
+int kts_master_load(struct kts_master *master, const struct kt_paths *paths, struct kt_error *error)
+{
+    int rc;
+
+    *master = (struct kts_master){.paths = paths, .pid_fd = -1, .listen_fd = -1};
+    rc = kts_master_find_accounts(master, error);
+    if (rc)
+        return rc;
+    kts_master_as_owner(master);
+    rc = load(master, error);
+    kts_master_as_root(master);
     return rc;
 }
 
@@ -51,8 +61,13 @@ void kts_master_unload(struct kts_master *master)
         event_base_free(master->base);
     if (master->listen_fd >= 0)
         close(master->listen_fd);
-    if (master->pid_fd >= 0)
-        close(master->pid_fd);
+    if (master->pid_fd >= 0) {
+        kts_master_as_owner(master);
+        if (unlink(master->paths->pid_file))
+            kt_log(KT_LOG_WARNING, "cannot remove '%s'", master->paths->pid_file);
+        kts_master_as_root(master);
+        close(master->pid_fd); // and its lock, so that nobody else's file was removed
+    }
     kt_buf_free(&master->server_cert);
     kt_buf_free(&master->ca_cert);
     kt_secret_free(master->server_key);
@@ -260,44 +275,6 @@ static int start_children(struct kts_master *master)
 
 // --- before the first fork ---
 
-// The run folder may be on a file system that is empty after each boot.
-static int make_folder(struct kts_master *master, const char *path, struct kt_error *error)
-{
-    struct stat owner;
-    int rc;
-
-    if (kt_file_exists(path))
-        return 0;
-    rc = kt_dir_make(path, 0700, error);
-    if (rc == 0 && master->started_as_root && stat(master->paths->confdir, &owner) == 0 &&
-        chown(path, owner.st_uid, owner.st_gid))
-        rc = kt_error_errno(error, "cannot give '%s' to the confdir's owner", path);
-    return rc;
-}
-
-static int check_accounts(struct kts_master *master, struct kt_error *error)
-{
-    const char *name = kt_settings_text(master->settings, KT_SET_NETWORK_USER);
-    struct stat owner;
-
-    master->started_as_root = geteuid() == 0;
-    if (!master->started_as_root)
-        return 0;
-    if (stat(master->paths->confdir, &owner))
-        return kt_error_errno(error, "cannot look at '%s'", master->paths->confdir);
-    if (owner.st_uid == 0)
-        return kt_error_set(error, KT_ERR_PERMISSION,
-                            "give it to the service account: chown -R keytrustee: FOLDER",
-                            "'%s' belongs to root", master->paths->confdir);
-    master->has_network_user = getpwnam(name) != NULL;
-    if (!master->has_network_user)
-        kt_log(KT_LOG_WARNING,
-               "there is no account '%s' (server.network_user): the workers run as the owner of "
-               "the confdir",
-               name);
-    return 0;
-}
-
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -332,16 +309,26 @@ static int count_workers(const struct kt_settings *settings)
     return cores > 65 ? 64 : cores > 2 ? (int)cores - 1 : 1;
 }
 
-static int prepare(struct kts_master *master, struct kt_error *error)
+// The run folder may be on a file system that is empty after each boot.
+static int prepare_files(struct kts_master *master, struct kt_error *error)
 {
-    int rc = check_accounts(master, error);
+    int rc = kt_dir_make(master->paths->run, 0700, error);
 
     if (rc == 0)
-        rc = make_folder(master, master->paths->run, error);
-    if (rc == 0)
-        rc = make_folder(master, master->paths->audit, error);
+        rc = kt_dir_make(master->paths->audit, 0700, error);
     if (rc == 0)
         rc = kts_master_lock(master->paths->pid_file, &master->pid_fd, error);
+    return rc;
+}
+
+static int prepare(struct kts_master *master, struct kt_error *error)
+{
+    int rc;
+
+    kts_master_find_network_user(master);
+    kts_master_as_owner(master);
+    rc = prepare_files(master, error);
+    kts_master_as_root(master);
     if (rc == 0)
         rc = kts_master_listen(master->settings, &master->listen_fd, error);
     if (rc)
@@ -368,8 +355,9 @@ int kts_master_run(struct kts_master *master, struct kt_error *error)
     if (kt_proc_harden())
         return kt_error_errno(error, "cannot harden the process");
     raise_descriptor_limit();
-    master->started_as_root = geteuid() == 0;
+    kts_master_as_owner(master);
     kts_master_open_log(master);
+    kts_master_as_root(master);
     rc = prepare(master, error);
     if (rc)
         return rc;
@@ -379,8 +367,6 @@ int kts_master_run(struct kts_master *master, struct kt_error *error)
     if (rc)
         return kt_error_set(error, rc, NULL, "cannot start: %s", kt_err_text(rc));
     event_base_dispatch(master->base);
-    if (unlink(master->paths->pid_file))
-        kt_log(KT_LOG_WARNING, "cannot remove '%s'", master->paths->pid_file);
     kt_log(KT_LOG_NOTICE, "stopped");
     return 0;
 }

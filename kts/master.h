@@ -17,22 +17,22 @@ struct kts_child {
     struct kts_child *next;
     struct kts_master *master;
     enum kts_process process;
-    int index;                 // workers: the lowest that no live worker has
-    char title[16];            // "worker 0": for the log and the process list
-    pid_t pid;                 // 0: none at the moment
+    int index;      // workers: the lowest that no live worker has
+    char title[16]; // "worker 0": for the log and the process list
+    pid_t pid;      // 0: none at the moment
     int control_fd;
     struct event *readable, *writable;
     struct kts_outgoing *queue, **queue_end;
-    struct event *timer;       // restart when pid is 0, kill when it is retiring
+    struct event *timer; // restart when pid is 0, kill when it is retiring
     int64_t started_us;
-    int delay_ms;              // of the next restart after a crash
+    int delay_ms; // of the next restart after a crash
     int ready;
-    int wants_database;        // to be replaced (or started) when the database is there
-    uint64_t generation;       // of the database when this one was started
-    int64_t retry_us;          // not before, unless the generation has changed
+    int wants_database;  // to be replaced (or started) when the database is there
+    uint64_t generation; // of the database when this one was started
+    int64_t retry_us;    // not before, unless the generation has changed
     int retry_ms;
-    int retiring;              // was told to stop; not started again
-    int restarting;            // was told to stop, and is started again at once
+    int retiring;               // was told to stop; not started again
+    int restarting;             // was told to stop, and is started again at once
     struct kts_child *replaces; // gets its STOP when this one is ready
     int is_replaced;
 };
@@ -43,6 +43,8 @@ struct kts_master {
     struct kt_settings *settings;
     struct kts_status *status;
     int started_as_root;
+    uid_t owner; // of the confdir, when started as root
+    gid_t owner_group;
     int has_network_user;
     int pid_fd;
     int listen_fd;
@@ -51,19 +53,19 @@ struct kts_master {
     struct kt_secret *server_key;
     struct kt_tls_tickets tickets;
     struct event_base *base;
-    struct event *events[8];   // signals and timers of the master itself
+    struct event *events[8]; // signals and timers of the master itself
     int event_count;
     struct event *stop_timer;
     struct kts_child *children;
     pid_t pid;
-    int ready;                 // said so
+    int ready; // said so
     int stopping;
-    int killed;                // a second signal, or the time for stopping is over
+    int killed; // a second signal, or the time for stopping is over
 };
 
 // Settings, identity and TLS files, checked.
-int kts_master_load(struct kts_master *master, const struct kt_paths *paths, struct kt_error *error)
-    KT_MUST_CHECK;
+int kts_master_load(struct kts_master *master, const struct kt_paths *paths,
+                    struct kt_error *error) KT_MUST_CHECK;
 void kts_master_unload(struct kts_master *master);
 // Runs the server until it is told to stop. Call it once.
 int kts_master_run(struct kts_master *master, struct kt_error *error) KT_MUST_CHECK;
@@ -71,9 +73,16 @@ void kts_master_check_ready(struct kts_master *master);
 // Goes on with stopping: when the last of one kind has ended, the next kind is told to.
 void kts_master_stop_next(struct kts_master *master);
 
+// --- master_account.c ---
+int kts_master_find_accounts(struct kts_master *master, struct kt_error *error) KT_MUST_CHECK;
+void kts_master_find_network_user(struct kts_master *master);
+// Around everything that opens files. Without effect when not started as root.
+void kts_master_as_owner(const struct kts_master *master);
+void kts_master_as_root(const struct kts_master *master);
+
 // --- master_listen.c ---
-int kts_master_listen(const struct kt_settings *settings, int *fd, struct kt_error *error)
-    KT_MUST_CHECK;
+int kts_master_listen(const struct kt_settings *settings, int *fd,
+                      struct kt_error *error) KT_MUST_CHECK;
 // Takes the pid file; KT_ERR_BUSY with the pid of the server that runs already.
 int kts_master_lock(const char *pid_file, int *fd, struct kt_error *error) KT_MUST_CHECK;
 
@@ -93,8 +102,8 @@ int kts_child_new(struct kts_master *master, enum kts_process process, int index
 void kts_child_start(struct kts_child *child);
 // Tells it to stop, kills it after timeouts.stop, and does not start it again.
 void kts_child_retire(struct kts_child *child);
-// The database is gone for this child, or was never there: it is started again, or replaced, when it
-// is back. `retry_ms` bounds how often that is tried.
+// The database is gone for this child, or was never there: it is started again, or replaced, when
+// it is back. `retry_ms` bounds how often that is tried.
 void kts_child_want_database(struct kts_child *child);
 // Takes the exit statuses of those that have ended.
 void kts_children_reap(struct kts_master *master);

@@ -20,12 +20,14 @@ static int bind_error(const char *address, const char *port, struct kt_error *er
                             "stop what listens there, or choose another https.port",
                             "port %s of address '%s' is taken", port, address);
     case EADDRNOTAVAIL:
-        return kt_error_set(error, KT_ERR_SETTINGS, "set https.address to an address of this machine",
+        return kt_error_set(error, KT_ERR_SETTINGS,
+                            "set https.address to an address of this machine",
                             "address '%s' is not this machine's", address);
     case EACCES:
-        return kt_error_set(error, KT_ERR_PERMISSION,
-                            "choose a https.port over 1023, or give the service CAP_NET_BIND_SERVICE",
-                            "port %s needs root", port);
+        return kt_error_set(
+            error, KT_ERR_PERMISSION,
+            "choose a https.port over 1023, or give the service CAP_NET_BIND_SERVICE",
+            "port %s needs root", port);
     default:
         return kt_error_errno(error, "cannot listen on '%s' port %s", address, port);
     }

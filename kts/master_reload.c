@@ -2,8 +2,6 @@
 // SIGHUP: new settings, new TLS files, the log opened again; all of it, or for each part the old.
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "kts/master.h"
 #include "kts/notify.h"
@@ -50,15 +48,10 @@ static void reload_settings(struct kts_master *master)
 void kts_master_open_log(struct kts_master *master)
 {
     const char *file = kt_settings_text(master->settings, KT_SET_LOG_FILE);
-    struct stat owner;
     int rc = kt_log_open("kts", kts_log_level(master->settings), file);
 
     if (rc)
         kt_log_code(KT_LOG_ERROR, rc, "cannot open the log file '%s'", file);
-    // Made by root, read by the service's account.
-    else if (file[0] && master->started_as_root && stat(master->paths->confdir, &owner) == 0 &&
-             fchown(kt_log_fd(), owner.st_uid, owner.st_gid))
-        kt_log(KT_LOG_WARNING, "the log file '%s' stays root's", file);
 }
 
 static void send_to_children(struct kts_master *master)
@@ -88,10 +81,12 @@ void kts_master_reload(struct kts_master *master)
     struct kt_error why = {0};
 
     kts_notify_reloading();
+    kts_master_as_owner(master);
     reload_settings(master);
     kts_master_open_log(master);
     if (kts_master_load_tls(master, &why))
         kt_log_error(&why, "the TLS files stay as they were");
+    kts_master_as_root(master);
     send_to_children(master);
     kt_log(KT_LOG_NOTICE, "settings reloaded");
     if (master->ready)

@@ -92,15 +92,13 @@ void kts_record_begin(struct kts_request *request)
 
 static void unlink_record(struct kts_record *record)
 {
-    struct kts_worker *worker = record->request->worker;
-
     if (!record->link)
         return;
     *record->link = record->next;
     if (record->next)
         record->next->link = record->link;
     else
-        worker->records_end = record->link;
+        record->request->worker->records_end = record->link;
     record->link = NULL;
 }
 

@@ -23,12 +23,13 @@ int kts_reload_encode(const struct kts_reload_source *source, struct kt_buf *out
     if (rc == 0)
         rc = kt_buf_put_block(out, kt_buf_ptr(&text), kt_buf_left(&text));
     if (rc == 0)
-        rc = source->cert ? kt_buf_put_block(out, kt_buf_ptr(source->cert), kt_buf_left(source->cert))
-                          : kt_buf_put_cstr(out, NULL);
+        rc = source->cert
+                 ? kt_buf_put_block(out, kt_buf_ptr(source->cert), kt_buf_left(source->cert))
+                 : kt_buf_put_cstr(out, NULL);
     if (rc == 0)
-        rc = source->key ? kt_buf_put_block(out, kt_secret_text(source->key),
-                                            kt_secret_len(source->key))
-                         : kt_buf_put_cstr(out, NULL);
+        rc = source->key
+                 ? kt_buf_put_block(out, kt_secret_text(source->key), kt_secret_len(source->key))
+                 : kt_buf_put_cstr(out, NULL);
     if (rc == 0)
         rc = source->ca ? kt_buf_put_block(out, kt_buf_ptr(source->ca), kt_buf_left(source->ca))
                         : kt_buf_put_cstr(out, NULL);

@@ -12,9 +12,9 @@
 // `cert`, `key` and `ca` are PEM; empty for all children but the workers.
 struct kts_reload_source {
     const struct kt_settings *settings;
-    const struct kt_buf *cert;      // or NULL
-    const struct kt_secret *key;    // or NULL
-    const struct kt_buf *ca;        // or NULL
+    const struct kt_buf *cert;   // or NULL
+    const struct kt_secret *key; // or NULL
+    const struct kt_buf *ca;     // or NULL
 };
 int kts_reload_encode(const struct kts_reload_source *source, struct kt_buf *out) KT_MUST_CHECK;
 
@@ -24,8 +24,8 @@ struct kts_reload {
     const uint8_t *cert, *key, *ca;
     size_t cert_len, key_len, ca_len; // 0: not for this child
 };
-int kts_reload_decode(struct kt_buf *payload, struct kts_reload *reload, struct kt_error *error)
-    KT_MUST_CHECK;
+int kts_reload_decode(struct kt_buf *payload, struct kts_reload *reload,
+                      struct kt_error *error) KT_MUST_CHECK;
 // The message may bring the descriptor of the newly opened log file: it takes the place of the old
 // one. Closes `fd`; -1 is fine.
 void kts_reload_log(int fd);

@@ -18,40 +18,93 @@
 // Every process, whatever it does.
 static const int BASE[] = {
     // memory; mmap and mprotect are below: never executable
-    SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(mlock),
-    SCMP_SYS(mlock2), SCMP_SYS(munlock),
+    SCMP_SYS(brk),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(mlock),
+    SCMP_SYS(mlock2),
+    SCMP_SYS(munlock),
     // bytes on descriptors that are there
-    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(lseek),
-    SCMP_SYS(close), SCMP_SYS(fstat), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(lseek),
+    SCMP_SYS(close),
+    SCMP_SYS(fstat),
+    SCMP_SYS(dup),
+    SCMP_SYS(dup2),
+    SCMP_SYS(dup3),
     // sockets that are there: the links, the control socket, libpq's, a worker's connections
-    SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(sendmsg), SCMP_SYS(recvmsg),
-    SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(setsockopt),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),
     SCMP_SYS(shutdown),
     // waiting: libevent, libpq, our own loops
-    SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(select), SCMP_SYS(pselect6),
-    SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
-    SCMP_SYS(epoll_pwait2), SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime),
-    SCMP_SYS(timerfd_gettime), SCMP_SYS(eventfd2), SCMP_SYS(pipe2), SCMP_SYS(nanosleep),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(select),
+    SCMP_SYS(pselect6),
+    SCMP_SYS(epoll_create1),
+    SCMP_SYS(epoll_ctl),
+    SCMP_SYS(epoll_wait),
+    SCMP_SYS(epoll_pwait),
+    SCMP_SYS(epoll_pwait2),
+    SCMP_SYS(timerfd_create),
+    SCMP_SYS(timerfd_settime),
+    SCMP_SYS(timerfd_gettime),
+    SCMP_SYS(eventfd2),
+    SCMP_SYS(pipe2),
+    SCMP_SYS(nanosleep),
     SCMP_SYS(clock_nanosleep),
     // clocks and randomness (mostly the vDSO; OpenSSL asks getrandom)
-    SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_getres),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),
     SCMP_SYS(getrandom),
     // signals to itself; libpq blocks SIGPIPE around its writes
-    SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack),
-    SCMP_SYS(signalfd4), SCMP_SYS(restart_syscall),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigpending),
+    SCMP_SYS(rt_sigtimedwait),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(signalfd4),
+    SCMP_SYS(restart_syscall),
     // who am I
-    SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(gettid), SCMP_SYS(getuid), SCMP_SYS(geteuid),
-    SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getrusage), SCMP_SYS(uname), SCMP_SYS(sysinfo),
-    SCMP_SYS(sched_getaffinity), SCMP_SYS(getcpu),
+    SCMP_SYS(getpid),
+    SCMP_SYS(getppid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getgid),
+    SCMP_SYS(getegid),
+    SCMP_SYS(getrusage),
+    SCMP_SYS(uname),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(getcpu),
     // locks of the C library, and the end
-    SCMP_SYS(futex), SCMP_SYS(sched_yield), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
-    SCMP_SYS(membarrier), SCMP_SYS(exit), SCMP_SYS(exit_group),
+    SCMP_SYS(futex),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq),
+    SCMP_SYS(membarrier),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
     END,
 };
 
 static const int WORKER[] = {
-    SCMP_SYS(accept4), SCMP_SYS(accept), // connections of clients, on the socket it was given
+    SCMP_SYS(accept4),
+    SCMP_SYS(accept), // connections of clients, on the socket it was given
     END,
 };
 
@@ -61,25 +114,60 @@ static const int WRITER[] = {
 
 // Files of the audit folder, and the log after a rotation. Not: socket, connect, execve.
 static const int AUDIT[] = {
-    SCMP_SYS(openat), SCMP_SYS(open), SCMP_SYS(newfstatat), SCMP_SYS(stat), SCMP_SYS(lstat),
-    SCMP_SYS(statx), SCMP_SYS(getdents64), SCMP_SYS(pread64), SCMP_SYS(pwrite64),
-    SCMP_SYS(fdatasync), SCMP_SYS(fsync), SCMP_SYS(ftruncate), SCMP_SYS(fallocate),
-    SCMP_SYS(fchmod), SCMP_SYS(umask),
-    SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(link), SCMP_SYS(linkat),
-    SCMP_SYS(unlink), SCMP_SYS(unlinkat),
+    SCMP_SYS(openat),
+    SCMP_SYS(open),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(stat),
+    SCMP_SYS(lstat),
+    SCMP_SYS(statx),
+    SCMP_SYS(getdents64),
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(fsync),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(fallocate),
+    SCMP_SYS(fchmod),
+    SCMP_SYS(umask),
+    SCMP_SYS(rename),
+    SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),
+    SCMP_SYS(link),
+    SCMP_SYS(linkat),
+    SCMP_SYS(unlink),
+    SCMP_SYS(unlinkat),
     END,
 };
 
 #ifdef KT_SANITIZE
 // What AddressSanitizer's, UndefinedBehaviorSanitizer's and LeakSanitizer's run time does: maps its
-// shadow, reads /proc/self/maps and calls a symboliser for a report, and looks for leaks at the exit
-// from a cloned task that ptraces its parent. The filter itself is tested in the plain build.
+// shadow, reads /proc/self/maps and calls a symboliser for a report, and looks for leaks at the
+// exit from a cloned task that ptraces its parent. The filter itself is tested in the plain build.
 static const int SANITIZER[] = {
-    SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(mincore), SCMP_SYS(openat), SCMP_SYS(open),
-    SCMP_SYS(newfstatat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getdents64),
-    SCMP_SYS(clone), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(wait4), SCMP_SYS(ptrace),
-    SCMP_SYS(kill), SCMP_SYS(tgkill), SCMP_SYS(prctl), SCMP_SYS(pipe), SCMP_SYS(execve),
-    SCMP_SYS(prlimit64), SCMP_SYS(getrlimit), SCMP_SYS(process_vm_readv), SCMP_SYS(stat),
+    SCMP_SYS(mmap),
+    SCMP_SYS(mprotect),
+    SCMP_SYS(mincore),
+    SCMP_SYS(openat),
+    SCMP_SYS(open),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(readlink),
+    SCMP_SYS(readlinkat),
+    SCMP_SYS(getdents),
+    SCMP_SYS(getdents64),
+    SCMP_SYS(clone),
+    SCMP_SYS(fork),
+    SCMP_SYS(vfork),
+    SCMP_SYS(wait4),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(kill),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(prctl),
+    SCMP_SYS(pipe),
+    SCMP_SYS(execve),
+    SCMP_SYS(prlimit64),
+    SCMP_SYS(getrlimit),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(stat),
     SCMP_SYS(lstat),
     END,
 };
@@ -97,7 +185,7 @@ static int allow_list(scmp_filter_ctx ctx, const int *list)
 
 #define ALLOW(call, count, ...)                                                                    \
     if (rc == 0 && seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(call), count, __VA_ARGS__))      \
-        rc = KT_ERR_SYSTEM
+    rc = KT_ERR_SYSTEM
 
 // Calls that are right or wrong by an argument.
 static int allow_by_argument(scmp_filter_ctx ctx)
@@ -118,7 +206,7 @@ static int allow_by_argument(scmp_filter_ctx ctx)
     ALLOW(prlimit64, 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
     ALLOW(getrlimit, 1, SCMP_A0(SCMP_CMP_GE, 0));
 #endif
-    // Not F_SETOWN and F_SETSIG: with them the kernel sends any signal to any process of the account.
+    // Not F_SETOWN and F_SETSIG: with them the kernel signals any process of the account.
     static const int FCNTL[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC};
     for (size_t i = 0; i < sizeof(FCNTL) / sizeof(FCNTL[0]); i++)
         ALLOW(fcntl, 1, SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)FCNTL[i]));

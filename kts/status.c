@@ -25,7 +25,8 @@ const char *kts_role_name(enum kts_role role)
 
 int kts_status_new(struct kts_status **status)
 {
-    void *p = mmap(NULL, sizeof(**status), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, sizeof(**status), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (p == MAP_FAILED)
         return KT_ERR_NO_MEMORY;

@@ -251,10 +251,12 @@ static int sign(void *arg, const char *common_name, const char *organisation, co
         goto out;
     r = kts_link_call(writer->agent, KTS_MSG_SIGN, ++writer->next_call, kt_buf_ptr(&buf),
                       kt_buf_left(&buf), KTS_MSG_SIGNED, writer->timeout_ms, &answer);
-    if (r != 0) {
-        // a late answer would be taken for the next call's: the link is of no more use
+    if (r == KT_ERR_NETWORK || r == KT_ERR_PROTOCOL) {
+        // the agent is gone: the master brings the link to the next one
         kts_link_free(writer->agent);
         writer->agent = NULL;
+    }
+    if (r != 0) {
         r = KT_ERR_AGENT_UNAVAILABLE;
     } else if (kt_buf_get_u32(&answer.payload, &code) != 0 || code > 1000 ||
                kt_buf_get_block(&answer.payload, &bytes, &n, KT_CERT_PEM_MAX) != 0) {

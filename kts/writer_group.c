@@ -112,8 +112,9 @@ static int is_audited(const struct group *group, size_t i)
            group->members[i].change->kind != KT_CHANGE_BARRIER;
 }
 
-// Waits until the audit process has said of `count` records that they are on disk.
-static int wait_for_audit(struct kts_writer *writer, size_t count)
+// Waits until the audit process has said of `count` records, the first with the id `first`, that they
+// are on disk. Late answers to records of a group that was given up are passed over.
+static int wait_for_audit(struct kts_writer *writer, uint64_t first, size_t count)
 {
     int64_t until = kt_monotonic_now() + (int64_t)writer->timeout_ms * 1000;
     int verdict = 0;
@@ -127,7 +128,9 @@ static int wait_for_audit(struct kts_writer *writer, size_t count)
             uint32_t code = 0;
 
             if (r < 0 || kt_buf_get_u32(&message.payload, &code) != 0)
-                return KT_ERR_AUDIT_UNAVAILABLE;
+                return KT_ERR_PROTOCOL;
+            if (message.id < first)
+                continue;
             if (code != 0)
                 verdict = KT_ERR_AUDIT_UNAVAILABLE;
             count--;
@@ -136,10 +139,11 @@ static int wait_for_audit(struct kts_writer *writer, size_t count)
             break;
         if (kts_link_flush(writer->audit) == KT_ERR_AGAIN)
             p.events |= POLLOUT;
-        if (kt_monotonic_now() > until || poll(&p, 1, 100) < 0)
-            return KT_ERR_AUDIT_UNAVAILABLE;
-        if ((p.revents & ~POLLOUT) && kts_link_receive(writer->audit) != 0)
-            return KT_ERR_AUDIT_UNAVAILABLE;
+        if (kt_monotonic_now() > until)
+            return KT_ERR_TIMEOUT;
+        if (poll(&p, 1, 100) > 0 && (p.revents & ~POLLOUT) &&
+            kts_link_receive(writer->audit) != 0)
+            return KT_ERR_NETWORK;
     }
     return verdict;
 }
@@ -148,6 +152,7 @@ static int wait_for_audit(struct kts_writer *writer, size_t count)
 static int audit_group(struct kts_writer *writer, const struct group *group, const char *result,
                        int code)
 {
+    uint64_t first = writer->next_call + 1;
     size_t sent = 0;
     int r = 0;
 
@@ -168,13 +173,13 @@ static int audit_group(struct kts_writer *writer, const struct group *group, con
         sent++;
     }
     if (r == 0 && sent > 0)
-        r = wait_for_audit(writer, sent);
-    if (r == 0)
-        return 0;
-    // answers to records that were given up must not be counted for later ones
-    kts_link_free(writer->audit);
-    writer->audit = NULL;
-    return KT_ERR_AUDIT_UNAVAILABLE;
+        r = wait_for_audit(writer, first, sent);
+    if (r == KT_ERR_NETWORK || r == KT_ERR_PROTOCOL) {
+        // the audit process is gone: the master brings the link to the next one
+        kts_link_free(writer->audit);
+        writer->audit = NULL;
+    }
+    return r == 0 || r == KT_ERR_NO_MEMORY ? r : KT_ERR_AUDIT_UNAVAILABLE;
 }
 
 // Answers all that are left in the group; `code` (if not 0) is for those that were not refused or

@@ -111,8 +111,10 @@ static int receive_more(struct call *call, struct kt_buf *in)
             return 0;
         }
         if (n == 0 || errno == ECONNRESET)
-            return kt_error_set(call->error, KT_ERR_NOT_RUNNING, NULL,
-                                "the agent closed the connection without an answer");
+            // It had the whole request, so a change may have been passed on.
+            return kt_error_set(call->error, KT_ERR_IN_DOUBT,
+                                "see whether the server runs, then give the command again",
+                                "the agent ended before it answered");
         if (errno != EINTR && errno != EAGAIN)
             return kt_error_errno(call->error, "cannot read from the agent");
     }
@@ -144,8 +146,8 @@ static int read_answer(struct call *call, struct kt_buf *in, json_t **result)
     int rc = kt_json_parse_object(kt_buf_ptr(in), kt_buf_left(in), &answer, &why);
 
     if (rc)
-        return kt_error_set(call->error, KT_ERR_PROTOCOL, NULL, "the agent's answer is not JSON: %s",
-                            why.message);
+        return kt_error_set(call->error, KT_ERR_PROTOCOL, NULL,
+                            "the agent's answer is not JSON: %s", why.message);
     if (json_is_true(json_object_get(answer, "ok"))) {
         json_t *value = json_object_get(answer, "result");
         *result = value ? json_incref(value) : json_null();

@@ -13,7 +13,8 @@
 // Request {"verb": "org.add", "args": {...}}; answer {"ok": true, "result": {...}} or
 // {"ok": false, "error": {"code", "message", "hint"}}. The agent learns who asks by SO_PEERCRED and
 // serves its own account and root only.
-// On success `*result` is a new reference. KT_ERR_NOT_RUNNING when nobody listens.
+// On success `*result` is a new reference. KT_ERR_NOT_RUNNING when nobody listens,
+// KT_ERR_IN_DOUBT when the agent ended with the request.
 int kt_agent_call(const char *socket_path, const char *verb, json_t *args /* stolen, may be NULL */,
                   int timeout_ms, json_t **result, struct kt_error *error) KT_MUST_CHECK;
 

@@ -19,7 +19,7 @@
 #include "lib/proc.h"
 
 // The agent's longest socket is its main one with this behind it.
-#define LONGEST_SUFFIX ".browser"
+#define LONGEST_SUFFIX   ".browser"
 #define CHILD_TIMEOUT_MS 20000
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -8,7 +8,7 @@
 #include "lib/gpg_inner.h"
 
 #define PLAIN_START ((size_t)4096)
-#define PLAIN_MAX ((size_t)1 << 20) // the bound of kt_secret
+#define PLAIN_MAX   ((size_t)1 << 20) // the bound of kt_secret
 
 // Plaintext as it arrives: grows by moving into a larger secret, so that no copy is left behind.
 struct sink {

@@ -14,7 +14,7 @@
 #include "lib/version.h"
 
 #define HEADER_VALUE_MAX 1024
-#define ANSWER_HEADERS 16
+#define ANSWER_HEADERS   16
 
 struct kt_http_client {
     CURL *curl;

@@ -17,8 +17,10 @@ succeeds admin kts-01 init --node kts-01 --port "${NODE_PORT[kts-01]}" \
 has "$KT_TMP/out" "^Initialized directory for $fingerprint\$"
 hasnt "$KT_TMP/err" '\.\.\. done'
 
-check "nothing of the node can be read by others"
-is "$(find "$dir" -perm /077 ! -type l ! -type s | head -n 5)" "" "files that others can read"
+check "nobody else can enter the node's folders or read its keys"
+is "$(find "$dir" -type d -perm /077 | head -n 5)" "" "folders that others can enter"
+is "$(find "$dir" -type f -perm /077 -exec grep -l 'PRIVATE KEY' {} + | head -n 5)" "" "open keys"
+is "$(find "$dir/.keytrustee/secrets" -type f -perm /077)" "" "open secrets"
 
 check "the server starts without a database and says that it is not ready"
 start_server kts-01

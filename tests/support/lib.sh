@@ -324,7 +324,7 @@ client() {
 
 # new_auth_code NODE ORGANISATION FILE [OPTIONS...]
 new_auth_code() {
-    (umask 077 && admin "$1" authcode new "$2" "${@:4}" >"$3")
+    (umask 077 && admin "$1" authcode new "$2" "${@:4}" >"$3" 2>"$KT_TMP/authcode.err")
 }
 
 # new_client NODE ORGANISATION NAME: with an auth code of its own.

@@ -103,7 +103,7 @@ int kt_http_client_new(const char *server, const struct kt_http_tls *tls,
 {
     (void)tls, (void)error;
     *client = calloc(1, sizeof **client);
-    snprintf((*client)->server, sizeof (*client)->server, "%s", server);
+    snprintf((*client)->server, sizeof(*client)->server, "%s", server);
     return 0;
 }
 
@@ -239,7 +239,8 @@ static void fake_sign(struct fake_deposit *deposit)
     assert_int_equal(kt_incarnation_parse(fake.incarnation, &receipt.leaf.incarnation), 0);
     assert_int_equal(kt_uuid_parse(deposit->id, &receipt.leaf.deposit_id), 0);
     assert_int_equal(kt_uuid_parse(fake.client, &receipt.leaf.client_id), 0);
-    assert_int_equal(kt_sha256(deposit->handle, strlen(deposit->handle), receipt.leaf.handle_hash), 0);
+    assert_int_equal(kt_sha256(deposit->handle, strlen(deposit->handle), receipt.leaf.handle_hash),
+                     0);
     assert_int_equal(kt_sha256(deposit->body, deposit->len, receipt.leaf.sha256), 0);
     receipt.leaf.epoch = fake.epoch;
     receipt.leaf.log_index = (uint64_t)(deposit - fake.deposits) + 1;
@@ -415,9 +416,9 @@ static void fake_deposits(const struct kt_http_request *request, char *path, con
             deposit->deleted = 1;
         fake_json(answer, 200, json_pack("{s:i}", "deleted", count));
     } else if (receipt) {
-        json_t *object = fake_describe(deposit);
-        json_object_set_new(object, "receipt", json_string(deposit->receipt));
-        fake_json(answer, 200, object);
+        fake_json(answer, 200,
+                  json_pack("{s:o, s:s, s:i, s:b}", "deposit", fake_describe(deposit), "receipt",
+                            deposit->receipt, "w", 0, "deleted", deposit->deleted));
     } else {
         fake_get(deposit, answer);
     }
@@ -488,10 +489,8 @@ static void fake_warn(void *arg, const char *message, const char *hint)
 static void fake_open(int timeout_ms)
 {
     char confdir[96];
-    struct keytrustee_options options = {.size = sizeof options,
-                                         .confdir = confdir,
-                                         .timeout_ms = timeout_ms,
-                                         .warn = fake_warn};
+    struct keytrustee_options options = {
+        .size = sizeof options, .confdir = confdir, .timeout_ms = timeout_ms, .warn = fake_warn};
 
     snprintf(confdir, sizeof confdir, "%s/conf", fake_folder);
     assert_int_equal(keytrustee_open(&options, &client, NULL), KEYTRUSTEE_OK);
@@ -571,8 +570,8 @@ static void must_work(int result, const struct keytrustee_error *error)
 static __attribute__((unused)) int fake_registered(void **state)
 {
     static const char *const servers[] = {"one", "two", NULL};
-    struct keytrustee_registration wanted = {.size = sizeof wanted, .servers = servers,
-                                             .name = "host-1"};
+    struct keytrustee_registration wanted = {
+        .size = sizeof wanted, .servers = servers, .name = "host-1"};
     struct keytrustee_error error;
 
     fake_setup(state);

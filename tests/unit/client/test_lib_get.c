@@ -250,8 +250,10 @@ static void content_signed_by_another_key_is_refused(void **state)
 
     (void)state; // anybody can encrypt to a public key
     assert_int_equal(kt_gpg_generate(client->gpg, KT_GPG_CLIENT, "mallory", other, &why), 0);
-    assert_int_equal(kt_gpg_encrypt(client->gpg, other, recipients, "planted", 7, &cipher, &why), 0);
-    fake_add("6fa459ea-ee8a-4ca4-894e-db77e160355e", "h", kt_buf_ptr(&cipher), kt_buf_left(&cipher));
+    assert_int_equal(kt_gpg_encrypt(client->gpg, other, recipients, "planted", 7, &cipher, &why),
+                     0);
+    fake_add("6fa459ea-ee8a-4ca4-894e-db77e160355e", "h", kt_buf_ptr(&cipher),
+             kt_buf_left(&cipher));
     refused(KEYTRUSTEE_INTEGRITY, "h", 0);
     kt_buf_free(&cipher);
 }
@@ -341,18 +343,17 @@ static void info_shows_a_verified_receipt(void **state)
 static void swap_receipt(const char *server, const struct kt_http_request *request,
                          struct kt_http_answer *answer)
 {
-    json_t *object = fake_describe(&fake.deposits[0]);
-
     (void)server, (void)request;
-    json_object_set_new(object, "receipt", json_string(fake.deposits[1].receipt));
-    fake_json(answer, 200, object);
+    fake_json(answer, 200,
+              json_pack("{s:o, s:s}", "deposit", fake_describe(&fake.deposits[0]), "receipt",
+                        fake.deposits[1].receipt));
 }
 
 static void answer_nonsense(const char *server, const struct kt_http_request *request,
                             struct kt_http_answer *answer)
 {
     (void)server, (void)request;
-    fake_json(answer, 200, json_pack("{s:s}", "id", "\033[31m"));
+    fake_json(answer, 200, json_pack("{s:{s:s}}", "deposit", "id", "\033[31m"));
 }
 
 static void info_with_another_receipt_is_refused(void **state)

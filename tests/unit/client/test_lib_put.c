@@ -155,6 +155,34 @@ static void the_next_deposit_settles_one_in_doubt_first(void **state)
     assert_int_equal(pending_count(), 0);
 }
 
+static void a_deposit_in_doubt_survives_tries_that_reach_nobody(void **state)
+{
+    (void)state; // they say nothing of the first try
+    client->timeout_ms = 300;
+    fake.network = lose_every_answer;
+    assert_int_equal(put("h", "first"), KEYTRUSTEE_IN_DOUBT);
+    fake.network = reach_nobody;
+    assert_int_equal(put("h", "second"), KEYTRUSTEE_UNAVAILABLE);
+    assert_int_equal(keytrustee_resume(client, NULL, NULL, &error), KEYTRUSTEE_UNAVAILABLE);
+    assert_int_equal(pending_count(), 1);
+    fake.network = NULL;
+    must_work(put("other", "s"), &error); // does not wait for it
+    must_work(keytrustee_resume(client, NULL, NULL, &error), &error);
+    assert_int_equal(pending_count(), 0);
+    assert_int_equal(fake.deposit_count, 2);
+}
+
+static void a_damaged_pending_file_stops_no_other_deposit(void **state)
+{
+    static const char name[] = "pending/6fa459ea-ee8a-4ca4-894e-db77e160355e";
+
+    (void)state;
+    assert_int_equal(kt_file_replace(fake_path(name), "x", 1, 0600, NULL), 0);
+    must_work(put("h", "s"), &error);
+    assert_non_null(strstr(warned, "damaged"));
+    assert_int_equal(keytrustee_resume(client, NULL, NULL, &error), KEYTRUSTEE_FAILURE);
+}
+
 static int answer_code;
 
 static void answer_with_code(const char *server, const struct kt_http_request *request,
@@ -183,6 +211,22 @@ static void a_refusal_is_passed_on_and_nothing_is_kept(void **state)
         assert_int_equal(pending_count(), 0);
         assert_int_equal(fake.requests, 1);
     }
+}
+
+static void a_refusal_settles_a_resumed_deposit_only_for_its_content(void **state)
+{
+    (void)state;
+    client->timeout_ms = 300;
+    fake.network = lose_every_answer;
+    assert_int_equal(put("h", "first"), KEYTRUSTEE_IN_DOUBT);
+    fake.network = NULL;
+    fake.meddle = answer_with_code;
+    answer_code = KT_ERR_NOT_GRANTED;
+    assert_int_equal(keytrustee_resume(client, NULL, NULL, &error), KEYTRUSTEE_REFUSED);
+    assert_int_equal(pending_count(), 1);
+    answer_code = KT_ERR_DEPOSIT_ID_CONFLICT;
+    assert_int_equal(keytrustee_resume(client, NULL, NULL, &error), KEYTRUSTEE_FAILURE);
+    assert_int_equal(pending_count(), 0);
 }
 
 static void in_doubt_is_tried_until_the_deadline(void **state)
@@ -221,9 +265,9 @@ static void answer_spoilt(const char *server, const struct kt_http_request *requ
     (void)server, (void)request;
     if (strcmp(request->method, "PUT") != 0)
         return;
-    assert_int_equal(kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body),
-                                          &object, NULL),
-                     0);
+    assert_int_equal(
+        kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body), &object, NULL),
+        0);
     const char *old = json_string_value(json_object_get(object, "receipt"));
     assert_int_equal(kt_receipt_parse(old, strlen(old), &receipt), 0);
     if (spoil != NULL)
@@ -382,6 +426,9 @@ int main(void)
         CASE(a_deposit_in_doubt_is_kept_and_resumed),
         CASE(a_deposit_that_was_never_sent_is_not_kept),
         CASE(the_next_deposit_settles_one_in_doubt_first),
+        CASE(a_deposit_in_doubt_survives_tries_that_reach_nobody),
+        CASE(a_refusal_settles_a_resumed_deposit_only_for_its_content),
+        CASE(a_damaged_pending_file_stops_no_other_deposit),
         CASE(a_refusal_is_passed_on_and_nothing_is_kept),
         CASE(in_doubt_is_tried_until_the_deadline),
         CASE(no_quorum_means_that_nothing_was_stored),

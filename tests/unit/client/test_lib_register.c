@@ -172,9 +172,9 @@ static void change_member(const char *server, const struct kt_http_request *requ
     (void)server;
     if (strcmp(request->path, "/v1/clients") != 0)
         return;
-    assert_int_equal(kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body),
-                                          &object, NULL),
-                     0);
+    assert_int_equal(
+        kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body), &object, NULL),
+        0);
     json_object_set(object, member, value);
     fake_json(answer, 201, object);
 }

@@ -14,7 +14,8 @@ static struct kt_incarnation incarnation(uint32_t number, uint64_t bits)
     return made;
 }
 
-static enum ktc_seen observe(struct ktc_state *known, uint32_t number, uint64_t bits, uint64_t epoch)
+static enum ktc_seen observe(struct ktc_state *known, uint32_t number, uint64_t bits,
+                             uint64_t epoch)
 {
     struct kt_incarnation told = incarnation(number, bits);
     enum ktc_seen seen = KTC_SEEN_SAME;
@@ -75,10 +76,16 @@ static void client_json_comes_back_as_it_was_saved(void **state)
 
 static void a_damaged_client_json_is_refused(void **state)
 {
-    static const char *const bad[] = {
-        "", "[]", "{", "{\"version\":2}", "{}", "{\"version\":1,\"servers\":[\"a b\"]}",
-        "{\"version\":1,\"servers\":[1]}", "{\"version\":1,\"client\":7}",
-        "{\"version\":1,\"incarnation\":\"x\"}", "{\"version\":1,\"epoch\":-1}"};
+    static const char *const bad[] = {"",
+                                      "[]",
+                                      "{",
+                                      "{\"version\":2}",
+                                      "{}",
+                                      "{\"version\":1,\"servers\":[\"a b\"]}",
+                                      "{\"version\":1,\"servers\":[1]}",
+                                      "{\"version\":1,\"client\":7}",
+                                      "{\"version\":1,\"incarnation\":\"x\"}",
+                                      "{\"version\":1,\"epoch\":-1}"};
     struct ktc_state loaded;
     struct kt_error why;
     char path[128];

@@ -74,8 +74,8 @@ static void a_fresh_certificate_is_not_renewed(void **state)
 static int registered_with_an_old_certificate(void **state)
 {
     static const char *const servers[] = {"one", NULL};
-    struct keytrustee_registration wanted = {.size = sizeof wanted, .servers = servers,
-                                             .name = "host-1"};
+    struct keytrustee_registration wanted = {
+        .size = sizeof wanted, .servers = servers, .name = "host-1"};
 
     fake_setup(state);
     fake.certificate_lifetime_s = 20 * 60;
@@ -147,10 +147,8 @@ static void a_failed_renewal_only_warns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(status_tells_client_node_and_servers),
-        CASE(a_revoked_client_is_told),
-        CASE(a_fresh_certificate_is_not_renewed),
-        OLD(a_certificate_in_its_last_third_is_renewed),
+        CASE(status_tells_client_node_and_servers), CASE(a_revoked_client_is_told),
+        CASE(a_fresh_certificate_is_not_renewed),   OLD(a_certificate_in_its_last_third_is_renewed),
         OLD(a_failed_renewal_only_warns),
     };
 

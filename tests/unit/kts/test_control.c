@@ -61,7 +61,8 @@ static void message_arrives_with_its_descriptor(void **state)
     char byte = 0;
 
     assert_int_equal(pipe(pipe_fds), 0);
-    assert_int_equal(kts_control_send(pair->a, KTS_CTL_LINK, "\x04\x03\x00\x01", 4, pipe_fds[1]), 0);
+    assert_int_equal(kts_control_send(pair->a, KTS_CTL_LINK, "\x04\x03\x00\x01", 4, pipe_fds[1]),
+                     0);
     close(pipe_fds[1]);
     assert_int_equal(kts_control_receive(pair->b, &pair->storage, &m), 0);
     assert_int_equal(m.type, KTS_CTL_LINK);
@@ -236,7 +237,8 @@ static void reload_carries_settings_and_tls_files(void **state)
 
 static void malformed_reload_is_refused(void **state)
 {
-    static const char *const TEXTS[] = {"no equals sign\n", "https.nothing=1\n", "log.level=loud\n"};
+    static const char *const TEXTS[] = {"no equals sign\n", "https.nothing=1\n",
+                                        "log.level=loud\n"};
     struct kts_reload reload;
 
     (void)state;

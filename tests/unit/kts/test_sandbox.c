@@ -46,7 +46,7 @@ static int inside(enum kts_sandbox_profile profile, int (*body)(void))
 // Each step is numbered by its line, so that a failing one can be found; lines are under 256 apart.
 #define NEED(condition)                                                                            \
     if (!(condition))                                                                              \
-        return __LINE__ - first_line
+    return __LINE__ - first_line
 #define REFUSED(call)                                                                              \
     errno = 0;                                                                                     \
     NEED((call) == -1 && errno == EPERM)
@@ -252,7 +252,8 @@ static int no_code_and_no_new_powers(void)
     NEED(p != MAP_FAILED);
     REFUSED(mprotect(p, 4096, PROT_READ | PROT_EXEC));
     errno = 0;
-    NEED(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+    NEED(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+             MAP_FAILED &&
          errno == EPERM);
     REFUSED(prctl(PR_SET_DUMPABLE, 1));
     REFUSED(setuid(getuid()));
@@ -315,7 +316,49 @@ static void only_the_worker_accepts(void **state)
 
 #endif
 
-static void process_is_not_dumpable_and_gains_no_privileges(void **state)
+// Enters as an ordinary account, tells, and waits for its end.
+static void wait_inside(int told, int until)
+{
+    char byte;
+
+    if (geteuid() == 0 && setuid(65534))
+        _exit(1);
+    prctl(PR_SET_DUMPABLE, 1); // a change of the account takes it away: put it back for the test
+    if (kts_sandbox_enter(KTS_SANDBOX_WORKER, NULL))
+        _exit(1);
+    _exit(write(told, "x", 1) == 1 && read(until, &byte, 1) == 0 ? 0 : 1);
+}
+
+static void process_is_not_dumpable(void **state)
+{
+    int told[2], until[2], status;
+    char path[64], byte;
+    struct stat st;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(told), 0);
+    assert_int_equal(pipe(until), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(until[1]);
+        wait_inside(told[1], until[0]);
+    }
+    close(told[1]);
+    assert_int_equal(read(told[0], &byte, 1), 1);
+    // The kernel gives what it shows of such a process to root instead of the process' account.
+    snprintf(path, sizeof(path), "/proc/%ld/environ", (long)pid);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    close(until[0]);
+    close(until[1]);
+    close(told[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void process_gains_no_privileges(void **state)
 {
     int status;
     pid_t pid = fork();
@@ -354,7 +397,8 @@ int main(void)
         cmocka_unit_test(worker_and_writer_open_no_files),
         cmocka_unit_test(only_the_worker_accepts),
 #endif
-        cmocka_unit_test(process_is_not_dumpable_and_gains_no_privileges),
+        cmocka_unit_test(process_is_not_dumpable),
+        cmocka_unit_test(process_gains_no_privileges),
         cmocka_unit_test(unknown_profile_is_refused),
     };
 

@@ -202,7 +202,7 @@ static int group_setup(void **state)
     assert_non_null(mkdtemp(folder));
     make_party(&ours, NULL, KT_PKI_SERVER, "ours");
     make_party(&theirs, NULL, KT_PKI_SERVER, "theirs");
-    make_party(&nameless, &ours, KT_PKI_CLIENT, "nameless");
+    make_party(&nameless, &ours, KT_PKI_NODE, "nameless");
     return 0;
 }
 
@@ -430,7 +430,7 @@ static void a_certificate_without_our_name_is_refused(void **state)
     struct kt_http_answer answered;
     struct kt_error error = {0};
 
-    (void)state; // any client of the cluster has such a certificate
+    (void)state; // good for a server, and of this CA: only the name is another
     assert_int_equal(fetch(client, "/x", 4096, &answered, &error), KT_ERR_CRYPTO);
     kt_http_client_free(client);
     client = connect_to(nameless.server.address, &pin);
