@@ -35,8 +35,9 @@ static void print(const struct keytrustee_status *status)
         printf("server       %s: %s\n", status->servers[i].name,
                status->servers[i].reachable ? "answers" : status->servers[i].problem);
     for (size_t i = 0; i < status->grant_count; i++)
-        printf("may          %s: %s%s%s\n", status->grants[i].right, status->grants[i].object,
-               status->grants[i].prefix[0] ? " " : "", status->grants[i].prefix);
+        printf("may          %s: %s%s%s%s\n", status->grants[i].right, status->grants[i].object,
+               status->grants[i].prefix[0] || status->grants[i].key_group[0] ? " " : "",
+               status->grants[i].prefix, status->grants[i].key_group);
     if (status->pending_puts > 0)
         printf("interrupted  %u deposits: run keytrustee put --resume\n",
                (unsigned)status->pending_puts);
@@ -51,6 +52,8 @@ static json_t *grants_json(const struct keytrustee_status *status)
         json_t *object = json_pack("{s:s, s:s}", "right", grant->right, "object", grant->object);
         if (grant->prefix[0] != '\0')
             json_object_set_new(object, "prefix", json_string(grant->prefix));
+        if (grant->key_group[0] != '\0')
+            json_object_set_new(object, "key_group", json_string(grant->key_group));
         json_array_append_new(array, object);
     }
     return array;

@@ -195,9 +195,10 @@ KEYTRUSTEE_API int keytrustee_delete(struct keytrustee *client, const char *hand
 /* --- state --- */
 
 struct keytrustee_grant {
-    const char *right;  /* "deposit", "browse", "retrieve", "delete", ... */
-    const char *object; /* "own", "prefix", "group" */
-    const char *prefix; /* or "" */
+    const char *right;     /* "deposit", "browse", "retrieve", "delete", ... */
+    const char *object;    /* "own", "prefix", "group" */
+    const char *prefix;    /* of handles, or "" */
+    const char *key_group; /* UUID, or "" */
 };
 
 struct keytrustee_server {

@@ -110,6 +110,7 @@ static int take_grants(struct full_status *full, struct kt_error *error)
         full->grants[i].right = text_of(grant, "right");
         full->grants[i].object = text_of(grant, "object");
         full->grants[i].prefix = text_of(grant, "prefix");
+        full->grants[i].key_group = text_of(grant, "key_group");
     }
     full->status.grants = full->grants;
     full->status.grant_count = count;

@@ -4,9 +4,11 @@
 #ifndef DB_PG_H
 #define DB_PG_H
 
-#include <libpq-fe.h>
-
 #include "db/cluster.h"
+
+// As in libpq-fe.h, which only files that call libpq include.
+typedef struct pg_conn PGconn;
+typedef struct pg_result PGresult;
 
 // Connects within `timeout_ms`. Nothing but `target` decides where to and as whom: variables of the
 // environment (PGHOST, PGSERVICE, PGOPTIONS, ...) are dropped from this process, no password or

@@ -29,7 +29,8 @@ int db_reader_flush(struct db_reader *reader) KT_MUST_CHECK;
 // have been called back with that code, and nothing but db_reader_close may follow.
 int db_reader_process(struct db_reader *reader) KT_MUST_CHECK;
 
-// Calls every read under way back with KT_ERR_DATABASE_UNAVAILABLE; only db_reader_close may follow.
+// Calls every read under way back with KT_ERR_DATABASE_UNAVAILABLE; only db_reader_close may
+// follow.
 void db_reader_fail(struct db_reader *reader);
 
 // The callback of this read will not be called any more; its late answer is dropped.

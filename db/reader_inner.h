@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// What reader.c (the connection) and reads.c (the statements) share; nobody else includes it.
+// What the files of the workers' connection and its statements share; nobody else includes it.
 #ifndef DB_READER_INNER_H
 #define DB_READER_INNER_H
 
 #include <libpq-fe.h>
 
 #include "db/reader.h"
+
+// What libpq gives next for the first read in the queue.
+enum stage { STAGE_RESULT, STAGE_END, STAGE_SYNC };
+
+struct db_reader {
+    PGconn *conn;
+    struct db_read *first;
+    struct db_read *last;
+    enum stage stage;
+    int unsynced; // reads behind the last sync
+    int broken;
+};
 
 // OIDs of the types we send: fixed in PostgreSQL's catalogue.
 enum { DB_OID_BYTEA = 17, DB_OID_INT4 = 23, DB_OID_TEXT = 25, DB_OID_UUID = 2950 };

@@ -32,7 +32,7 @@ struct db_deposit {
     char content_type[64];
     uint8_t sha256[KT_SHA256_LEN];
     uint64_t size;
-    struct kt_receipt receipt; // version, index, incarnation, epoch, time; the rest for db_read_receipt
+    struct kt_receipt receipt; // version, index, time; the rest for db_read_receipt
     int deleted;
 };
 

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <libpq-fe.h>
+
 #include "db/cluster_inner.h"
 #include "db/pg.h"
 #include "lib/file.h"

@@ -61,8 +61,7 @@ static int run_new(struct kt_cli_run *run)
         if (!kt_cli_flag(run, "quiet"))
             fprintf(stderr,
                     "Auth code of organisation %s: good for %s registration(s) until %s.\n"
-                    "It is not shown again. On the client: keytrustee register --server HOST "
-                    "--auth-file FILE\n",
+                    "It is not shown again. On the client: keytrustee register --server HOST\n",
                     run->argv[0], uses, expires);
     }
     if (code) // jansson's memory is not wiped; the text is ours to overwrite before it is freed

@@ -2,26 +2,21 @@
 // The states of a connection, from the handshake through its requests to its end.
 #include "kts/conn.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "kts/conn_inner.h"
 #include "kts/worker.h"
-#include "lib/log.h"
-#include "lib/tls.h"
 
-#define IN_STEP     4096             // of a head
-#define BODY_STEP   16384            // one TLS record
-#define KEEP_MAX    8192             // storage kept by an idle connection
-#define PIPELINED   16384            // bytes taken in while a request is worked on
-#define IN_MAX      ((18u << 20))    // largest header and body that settings allow, and a step
-#define OUT_MAX     (20u << 20)
-#define IN_A_TURN   16               // pipelined requests served before others get their turn
-#define DRAIN_MS    2000
+#define IN_STEP   4096          // of a head
+#define BODY_STEP 16384         // one TLS record
+#define KEEP_MAX  8192          // storage kept by an idle connection
+#define PIPELINED 16384         // bytes taken in while a request is worked on
+#define IN_MAX    ((18u << 20)) // largest header and body that settings allow, and a step
+#define OUT_MAX   (20u << 20)
+#define IN_A_TURN 16 // pipelined requests served before others get their turn
+#define DRAIN_MS  2000
 
 static void destroy(struct kts_conn *conn);
 static void on_event(evutil_socket_t fd, short what, void *arg);
@@ -37,25 +32,6 @@ void kts_conn_deadline(struct kts_conn *conn, int64_t ms)
     struct timeval t = kts_milliseconds(ms);
 
     event_add(conn->timer, &t);
-}
-
-static void format_peer(const struct sockaddr *peer, char out[KT_PEER_TEXT])
-{
-    char host[INET6_ADDRSTRLEN] = "";
-
-    if (peer->sa_family == AF_INET) {
-        struct sockaddr_in v4;
-        memcpy(&v4, peer, sizeof(v4));
-        inet_ntop(AF_INET, &v4.sin_addr, host, sizeof(host));
-        snprintf(out, KT_PEER_TEXT, "%s:%u", host, ntohs(v4.sin_port));
-    } else if (peer->sa_family == AF_INET6) {
-        struct sockaddr_in6 v6;
-        memcpy(&v6, peer, sizeof(v6));
-        inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof(host));
-        snprintf(out, KT_PEER_TEXT, "[%s]:%u", host, ntohs(v6.sin6_port));
-    } else {
-        snprintf(out, KT_PEER_TEXT, "unknown");
-    }
 }
 
 // --- requests ---
@@ -245,27 +221,9 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 
 // --- what the dispatcher calls ---
 
-const char *kts_conn_peer(const struct kts_conn *conn)
-{
-    return conn->peer;
-}
-
 struct kt_buf *kts_conn_out(struct kts_conn *conn)
 {
     return &conn->out;
-}
-
-int kts_conn_certificate(struct kts_conn *conn, uint8_t sha256[KT_SHA256_LEN])
-{
-    int rc = kt_tls_peer_error(conn->ssl, kt_time_now());
-
-    if (rc == KT_ERR_CERTIFICATE_MISSING)
-        return rc;
-    if (!conn->certificate_known && kt_tls_peer_sha256(conn->ssl, conn->certificate))
-        return KT_ERR_CERTIFICATE_MISSING;
-    conn->certificate_known = 1;
-    memcpy(sha256, conn->certificate, KT_SHA256_LEN);
-    return rc;
 }
 
 void kts_conn_close_after(struct kts_conn *conn)
@@ -344,7 +302,7 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
     conn->fd = fd;
     conn->in = (struct kt_buf)KT_BUF_INIT(IN_MAX);
     conn->out = (struct kt_buf)KT_BUF_INIT(OUT_MAX);
-    format_peer(peer, conn->peer);
+    kts_conn_format_peer(peer, conn->peer);
     conn->next = worker->conns;
     conn->link = &worker->conns;
     if (conn->next)

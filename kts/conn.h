@@ -11,7 +11,7 @@
 struct kts_conn;
 struct kts_worker;
 
-// Takes the descriptor over (non-blocking, TCP), also on failure, and begins the handshake.
+// Takes the descriptor over (non-blocking, TCP), also on failure; begins the handshake.
 void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer);
 // At the worker's end: closes and frees.
 void kts_conn_free(struct kts_conn *conn);
@@ -27,7 +27,8 @@ int kts_conn_certificate(struct kts_conn *conn, uint8_t sha256[KT_SHA256_LEN]);
 struct kt_buf *kts_conn_out(struct kts_conn *conn);
 // The connection is closed when the answer is sent.
 void kts_conn_close_after(struct kts_conn *conn);
-// The answer is complete (or empty: the connection is closed). The request is freed when it is sent.
+// The answer is complete (or empty: the connection is closed). The request is freed when it is
+// sent.
 void kts_conn_send(struct kts_conn *conn);
 // The request's present phase may take this long from now on.
 void kts_conn_deadline(struct kts_conn *conn, int64_t ms);

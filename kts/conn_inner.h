@@ -54,6 +54,7 @@ int kts_conn_write(struct kts_conn *conn);
 void kts_conn_shut(struct kts_conn *conn);
 // Drops what the client still sends.
 int kts_conn_drain(struct kts_conn *conn);
+void kts_conn_format_peer(const struct sockaddr *peer, char out[KT_PEER_TEXT]);
 void kts_conn_watch_reads(struct kts_conn *conn, int on);
 
 #endif

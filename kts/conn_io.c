@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes of a connection: TLS without waiting, on libevent events.
+// Bytes of a connection, TLS without waiting, on libevent events; and who is at its other end.
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <openssl/err.h>
 
@@ -130,4 +134,43 @@ int kts_conn_drain(struct kts_conn *conn)
     else
         kts_conn_watch_reads(conn, 1);
     return 0;
+}
+
+// --- the other end ---
+
+void kts_conn_format_peer(const struct sockaddr *peer, char out[KT_PEER_TEXT])
+{
+    char host[INET6_ADDRSTRLEN] = "";
+
+    if (peer->sa_family == AF_INET) {
+        struct sockaddr_in v4;
+        memcpy(&v4, peer, sizeof(v4));
+        inet_ntop(AF_INET, &v4.sin_addr, host, sizeof(host));
+        snprintf(out, KT_PEER_TEXT, "%s:%u", host, ntohs(v4.sin_port));
+    } else if (peer->sa_family == AF_INET6) {
+        struct sockaddr_in6 v6;
+        memcpy(&v6, peer, sizeof(v6));
+        inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof(host));
+        snprintf(out, KT_PEER_TEXT, "[%s]:%u", host, ntohs(v6.sin6_port));
+    } else {
+        snprintf(out, KT_PEER_TEXT, "unknown");
+    }
+}
+
+const char *kts_conn_peer(const struct kts_conn *conn)
+{
+    return conn->peer;
+}
+
+int kts_conn_certificate(struct kts_conn *conn, uint8_t sha256[KT_SHA256_LEN])
+{
+    int rc = kt_tls_peer_error(conn->ssl, kt_time_now());
+
+    if (rc == KT_ERR_CERTIFICATE_MISSING)
+        return rc;
+    if (!conn->certificate_known && kt_tls_peer_sha256(conn->ssl, conn->certificate))
+        return KT_ERR_CERTIFICATE_MISSING;
+    conn->certificate_known = 1;
+    memcpy(sha256, conn->certificate, KT_SHA256_LEN);
+    return rc;
 }

@@ -24,7 +24,8 @@ void kts_dispatch_answered(struct kts_request *request);
 
 // What the client is told about a row that was read: 0, or a code; *reason receives the true one,
 // for the audit record. `now_us` is compared with the certificate's end. For `one_deposit` the
-// answer is about one deposit, and what the client may not browse is answered like what isn't there.
+// answer is about one deposit, and what the client may not browse is answered like what is not
+// there.
 int kts_access_check(const struct kts_route *route, int one_deposit, const struct db_answer *answer,
                      int64_t now_us, int *reason) KT_MUST_CHECK;
 

@@ -65,9 +65,9 @@ static int take_openpgp(struct kts_request *request, const json_t *object, struc
     change->openpgp_len = room;
     rc = kt_openpgp_read_key(change->openpgp, room, &key, &request->error);
     if (rc)
-        return rc == KT_ERR_OPENPGP_KEY_INVALID
-                   ? rc
-                   : kts_fail(request, KT_ERR_OPENPGP_KEY_INVALID, "not a valid OpenPGP public key");
+        return rc == KT_ERR_OPENPGP_KEY_INVALID ? rc
+                                                : kts_fail(request, KT_ERR_OPENPGP_KEY_INVALID,
+                                                           "not a valid OpenPGP public key");
     kt_hex_encode(key.fingerprint, sizeof(key.fingerprint), hex);
     for (size_t i = 0; i < sizeof(hex); i++)
         change->fingerprint[i] = hex[i] >= 'a' && hex[i] <= 'f' ? (char)(hex[i] - 32) : hex[i];

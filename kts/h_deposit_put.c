@@ -15,16 +15,15 @@ static int deposited(struct kts_request *request, const struct kt_outcome *outco
     json_t *object;
 
     kt_receipt_format(receipt, text);
-    object = json_pack("{s:o, s:s, s:I}", "deposit",
-                       kts_deposit_json(receipt, request->match.handle), "receipt", text, "w",
-                       (json_int_t)receipt->w);
+    object =
+        json_pack("{s:o, s:s, s:I}", "deposit", kts_deposit_json(receipt, request->match.handle),
+                  "receipt", text, "w", (json_int_t)receipt->w);
     return kts_respond_json(request, outcome->repeated ? 200 : 201, object);
 }
 
 static int take_headers(struct kts_request *request, struct kt_change *change)
 {
-    if (request->deposit_id[0] == '\0' ||
-        kt_uuid_parse(request->deposit_id, &change->deposit_id) ||
+    if (request->deposit_id[0] == '\0' || kt_uuid_parse(request->deposit_id, &change->deposit_id) ||
         kt_uuid_is_nil(&change->deposit_id))
         return kts_fail(request, KT_ERR_BAD_REQUEST, "KT-Deposit-Id is missing or not a UUID");
     if (kt_hex_decode(request->sha256, change->sha256, KT_SHA256_LEN))

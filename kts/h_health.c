@@ -23,20 +23,15 @@ static json_t *describe(struct kts_request *request)
     json_t *object;
 
     kt_incarnation_format(&incarnation, text);
-    object = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:b, s:I, s:s, s:i, s:i}",
-                       "role", kts_role_name((enum kts_role)role),
-                       "node", worker->start->info->node,
-                       "incarnation", text,
-                       "epoch", (json_int_t)atomic_load(&s->epoch),
-                       "members", (json_int_t)atomic_load(&s->members),
-                       "w", (json_int_t)atomic_load(&s->w),
-                       "database", kts_database_is_open(worker->database),
-                       "writer", kts_writer_check(worker) == 0,
-                       "audit", atomic_load(&s->audit_open) && kts_ask_is_open(worker->audit),
-                       "in_doubt", (json_int_t)atomic_load(&s->in_doubt),
-                       "version", KT_VERSION,
-                       "protocol", KT_PROTOCOL_VERSION,
-                       "schema", KT_SCHEMA_VERSION);
+    object = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:b, s:I, s:s, s:i, s:i}", "role",
+                       kts_role_name((enum kts_role)role), "node", worker->start->info->node,
+                       "incarnation", text, "epoch", (json_int_t)atomic_load(&s->epoch), "members",
+                       (json_int_t)atomic_load(&s->members), "w", (json_int_t)atomic_load(&s->w),
+                       "database", kts_database_is_open(worker->database), "writer",
+                       kts_writer_check(worker) == 0, "audit",
+                       atomic_load(&s->audit_open) && kts_ask_is_open(worker->audit), "in_doubt",
+                       (json_int_t)atomic_load(&s->in_doubt), "version", KT_VERSION, "protocol",
+                       KT_PROTOCOL_VERSION, "schema", KT_SCHEMA_VERSION);
     if (!object)
         return NULL;
     json_object_set_new(object, "last_commit_ms",

@@ -312,8 +312,8 @@ int kts_http_read_head(const void *bytes, size_t n, size_t max, size_t *scanned,
         if (line.len == 0)
             break;
         if (head->field_count == KTS_HTTP_FIELDS_MAX)
-            return kt_error_set(error, KT_ERR_HEADER_TOO_LARGE, NULL,
-                                "more than %d header fields", KTS_HTTP_FIELDS_MAX);
+            return kt_error_set(error, KT_ERR_HEADER_TOO_LARGE, NULL, "more than %d header fields",
+                                KTS_HTTP_FIELDS_MAX);
         rc = read_field(line, &head->fields[head->field_count++], error);
     }
     if (rc == 0)

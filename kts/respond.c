@@ -16,13 +16,28 @@ static const char *reason_phrase(int status)
         int status;
         const char *phrase;
     } PHRASES[] = {
-        {200, "OK"}, {201, "Created"}, {400, "Bad Request"}, {401, "Unauthorized"},
-        {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"},
-        {408, "Request Timeout"}, {409, "Conflict"}, {411, "Length Required"},
-        {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {422, "Unprocessable Content"},
-        {431, "Request Header Fields Too Large"}, {473, "Passive"}, {474, "Passive Cut Off"},
-        {500, "Internal Server Error"}, {501, "Not Initialised"}, {503, "Service Unavailable"},
-        {505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"}, {530, "Fenced"},
+        {200, "OK"},
+        {201, "Created"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {415, "Unsupported Media Type"},
+        {422, "Unprocessable Content"},
+        {431, "Request Header Fields Too Large"},
+        {473, "Passive"},
+        {474, "Passive Cut Off"},
+        {500, "Internal Server Error"},
+        {501, "Not Initialised"},
+        {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+        {530, "Fenced"},
     };
 
     for (size_t i = 0; i < sizeof(PHRASES) / sizeof(PHRASES[0]); i++) {
@@ -75,9 +90,8 @@ static int compose(struct kts_request *request, int status, const char *content_
                      "Content-Length: %llu\r\n%s%s\r\n",
                      status, reason_phrase(status), date_text(), request->id, incarnation_text,
                      (unsigned long long)atomic_load(&shared->epoch),
-                     request->fresh ? "barrier" : "local", content_type,
-                     (unsigned long long)length, closes ? "Connection: close\r\n" : "",
-                     headers ? headers : "");
+                     request->fresh ? "barrier" : "local", content_type, (unsigned long long)length,
+                     closes ? "Connection: close\r\n" : "", headers ? headers : "");
     if (rc == 0 && request->method != KTS_HEAD)
         rc = kt_buf_put(out, body, n);
     if (rc)
@@ -153,12 +167,14 @@ void kts_compose_error(struct kts_request *request, const struct kt_error *error
     snprintf(headers, sizeof(headers), "KT-Error: %s\r\n%s", info->name, allow);
     object = json_pack("{s:{s:s, s:s, s:s, s:s}}", "error", "code", info->name, "message",
                        error->message[0] ? error->message : info->text, "hint",
-                       error->hint[0] ? error->hint : info->hint ? info->hint : "", "request_id",
-                       request->id);
+                       error->hint[0] ? error->hint
+                       : info->hint   ? info->hint
+                                      : "",
+                       "request_id", request->id);
     text = object ? kt_json_text(object) : NULL;
     json_decref(object);
-    if (!text || compose(request, info->http, "application/json", headers, strlen(text), text,
-                         strlen(text)))
+    if (!text ||
+        compose(request, info->http, "application/json", headers, strlen(text), text, strlen(text)))
         kts_conn_close_after(request->conn); // nothing to send: the connection is closed at once
     free(text);
 }

@@ -60,8 +60,8 @@ struct kts_match {
     char fingerprint[41];           // upper-case hex
 };
 
-// Finds the row for a path (still percent-encoded). Segments are split before they are decoded, once:
-// an encoded '/' stays part of its segment. Literals are compared as they were sent.
+// Finds the row for a path (still percent-encoded). Segments are split before they are decoded,
+// once: an encoded '/' stays part of its segment. Literals are compared as they were sent.
 // KT_ERR_ROUTE_UNKNOWN; KT_ERR_METHOD_NOT_ALLOWED (`allow` is set); KT_ERR_HANDLE_INVALID,
 // KT_ERR_BAD_REQUEST when the path has the form of a call but a parameter is wrong.
 int kts_route_find(enum kts_method method, struct kts_span path, struct kts_match *match)

@@ -84,8 +84,7 @@ void kts_worker_conn_closed(struct kts_worker *worker)
 
 void kts_worker_stop(struct kts_worker *worker)
 {
-    struct timeval t =
-        kts_milliseconds(kt_settings_number(worker->settings, KT_SET_TIMEOUT_STOP));
+    struct timeval t = kts_milliseconds(kt_settings_number(worker->settings, KT_SET_TIMEOUT_STOP));
 
     if (worker->stopping)
         return;
@@ -132,9 +131,12 @@ static int first_tls(struct kts_worker *worker, struct kt_error *error)
 {
     struct kts_start *start = worker->start;
     struct kt_tls_pem pem = {
-        .cert = kt_buf_ptr(&start->server_cert), .cert_len = kt_buf_left(&start->server_cert),
-        .key = kt_secret_text(start->server_key), .key_len = kt_secret_len(start->server_key),
-        .ca = kt_buf_ptr(&start->ca_cert), .ca_len = kt_buf_left(&start->ca_cert),
+        .cert = kt_buf_ptr(&start->server_cert),
+        .cert_len = kt_buf_left(&start->server_cert),
+        .key = kt_secret_text(start->server_key),
+        .key_len = kt_secret_len(start->server_key),
+        .ca = kt_buf_ptr(&start->ca_cert),
+        .ca_len = kt_buf_left(&start->ca_cert),
     };
     int rc = kts_worker_use_tls(worker, &pem, error);
 

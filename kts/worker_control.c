@@ -31,8 +31,8 @@ static int reload(struct kts_worker *worker, struct kt_buf *payload, struct kt_e
 {
     struct kts_reload fresh = {0};
     int rc = kts_reload_decode(payload, &fresh, error);
-    struct kt_tls_pem pem = {fresh.cert, fresh.cert_len, fresh.key,
-                             fresh.key_len, fresh.ca, fresh.ca_len};
+    struct kt_tls_pem pem = {fresh.cert,    fresh.cert_len, fresh.key,
+                             fresh.key_len, fresh.ca,       fresh.ca_len};
 
     if (rc)
         return rc;
@@ -117,8 +117,8 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
 
 int kts_worker_control_start(struct kts_worker *worker)
 {
-    worker->control_event = event_new(worker->base, worker->start->control_fd,
-                                      EV_READ | EV_PERSIST, on_control, worker);
+    worker->control_event = event_new(worker->base, worker->start->control_fd, EV_READ | EV_PERSIST,
+                                      on_control, worker);
     if (!worker->control_event || event_add(worker->control_event, NULL))
         return KT_ERR_NO_MEMORY;
     return 0;

@@ -20,18 +20,27 @@ patterns_of() {
     done | sort -u
 }
 
+# Prints those of the files below a folder that hold the bytes of another file, whatever they are.
+raw_holders_of() {
+    find "$2" -type f -exec perl -e '
+        sub slurp { open(my $f, "<:raw", $_[0]) or return ""; local $/; my $all = <$f>; $all // "" }
+        my $bytes = slurp(shift);
+        index(slurp($_), $bytes) < 0 or print "$_\n" for @ARGV;' "$1" {} +
+}
+
 # Prints the files below the folders given that hold the marker, raw or as text. A part near its
 # beginning stands for the whole: a large one is stored in pieces.
 holders_of() {
-    local part=$KT_TMP/part raw
+    local part=$KT_TMP/part folder
     head -c 56 "$1" | tail -c 32 >"$part"
     shift
 
     patterns_of "$part" >"$KT_TMP/patterns"
-    raw=$(od -An -v -tx1 -j 8 -N 16 "$part" | tr -d '\n' | sed 's/ /\\x/g')
     {
         grep -rlaF -f "$KT_TMP/patterns" "$@"
-        LC_ALL=C grep -rlaP -- "$raw" "$@"
+        for folder in "$@"; do
+            raw_holders_of "$part" "$folder"
+        done
     } 2>/dev/null | sort -u
 }
 

@@ -209,6 +209,17 @@ static void an_answer_of_another_ca_is_refused(void **state)
     EVP_PKEY_free(key);
 }
 
+static void a_receipt_key_under_another_id_is_refused(void **state)
+{
+    char pem[8192];
+
+    (void)state;
+    fake_pem(fake.receipt_cert, pem, sizeof pem);
+    refused_with("receipt_keys",
+                 json_pack("[{s:s, s:s}]", "id", "0011223344556677", "certificate", pem),
+                 KEYTRUSTEE_INTEGRITY);
+}
+
 static void a_certificate_for_another_key_is_refused(void **state)
 {
     struct kt_pki_subject subject = {.role = KT_PKI_CLIENT,
@@ -294,6 +305,7 @@ int main(void)
         CASE(a_refused_code_is_said_by_the_first_server),
         CASE(the_next_server_registers),
         CASE(an_answer_of_another_ca_is_refused),
+        CASE(a_receipt_key_under_another_id_is_refused),
         CASE(a_certificate_for_another_key_is_refused),
         CASE(a_malformed_answer_is_refused),
         CASE(a_confdir_of_another_cluster_is_left_alone),

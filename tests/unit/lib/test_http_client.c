@@ -165,7 +165,7 @@ struct party { // a CA and a server of it
 };
 
 static char folder[] = "/tmp/kt-http-XXXXXX";
-static struct party ours, theirs, nameless;
+static struct party ours, theirs, nameless, a_client;
 
 static void make_party(struct party *party, const struct party *of, enum kt_pki_role role,
                        const char *name)
@@ -188,6 +188,11 @@ static void make_party(struct party *party, const struct party *of, enum kt_pki_
     assert_int_equal(kt_pki_cert_sha256(party->ca, party->ca_sha256), 0);
     assert_int_equal(kt_pki_new_p256(&key), 0);
     assert_int_equal(kt_pki_sign(party->ca_key, party->ca, key, &subject, &cert), 0);
+    if (party == &nameless) { // good for a server, and of our CA, but for no name
+        X509_EXTENSION_free(
+            X509_delete_ext(cert, X509_get_ext_by_NID(cert, NID_subject_alt_name, -1)));
+        assert_true(X509_sign(cert, party->ca_key, EVP_sha256()) > 0);
+    }
     assert_int_equal(kt_pki_key_save(party->key_file, key, &error), 0);
     assert_int_equal(kt_pki_cert_save(party->cert_file, cert, party->ca, &error), 0);
     assert_int_equal(kt_pki_cert_save(party->ca_file, party->ca, NULL, &error), 0);
@@ -202,7 +207,8 @@ static int group_setup(void **state)
     assert_non_null(mkdtemp(folder));
     make_party(&ours, NULL, KT_PKI_SERVER, "ours");
     make_party(&theirs, NULL, KT_PKI_SERVER, "theirs");
-    make_party(&nameless, &ours, KT_PKI_NODE, "nameless");
+    make_party(&nameless, &ours, KT_PKI_SERVER, "nameless");
+    make_party(&a_client, &ours, KT_PKI_CLIENT, "client");
     return 0;
 }
 
@@ -214,6 +220,7 @@ static int group_teardown(void **state)
     stop(&ours.server);
     stop(&theirs.server);
     stop(&nameless.server);
+    stop(&a_client.server);
     EVP_PKEY_free(ours.ca_key);
     EVP_PKEY_free(theirs.ca_key);
     X509_free(ours.ca);
@@ -422,20 +429,31 @@ static void a_server_of_another_ca_is_refused(void **state)
     kt_http_client_free(client);
 }
 
+// With the CA's file, and with its pin.
+static void assert_refused(const struct party *party)
+{
+    const struct kt_http_tls tls[] = {{.ca_file = ours.ca_file}, {.ca_sha256 = ours.ca_sha256}};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct kt_http_client *client = connect_to(party->server.address, &tls[i]);
+        struct kt_http_answer answered;
+        struct kt_error error = {0};
+        assert_int_equal(fetch(client, "/x", 4096, &answered, &error), KT_ERR_CRYPTO);
+        assert_int_equal(kt_http_client_sent(client), 0);
+        kt_http_client_free(client);
+    }
+}
+
 static void a_certificate_without_our_name_is_refused(void **state)
 {
-    const struct kt_http_tls tls = {.ca_file = ours.ca_file};
-    const struct kt_http_tls pin = {.ca_sha256 = ours.ca_sha256};
-    struct kt_http_client *client = connect_to(nameless.server.address, &tls);
-    struct kt_http_answer answered;
-    struct kt_error error = {0};
+    (void)state;
+    assert_refused(&nameless);
+}
 
-    (void)state; // good for a server, and of this CA: only the name is another
-    assert_int_equal(fetch(client, "/x", 4096, &answered, &error), KT_ERR_CRYPTO);
-    kt_http_client_free(client);
-    client = connect_to(nameless.server.address, &pin);
-    assert_int_equal(fetch(client, "/x", 4096, &answered, &error), KT_ERR_CRYPTO);
-    kt_http_client_free(client);
+static void the_certificate_of_a_client_is_no_servers(void **state)
+{
+    (void)state;
+    assert_refused(&a_client);
 }
 
 static void a_pin_accepts_its_ca_and_no_other(void **state)
@@ -558,6 +576,7 @@ int main(void)
         cmocka_unit_test(a_proxy_of_the_environment_is_not_used),
         cmocka_unit_test(a_server_of_another_ca_is_refused),
         cmocka_unit_test(a_certificate_without_our_name_is_refused),
+        cmocka_unit_test(the_certificate_of_a_client_is_no_servers),
         cmocka_unit_test(a_pin_accepts_its_ca_and_no_other),
         cmocka_unit_test(a_broken_answer_is_a_network_error),
         cmocka_unit_test(a_server_that_hangs_times_out),

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What reads_sql.c (the statements) and reads.c (parameters and rows) share; nobody else includes it.
+#ifndef DB_READS_INNER_H
+#define DB_READS_INNER_H
+
+#include "db/reader_inner.h"
+
+// Places in db_reads_statements().
+enum statement {
+    GET_LATEST,
+    GET_VERSION,
+    GET_BY_ID,
+    HEAD_LATEST,
+    HEAD_VERSION,
+    RECEIPT_LATEST,
+    RECEIPT_VERSION,
+    LIST,
+    SELF,
+    OPENPGP,
+};
+
+// Columns of a row. Those of the caller stand in all statements; those of deposits, receipt and
+// verdict in the statements on deposits, NULL where they are not asked for.
+enum column {
+    WHO_CLIENT,
+    WHO_ORGANISATION_ID,
+    WHO_ORGANISATION,
+    WHO_STATE,
+    WHO_CERTIFICATE_REVOKED,
+    WHO_NOT_AFTER,
+    WHO_DISABLED,
+    DEPOSIT_ID,
+    DEPOSIT_CLIENT,
+    DEPOSIT_HANDLE,
+    DEPOSIT_VERSION,
+    DEPOSIT_TYPE,
+    DEPOSIT_SHA256,
+    DEPOSIT_SIZE,
+    DEPOSIT_INDEX,
+    DEPOSIT_TIME,
+    RECEIPT_INCARNATION,
+    RECEIPT_BITS,
+    RECEIPT_EPOCH,
+    RECEIPT_W,
+    RECEIPT_KEY_ID,
+    RECEIPT_SIGNATURE,
+    DEPOSIT_DELETED,
+    GRANTED_COLUMN,
+    BROWSABLE_COLUMN,
+    VERSION_COLUMN,
+    BODY_COLUMN,
+    SELF_COLUMN = DEPOSIT_ID,
+    KEY_COLUMN = DEPOSIT_ID,
+};
+
+#endif

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// The statements of the workers' reads.
+#include "db/reads_inner.h"
+
+// Parameters: $1 certificate's SHA-256, then as each statement says. None of the statements can
+// raise for any value of the right type: an error would abort its neighbours in the pipeline.
+
+#define WHO                                                                                        \
+    "WITH w AS MATERIALIZED ("                                                                     \
+    " SELECT c.client_id, c.organisation_id, o.name AS organisation, c.state,"                     \
+    "  k.revoked_at IS NOT NULL AS certificate_revoked, k.not_after,"                              \
+    "  o.disabled_at IS NOT NULL AS disabled,"                                                     \
+    "  c.state = 'active' AND k.revoked_at IS NULL AND o.disabled_at IS NULL"                      \
+    "   AND k.not_after > now() AS good"                                                           \
+    " FROM client_certificates k JOIN clients c ON c.client_id = k.client_id"                      \
+    "  JOIN organisations o ON o.organisation_id = c.organisation_id WHERE k.sha256 = $1) "
+
+#define WHO_COLUMNS                                                                                \
+    "w.client_id, w.organisation_id, w.organisation, w.state, w.certificate_revoked,"              \
+    " w.not_after, w.disabled"
+
+// Whether a grant of `access` to this client, or to all of its organisation, covers the row `d`.
+#define COVERS                                                                                     \
+    "CASE g.object WHEN 'own' THEN d.client_id = w.client_id"                                      \
+    " WHEN 'prefix' THEN starts_with(d.handle, g.prefix)"                                          \
+    " ELSE d.key_group_id IS NOT DISTINCT FROM g.key_group_id END"
+#define SUBJECT_HAS(subject, access, object)                                                       \
+    "EXISTS (SELECT 1 FROM grants g WHERE g.organisation_id = w.organisation_id"                   \
+    " AND g.access = " access " AND g.client_id " subject " AND g.revoked_at IS NULL AND " object  \
+    ")"
+#define GRANTED(access)                                                                            \
+    "(" SUBJECT_HAS("= w.client_id", access, COVERS) " OR " SUBJECT_HAS("IS NULL", access,         \
+                                                                        COVERS) ")"
+#define GRANTED_ANYTHING(access)                                                                   \
+    "(" SUBJECT_HAS("= w.client_id", access, "true") " OR " SUBJECT_HAS("IS NULL", access,         \
+                                                                        "true") ")"
+
+#define ISO_TIME(column)                                                                           \
+    "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
+#define PRESENT "d.deleted_at IS NULL AND d.purged_at IS NULL"
+
+// Columns behind WHO_COLUMNS, in the order of enum column, the same in all statements on deposits (NULL: not asked for).
+#define DEPOSIT_COLUMNS                                                                            \
+    "d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256, d.size,"            \
+    " d.log_index, d.deposited_at"
+#define NO_RECEIPT                                                                                 \
+    "NULL::int4, NULL::bytea, NULL::int8, NULL::int4, NULL::bytea, NULL::bytea, NULL::bool"
+#define RECEIPT                                                                                    \
+    "d.incarnation, i.bits, d.epoch, d.w, d.receipt_key_id, d.receipt_signature,"                  \
+    " d.deleted_at IS NOT NULL OR d.purged_at IS NOT NULL"
+
+// The body leaves the table only for a good caller with the right: a second lock behind the
+// dispatcher's. OFFSET 0 is a fence: without it the grants would be looked up once for each use of
+// a.granted. `rows` selects at most one deposit as d, beside w.
+#define ONE_DEPOSIT(access, receipt, joins, version_found, body, rows)                             \
+    WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " receipt ", a.granted,"                     \
+        " a.granted OR (d.deposit_id IS NOT NULL AND " GRANTED(                                    \
+            "'browse'") "), " version_found ", " body " FROM w LEFT JOIN LATERAL (" rows           \
+                        ") d ON true " joins                                                       \
+                        " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(       \
+                            access) " AS granted"                                                  \
+                                    " OFFSET 0) a"
+#define BODY(condition) "CASE WHEN w.good AND a.granted AND " condition " THEN d.body END"
+#define NO_BODY         "NULL::bytea"
+#define BY_HANDLE       "d.organisation_id = w.organisation_id AND d.handle = $3"
+#define LATEST          " ORDER BY d.version DESC LIMIT 1"
+#define INCARNATION     "LEFT JOIN incarnations i ON i.number = d.incarnation"
+
+// That version if it is there, else the latest, so that "no such version" can be told from "no
+// such deposit".
+#define THAT_OR_LATEST(condition)                                                                  \
+    "(SELECT * FROM deposits d WHERE " BY_HANDLE " AND d.version = $4 AND " condition ")"          \
+    " UNION ALL (SELECT * FROM deposits d WHERE " BY_HANDLE " AND " condition LATEST ") LIMIT 1"
+
+// clang-format off
+static const struct db_statement STATEMENTS[] = {
+    // $2 right, $3 handle
+    [GET_LATEST] = {"get_latest",
+                    ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", BODY("true"),
+                                "SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT LATEST),
+                    3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
+    // $4 version
+    [GET_VERSION] = {"get_version",
+                     ONE_DEPOSIT("$2", NO_RECEIPT, "", "d.version = $4", BODY("d.version = $4"),
+                                 THAT_OR_LATEST(PRESENT)),
+                     4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
+    // $3 deposit id
+    [GET_BY_ID] = {"get_by_id",
+                   ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", BODY("true"),
+                               "SELECT * FROM deposits d WHERE d.organisation_id ="
+                               " w.organisation_id AND d.deposit_id = $3 AND " PRESENT),
+                   3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_UUID}},
+    [HEAD_LATEST] = {"head_latest",
+                     ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", NO_BODY,
+                                 "SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT LATEST),
+                     3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
+    [HEAD_VERSION] = {"head_version",
+                      ONE_DEPOSIT("$2", NO_RECEIPT, "", "d.version = $4", NO_BODY,
+                                  THAT_OR_LATEST(PRESENT)),
+                      4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
+    [RECEIPT_LATEST] = {"receipt_latest",
+                        ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "true", NO_BODY,
+                                    "SELECT * FROM deposits d WHERE " BY_HANDLE LATEST),
+                        3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
+    [RECEIPT_VERSION] = {"receipt_version",
+                         ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "d.version = $4", NO_BODY,
+                                     THAT_OR_LATEST("true")),
+                         4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
+    // $2 right, $3 after (exclusive), $4 from (inclusive), $5 to (exclusive), $6 limit. Inside the
+    // LATERAL the organisation is a constant: rows come in index order, only the versions of one
+    // handle are sorted (x: PostgreSQL 15 sorts increments for ORDER BY, not for DISTINCT), and the
+    // LIMIT ends the scan.
+    [LIST] = {"list",
+              WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " NO_RECEIPT ", "
+              "a.granted, true, true, " NO_BODY
+              " FROM w CROSS JOIN LATERAL (SELECT " GRANTED_ANYTHING("$2") " AS granted OFFSET 0) a"
+              " LEFT JOIN LATERAL (SELECT DISTINCT ON (x.handle) x.* FROM ("
+              "   SELECT d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256,"
+              "    d.size, d.log_index, d.deposited_at FROM deposits d"
+              "   WHERE d.organisation_id = w.organisation_id AND d.handle > $3 AND d.handle >= $4"
+              "    AND d.handle < $5 AND w.good AND " PRESENT " AND " GRANTED("$2")
+              "   ORDER BY d.handle, d.version DESC) x"
+              "  ORDER BY x.handle, x.version DESC LIMIT $6) d ON true",
+              6, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
+    [SELF] = {"self",
+              WHO "SELECT " WHO_COLUMNS ", json_build_object('client', c.client_id,"
+              " 'name', c.name, 'organisation', w.organisation, 'state', c.state,"
+              " 'created', " ISO_TIME("c.created_at") ","
+              " 'certificate_not_after', " ISO_TIME("w.not_after") ","
+              " 'openpgp', (SELECT coalesce(json_agg(p.fingerprint ORDER BY p.created_at), '[]')"
+              "  FROM client_openpgp_keys p"
+              "  WHERE p.client_id = w.client_id AND p.retired_at IS NULL),"
+              " 'grants', (SELECT coalesce(json_agg(json_build_object('right', g.access,"
+              "   'object', g.object, 'prefix', g.prefix, 'key_group', g.key_group_id)"
+              "   ORDER BY g.created_at, g.access), '[]') FROM grants g"
+              "  WHERE g.organisation_id = w.organisation_id AND g.revoked_at IS NULL"
+              "  AND (g.client_id = w.client_id OR g.client_id IS NULL)),"
+              " 'receipt_keys', (SELECT coalesce(json_agg(json_build_object("
+              "   'id', encode(r.key_id, 'hex'), 'certificate', r.certificate)"
+              "   ORDER BY r.created_at), '[]') FROM receipt_keys r))::text"
+              " FROM w JOIN clients c ON c.client_id = w.client_id",
+              1, {DB_OID_BYTEA}},
+    // $2 fingerprint
+    [OPENPGP] = {"openpgp",
+                 WHO "SELECT " WHO_COLUMNS ", (SELECT p.public_key FROM client_openpgp_keys p"
+                 " JOIN clients c ON c.client_id = p.client_id WHERE p.fingerprint = $2"
+                 " AND c.organisation_id = w.organisation_id AND w.good LIMIT 1) FROM w",
+                 2, {DB_OID_BYTEA, DB_OID_TEXT}},
+};
+// clang-format on
+
+const struct db_statement *db_reads_statements(size_t *count)
+{
+    *count = sizeof(STATEMENTS) / sizeof(STATEMENTS[0]);
+    return STATEMENTS;
+}
