@@ -17,8 +17,8 @@
 #include "lib/version.h"
 
 #define VERSION_TIMEOUT_MS 10000
-#define MARK_FORMAT 1
-#define MARK_MAX 4096
+#define MARK_FORMAT        1
+#define MARK_MAX           4096
 
 // Earlier minors can skip the wait for a synchronous standby while they start up. Later majors than
 // these have the correction from their first release.
@@ -34,8 +34,8 @@ int db_version_check(const char *line, int *major, int *minor, struct kt_error *
 
     if (strncmp(line, HEAD, sizeof(HEAD) - 1) != 0 ||
         sscanf(line + sizeof(HEAD) - 1, "%4d.%4d%n", &got[0], &got[1], &used) != 2 || used == 0)
-        return kt_error_set(error, KT_ERR_INVALID, install,
-                            "not a release of PostgreSQL: '%.60s'", line);
+        return kt_error_set(error, KT_ERR_INVALID, install, "not a release of PostgreSQL: '%.60s'",
+                            line);
     if (got[0] < OLDEST[0].major)
         return kt_error_set(error, KT_ERR_UNSAFE_SETTINGS, install, "PostgreSQL %d.%d is too old",
                             got[0], got[1]);
@@ -63,9 +63,10 @@ static int try_folder(const char *folder, int wanted, struct db_cluster *cluster
 
     for (size_t i = 0; i < sizeof(PROGRAMS) / sizeof(PROGRAMS[0]); i++)
         if (kt_path_join(path, sizeof(path), folder, PROGRAMS[i]) != 0 || access(path, X_OK) != 0)
-            return kt_error_set(error, KT_ERR_NOT_FOUND, "install the PostgreSQL server, or set "
-                                "database.bin_directory", "no program '%s' in '%s'", PROGRAMS[i],
-                                folder);
+            return kt_error_set(error, KT_ERR_NOT_FOUND,
+                                "install the PostgreSQL server, or set "
+                                "database.bin_directory",
+                                "no program '%s' in '%s'", PROGRAMS[i], folder);
     const char *argv[] = {path, "--version", NULL};
     struct kt_proc proc = {.argv = argv, .output = &line, .timeout_ms = VERSION_TIMEOUT_MS};
     rc = kt_proc_run(&proc, NULL, error);
@@ -261,13 +262,14 @@ static int refuse_foreign(const char *dir, struct kt_error *error)
     struct stat st;
 
     if (lstat(dir, &st) == 0 && !S_ISDIR(st.st_mode))
-        return kt_error_set(error, KT_ERR_NOT_OURS, "move it away, or choose another place with "
-                            "--pg-rootdir", "'%s' is not a folder", dir);
-    if (major)
         return kt_error_set(error, KT_ERR_NOT_OURS,
-                            "move it away, or choose another place with --pg-rootdir",
-                            "'%s' is a PostgreSQL %d data directory that ktadmin did not make", dir,
-                            major);
+                            "move it away, or choose another place with "
+                            "--pg-rootdir",
+                            "'%s' is not a folder", dir);
+    if (major)
+        return kt_error_set(
+            error, KT_ERR_NOT_OURS, "move it away, or choose another place with --pg-rootdir",
+            "'%s' is a PostgreSQL %d data directory that ktadmin did not make", dir, major);
     return kt_error_set(error, KT_ERR_NOT_OURS,
                         "choose an empty place with --pg-rootdir (in a mounted file system: a "
                         "folder below its root)",
@@ -285,8 +287,8 @@ int db_cluster_check_ours(const struct db_cluster *cluster, struct db_mark *mark
     if (lstat(cluster->dir, &st) != 0) {
         if (errno != ENOENT)
             return kt_error_errno(error, "cannot look at '%s'", cluster->dir);
-        return kt_error_set(error, KT_ERR_NOT_FOUND, "run ktadmin init",
-                            "no data directory '%s'", cluster->dir);
+        return kt_error_set(error, KT_ERR_NOT_FOUND, "run ktadmin init", "no data directory '%s'",
+                            cluster->dir);
     }
     if (!S_ISDIR(st.st_mode))
         return refuse_foreign(cluster->dir, error);

@@ -43,8 +43,8 @@ const char *db_cluster_bin(const struct db_cluster *cluster); // folder of Postg
 const char *db_cluster_dir(const struct db_cluster *cluster); // the data directory
 // Looks at the data directory: *exists receives 1 when it is there and of this confdir's cluster, 0
 // when it is missing or empty; KT_ERR_NOT_OURS says what was found instead.
-int db_cluster_look(const struct db_cluster *cluster, int *exists, struct kt_error *error)
-    KT_MUST_CHECK;
+int db_cluster_look(const struct db_cluster *cluster, int *exists,
+                    struct kt_error *error) KT_MUST_CHECK;
 // 1 when the data directory is made, ours, and has been populated: init need not start PostgreSQL.
 int db_cluster_is_populated(const struct db_cluster *cluster);
 // Checks that the managed files are as configure writes them: 0, or KT_ERR_UNSAFE_SETTINGS naming
@@ -59,13 +59,14 @@ int db_cluster_live_check(struct db_cluster *cluster, struct kt_error *error) KT
 // 1. initdb with data checksums into a temporary folder, renamed when complete.
 int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *error) KT_MUST_CHECK;
 // 2. postgresql.auto-managed settings (section 7 of the design), pg_hba.conf, pg_ident.conf.
-int db_cluster_configure(struct db_cluster *cluster, int *done, struct kt_error *error) KT_MUST_CHECK;
+int db_cluster_configure(struct db_cluster *cluster, int *done,
+                         struct kt_error *error) KT_MUST_CHECK;
 // 3. database, roles with their secrets, schema files in order, first rows (cluster, incarnation,
 //    epoch 1 with no members, receipt key, node certificate). The cluster must be running.
 struct db_first_rows {
     const struct kt_cluster_info *info;
     struct kt_incarnation incarnation;
-    const char *member;              // <node>.<8 hex>
+    const char *member; // <node>.<8 hex>
     const char *receipt_cert_pem;
     uint8_t receipt_key_id[KT_KEY_ID_LEN];
     const char *node_cert_pem;
@@ -80,8 +81,10 @@ int db_cluster_state(struct db_cluster *cluster, enum db_run_state *state, long 
                      struct kt_error *error) KT_MUST_CHECK;
 // pg_ctl start / fast stop, waiting for the result up to `timeout_s`. Starting a running one or
 // stopping a stopped one is success.
-int db_cluster_start(struct db_cluster *cluster, int timeout_s, struct kt_error *error) KT_MUST_CHECK;
-int db_cluster_stop(struct db_cluster *cluster, int timeout_s, struct kt_error *error) KT_MUST_CHECK;
+int db_cluster_start(struct db_cluster *cluster, int timeout_s,
+                     struct kt_error *error) KT_MUST_CHECK;
+int db_cluster_stop(struct db_cluster *cluster, int timeout_s,
+                    struct kt_error *error) KT_MUST_CHECK;
 // Becomes postgres in the foreground (execv; only returns on failure): for the systemd unit.
 int db_cluster_exec(struct db_cluster *cluster, struct kt_error *error);
 

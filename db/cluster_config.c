@@ -12,8 +12,8 @@
 #include "lib/file.h"
 #include "lib/proc.h"
 
-#define FILE_MAX 262144
-#define INCLUDE_LINE "include '" DB_SETTINGS_FILE "' # kept last by ktadmin\n"
+#define FILE_MAX        262144
+#define INCLUDE_LINE    "include '" DB_SETTINGS_FILE "' # kept last by ktadmin\n"
 #define LIVE_TIMEOUT_MS 5000
 
 // What must be so for the promises of the product, on every node alike; the last column is what
@@ -96,13 +96,16 @@ int db_config_settings(const struct db_cluster *cluster, const char *node, struc
 
     // PostgreSQL reads this one as a list.
     if (strpbrk(cluster->paths->run, ",\" \t"))
-        return kt_error_set(error, KT_ERR_INVALID, "choose a confdir with plain characters in its "
-                            "path", "the socket folder '%s' has a comma, quote or space",
+        return kt_error_set(error, KT_ERR_INVALID,
+                            "choose a confdir with plain characters in its "
+                            "path",
+                            "the socket folder '%s' has a comma, quote or space",
                             cluster->paths->run);
-    rc = kt_buf_putf(out, "# Written by ktadmin; changes are overwritten. Own settings belong in "
-                          "postgresql.conf.\n"
-                          "port = %d\n"
-                          "cluster_name = '%s'\n",
+    rc = kt_buf_putf(out,
+                     "# Written by ktadmin; changes are overwritten. Own settings belong in "
+                     "postgresql.conf.\n"
+                     "port = %d\n"
+                     "cluster_name = '%s'\n",
                      (int)kt_settings_number(cluster->settings, KT_SET_DATABASE_PORT), node);
     if (rc == 0)
         rc = put_path("unix_socket_directories", cluster->paths->run, out, error);
@@ -135,17 +138,18 @@ int db_config_ident(const char *account, struct kt_buf *out)
 
     if (strchr(account, '"') || strchr(account, '\n') || account[0] == '/')
         return KT_ERR_INVALID;
-    rc = kt_buf_putf(out, "# Written by ktadmin; changes are overwritten.\n"
-                          "keytrustee \"%s\" keytrustee\n",
+    rc = kt_buf_putf(out,
+                     "# Written by ktadmin; changes are overwritten.\n"
+                     "keytrustee \"%s\" keytrustee\n",
                      account);
     if (rc == 0 && strcmp(account, DB_OWNER) != 0)
         rc = kt_buf_put(out, "keytrustee keytrustee keytrustee\n", 33);
     return rc;
 }
 
-// One managed file: compares, and writes it when `write` is set. *same receives 1 when it was right.
-static int manage(const char *dir, const char *name, const struct kt_buf *text, int write, int *same,
-                  struct kt_error *error)
+// One managed file: compares, and writes it when `write` is set. *same: it was right before.
+static int manage(const char *dir, const char *name, const struct kt_buf *text, int write,
+                  int *same, struct kt_error *error)
 {
     struct kt_buf old = KT_BUF_INIT(FILE_MAX);
     char path[KT_PATH_MAX];
@@ -255,8 +259,8 @@ int db_cluster_live_check(struct db_cluster *cluster, struct kt_error *error)
     struct db_target target = {0};
     struct kt_secret *secret = NULL;
     PGconn *conn = NULL;
-    int rc = db_target_load(cluster->paths, cluster->settings, DB_ROLE_AGENT, &target, &secret,
-                            error);
+    int rc =
+        db_target_load(cluster->paths, cluster->settings, DB_ROLE_AGENT, &target, &secret, error);
 
     if (rc == 0)
         rc = db_pg_connect(&target, LIVE_TIMEOUT_MS, &conn, error);

@@ -13,8 +13,8 @@
 #include "lib/proc.h"
 
 #define INITDB_TIMEOUT_MS 180000
-#define OPEN_FILES 16
-#define CLEAR_US 30000000
+#define OPEN_FILES        16
+#define CLEAR_US          30000000
 
 // All but the folder itself and its mark, which says until the end that the folder is ours. What
 // vanishes or appears meanwhile is the initdb of the killed run, which may still be at work.
@@ -56,11 +56,12 @@ static int clear_partial(const char *partial, struct kt_error *error)
     if (empty < 0)
         return empty;
     if (!S_ISDIR(st.st_mode) || (!empty && db_mark_load(partial, &mark, NULL) != 0))
-        return kt_error_set(error, KT_ERR_NOT_OURS, "move it away",
-                            "'%s' was not made by ktadmin", partial);
+        return kt_error_set(error, KT_ERR_NOT_OURS, "move it away", "'%s' was not made by ktadmin",
+                            partial);
     while ((rc = remove_partial(partial)) != 0 && errno == ENOTEMPTY && kt_monotonic_now() < until)
         nanosleep(&step, NULL);
-    return rc ? kt_error_errno(error, "cannot remove '%s', which a stopped run left behind", partial)
+    return rc ? kt_error_errno(error, "cannot remove '%s', which a stopped run left behind",
+                               partial)
               : 0;
 }
 
@@ -68,13 +69,12 @@ static int run_initdb(const struct db_cluster *cluster, const char *data, struct
 {
     struct kt_buf output = KT_BUF_INIT(65536), errors = KT_BUF_INIT(65536);
     char program[KT_PATH_MAX];
-    const char *argv[] = {program, "-D", data, "-U", DB_OWNER, "--data-checksums",
-                          "--encoding=UTF8",
-                          // the same order and words on every node and release of the system
-                          "--locale=C", "--auth-local=peer", "--auth-host=reject",
-                          "--no-instructions", NULL};
-    struct kt_proc proc = {.argv = argv, .output = &output, .errors = &errors,
-                           .timeout_ms = INITDB_TIMEOUT_MS};
+    const char *argv[] = {
+        program, "-D", data, "-U", DB_OWNER, "--data-checksums", "--encoding=UTF8",
+        // the same order and words on every node and release of the system
+        "--locale=C", "--auth-local=peer", "--auth-host=reject", "--no-instructions", NULL};
+    struct kt_proc proc = {
+        .argv = argv, .output = &output, .errors = &errors, .timeout_ms = INITDB_TIMEOUT_MS};
     int rc = kt_path_join(program, sizeof(program), cluster->bin, "initdb");
 
     if (rc == 0)

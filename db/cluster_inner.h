@@ -6,7 +6,7 @@
 #include "db/cluster.h"
 #include "lib/buf.h"
 
-#define DB_MARK_FILE "keytrustee.json"
+#define DB_MARK_FILE     "keytrustee.json"
 #define DB_SETTINGS_FILE "keytrustee.conf"
 
 struct db_cluster {
@@ -20,8 +20,8 @@ struct db_cluster {
 // Reads "postgres (PostgreSQL) 15.18 (...)" and checks that the release is one we can rely on.
 // KT_ERR_INVALID when it is something else, KT_ERR_UNSAFE_SETTINGS when it is too old; both with
 // words in `error`.
-int db_version_check(const char *line, int *major, int *minor, struct kt_error *error)
-    KT_MUST_CHECK;
+int db_version_check(const char *line, int *major, int *minor,
+                     struct kt_error *error) KT_MUST_CHECK;
 
 // The mark file in a data directory (or beside one in the making): that we made it, for whom.
 struct db_mark {

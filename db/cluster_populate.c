@@ -9,7 +9,7 @@
 #include "db/cluster_inner.h"
 #include "db/pg.h"
 
-#define STEP_MS 60000
+#define STEP_MS       60000
 #define STATEMENT_MAX 2048
 // Held by whoever populates ("ktpo"). The session of a killed run holds it until its last statement
 // has come to its end.
@@ -67,7 +67,8 @@ static int ask(PGconn *conn, const char *sql, const char *parameter, struct kt_e
 }
 
 // The password leaves this process only as a SCRAM verifier: the server and its log never see it.
-static int set_password(PGconn *conn, const char *role, const char *password, struct kt_error *error)
+static int set_password(PGconn *conn, const char *role, const char *password,
+                        struct kt_error *error)
 {
     char *verifier = PQencryptPasswordConn(conn, password, role, "scram-sha-256");
     char *literal = verifier ? PQescapeLiteral(conn, verifier, strlen(verifier)) : NULL;
@@ -126,7 +127,8 @@ static int make_database(PGconn *conn, const char *name, struct kt_error *error)
     if (!quoted)
         return kt_error_set(error, KT_ERR_SETTINGS, NULL, "database.name cannot be '%s'", name);
     if (rc == 0)
-        rc = run_format(conn, error, "CREATE DATABASE %s TEMPLATE template0 ENCODING 'UTF8'", quoted);
+        rc = run_format(conn, error, "CREATE DATABASE %s TEMPLATE template0 ENCODING 'UTF8'",
+                        quoted);
     else
         rc = 0;
     if (rc == 0)
@@ -156,7 +158,8 @@ static int insert_rows(PGconn *conn, const struct db_first_rows *rows, struct kt
         {"INSERT INTO cluster (cluster_id) VALUES ($1::uuid)", 1, cluster},
         {"INSERT INTO incarnations (number, bits) VALUES ($1::integer, decode($2, 'hex'))", 2,
          incarnation},
-        {"INSERT INTO epochs (incarnation, epoch, sequence, active, members, w, start_lsn, timeline)"
+        {"INSERT INTO epochs (incarnation, epoch, sequence, active, members, w, start_lsn, "
+         "timeline)"
          " SELECT $1::integer, 1, 1, $2, '{}', 0, pg_current_wal_insert_lsn(), timeline_id"
          " FROM pg_control_checkpoint()",
          2, epoch},

@@ -16,10 +16,10 @@
 #include "lib/proc.h"
 
 #define PID_FILE_MAX 4096
-#define START_LOG "postgresql-start.log"
-#define LOG_TAIL 4096
-#define LEFTOVER_US 5000000
-#define EXTRA_MS 10000 // beyond pg_ctl's own limit, before it is killed
+#define START_LOG    "postgresql-start.log"
+#define LOG_TAIL     4096
+#define LEFTOVER_US  5000000
+#define EXTRA_MS     10000 // beyond pg_ctl's own limit, before it is killed
 
 // Whether `pid` is a process of this data directory: it works in it. After a reboot the number
 // in an old pid file may belong to anybody.
@@ -164,7 +164,9 @@ static int run_pg_ctl(const struct db_cluster *cluster, const char *const *argum
     struct kt_buf output = KT_BUF_INIT(16384), errors = KT_BUF_INIT(16384);
     char program[KT_PATH_MAX], limit[16];
     const char *argv[16] = {program, "-D", cluster->dir, "-w", "-t", limit};
-    struct kt_proc proc = {.argv = argv, .output = &output, .errors = &errors,
+    struct kt_proc proc = {.argv = argv,
+                           .output = &output,
+                           .errors = &errors,
                            .timeout_ms = timeout_s * 1000 + EXTRA_MS};
     int n = 6, rc = kt_path_join(program, sizeof(program), cluster->bin, "pg_ctl");
 

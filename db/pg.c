@@ -155,9 +155,8 @@ int db_pg_result_error(const PGresult *result, const char *what, struct kt_error
     return kt_error_set(error, code,
                         code == KT_ERR_DATABASE ? "PostgreSQL's log is in logs beside the confdir"
                                                 : NULL,
-                        "%s: %.200s%s%s%s", what,
-                        text ? text : "the connection broke", state ? " (SQLSTATE " : "",
-                        state ? state : "", state ? ")" : "");
+                        "%s: %.200s%s%s%s", what, text ? text : "the connection broke",
+                        state ? " (SQLSTATE " : "", state ? state : "", state ? ")" : "");
 }
 
 // Cancels what runs and waits a little for its end, so that the connection can be closed cleanly.

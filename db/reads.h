@@ -9,8 +9,7 @@
 #include "lib/encode.h"
 
 #define DB_RIGHT_MAX 16
-#define DB_LIST_MAX  1000
-#define DB_ID_TEXT   40
+#define DB_LIST_MAX  10000 // the largest limits.list
 
 // Who has the certificate.
 struct db_who {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What reads_sql.c (the statements) and reads.c (parameters and rows) share; nobody else includes it.
+// What reads_sql.c (the statements) and reads.c (parameters and rows) share; nobody else includes
+// it.
 #ifndef DB_READS_INNER_H
 #define DB_READS_INNER_H
 

@@ -5,6 +5,9 @@
 // Parameters: $1 certificate's SHA-256, then as each statement says. None of the statements can
 // raise for any value of the right type: an error would abort its neighbours in the pipeline.
 
+// The layout is that of the SQL.
+// clang-format off
+
 #define WHO                                                                                        \
     "WITH w AS MATERIALIZED ("                                                                     \
     " SELECT c.client_id, c.organisation_id, o.name AS organisation, c.state,"                     \
@@ -29,18 +32,19 @@
     " AND g.access = " access " AND g.client_id " subject " AND g.revoked_at IS NULL AND " object  \
     ")"
 #define GRANTED(access)                                                                            \
-    "(" SUBJECT_HAS("= w.client_id", access, COVERS) " OR " SUBJECT_HAS("IS NULL", access,         \
-                                                                        COVERS) ")"
+    "(" SUBJECT_HAS("= w.client_id", access, COVERS)                                               \
+    " OR " SUBJECT_HAS("IS NULL", access, COVERS) ")"
 #define GRANTED_ANYTHING(access)                                                                   \
-    "(" SUBJECT_HAS("= w.client_id", access, "true") " OR " SUBJECT_HAS("IS NULL", access,         \
-                                                                        "true") ")"
+    "(" SUBJECT_HAS("= w.client_id", access, "true")                                               \
+    " OR " SUBJECT_HAS("IS NULL", access, "true") ")"
 
 #define ISO_TIME(column)                                                                           \
     "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 #define PRESENT "d.deleted_at IS NULL AND d.purged_at IS NULL"
 
-// Columns behind WHO_COLUMNS, in the order of enum column, the same in all statements on deposits (NULL: not asked for).
+// Columns behind WHO_COLUMNS, in the order of enum column, the same in all statements on deposits
+// (NULL: not asked for).
 #define DEPOSIT_COLUMNS                                                                            \
     "d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256, d.size,"            \
     " d.log_index, d.deposited_at"
@@ -55,12 +59,11 @@
 // a.granted. `rows` selects at most one deposit as d, beside w.
 #define ONE_DEPOSIT(access, receipt, joins, version_found, body, rows)                             \
     WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " receipt ", a.granted,"                     \
-        " a.granted OR (d.deposit_id IS NOT NULL AND " GRANTED(                                    \
-            "'browse'") "), " version_found ", " body " FROM w LEFT JOIN LATERAL (" rows           \
-                        ") d ON true " joins                                                       \
-                        " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(       \
-                            access) " AS granted"                                                  \
-                                    " OFFSET 0) a"
+    " a.granted OR (d.deposit_id IS NOT NULL AND " GRANTED("'browse'") "), "                       \
+    version_found ", " body                                                                        \
+    " FROM w LEFT JOIN LATERAL (" rows ") d ON true " joins                                        \
+    " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(access) " AS granted"      \
+    " OFFSET 0) a"
 #define BODY(condition) "CASE WHEN w.good AND a.granted AND " condition " THEN d.body END"
 #define NO_BODY         "NULL::bytea"
 #define BY_HANDLE       "d.organisation_id = w.organisation_id AND d.handle = $3"
@@ -73,7 +76,6 @@
     "(SELECT * FROM deposits d WHERE " BY_HANDLE " AND d.version = $4 AND " condition ")"          \
     " UNION ALL (SELECT * FROM deposits d WHERE " BY_HANDLE " AND " condition LATEST ") LIMIT 1"
 
-// clang-format off
 static const struct db_statement STATEMENTS[] = {
     // $2 right, $3 handle
     [GET_LATEST] = {"get_latest",
@@ -93,7 +95,8 @@ static const struct db_statement STATEMENTS[] = {
                    3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_UUID}},
     [HEAD_LATEST] = {"head_latest",
                      ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", NO_BODY,
-                                 "SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT LATEST),
+                                 "SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT
+                                 LATEST),
                      3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
     [HEAD_VERSION] = {"head_version",
                       ONE_DEPOSIT("$2", NO_RECEIPT, "", "d.version = $4", NO_BODY,

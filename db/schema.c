@@ -17,7 +17,7 @@
 
 #define SCHEMA_FILE_MAX (1u << 20)
 #define SCHEMA_NAME_MAX 100
-#define STEP_MS 60000
+#define STEP_MS         60000
 // Whoever applies schema files holds this advisory lock ("ktsc").
 #define LOCK_SQL "SELECT pg_advisory_lock(1802793827)"
 
@@ -177,17 +177,18 @@ int db_schema_apply(const struct db_target *owner, const char *schema_dir, int *
     if (rc == 0)
         rc = db_pg_query(conn, STEP_MS, LOCK_SQL, 0, NULL, NULL, error);
     if (rc == 0)
-        rc = db_pg_query(conn, STEP_MS, "SELECT to_regclass('public.schema_version') IS NOT NULL", 0,
-                         NULL, &result, error);
+        rc = db_pg_query(conn, STEP_MS, "SELECT to_regclass('public.schema_version') IS NOT NULL",
+                         0, NULL, &result, error);
     if (rc)
         goto out;
     there = PQgetvalue(result, 0, 0)[0] == 't';
     PQclear(result);
     result = NULL;
     if (there) {
-        rc = db_pg_query(conn, STEP_MS,
-                         "SELECT version, encode(sha256, 'hex') FROM schema_version ORDER BY version",
-                         0, NULL, &result, error);
+        rc = db_pg_query(
+            conn, STEP_MS,
+            "SELECT version, encode(sha256, 'hex') FROM schema_version ORDER BY version", 0, NULL,
+            &result, error);
         if (rc == 0)
             rc = check_recorded(result, schema_dir, error);
         if (rc)

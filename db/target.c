@@ -8,7 +8,7 @@
 #include "db/cluster_inner.h"
 #include "lib/file.h"
 
-#define SECRET_BYTES 32 // random bytes of a role's secret; the file holds them as hex
+#define SECRET_BYTES    32 // random bytes of a role's secret; the file holds them as hex
 #define SECRET_FILE_MAX 128
 
 static const char *const ROLES[DB_ROLE_COUNT] = {

@@ -206,7 +206,7 @@ static int read_group(struct db_writer *writer, struct db_member *members, size_
                       int64_t until, struct kt_error *error)
 {
     size_t results = 3, member = 0;
-    int failed = 0;
+    int failed = 0, odd = 0;
 
     for (size_t i = 0; i < count; i++)
         results += (size_t)members[i].writes;
@@ -229,13 +229,14 @@ static int read_group(struct db_writer *writer, struct db_member *members, size_
             while (!members[member].writes)
                 member++;
             ops = db_change_ops(members[member].change->kind);
-            if (ops->written)
-                failed = ops->written(writer, &members[member], result);
+            if (ops->written && ops->written(writer, &members[member], result) != 0)
+                odd = 1;
             member++;
         }
         PQclear(result);
     }
-    if (db_pipe_end(writer->main, until) != 0)
+    // a result that cannot be used does not undo the PREPARE that was carried out behind it
+    if (db_pipe_end(writer->main, until) != 0 || (failed == 0 && odd))
         return KT_ERR_IN_DOUBT;
     return failed;
 }

@@ -22,10 +22,10 @@ struct walk {
     void *arg;
     struct kta_audit_report *report;
     struct kt_error *error;
-    unsigned number;  // of the file
+    unsigned number; // of the file
     uint64_t line;
     int last_file;
-    int resume;       // behind a break: the next file's first record is believed
+    int resume; // behind a break: the next file's first record is believed
 };
 
 // Notes the first problem; always KT_ERR_SIGNATURE.
@@ -90,7 +90,8 @@ static int find_files(const char *dir, unsigned *first, unsigned *last, unsigned
 
 // The first record of a file names the hash that it follows. It must be the last one of the file
 // before; nothing at all for the very first.
-static int check_opening(struct walk *walk, const char *json, size_t n, uint8_t previous[KT_SHA256_LEN])
+static int check_opening(struct walk *walk, const char *json, size_t n,
+                         uint8_t previous[KT_SHA256_LEN])
 {
     struct kta_audit_report *report = walk->report;
     const char *event = NULL, *hex = NULL, *broken = NULL, *why = NULL;
@@ -156,7 +157,8 @@ static int walk_file(struct walk *walk)
 
     snprintf(name, sizeof(name), NAME_FORM, walk->number);
     if (kt_path_join(path, sizeof(path), walk->dir, name) != 0)
-        return kt_error_set(walk->error, KT_ERR_TOO_LARGE, NULL, "the audit folder's path is too "
+        return kt_error_set(walk->error, KT_ERR_TOO_LARGE, NULL,
+                            "the audit folder's path is too "
                             "long");
     walk->line = 0;
     file = fopen(path, "re");

@@ -10,12 +10,12 @@
 struct kta_audit_report {
     unsigned files;
     uint64_t records;
-    uint64_t first_seq, last_seq;      // 0 when there are no records
-    uint8_t last_hash[KT_SHA256_LEN];  // of the last record
-    int64_t unfinished;                // bytes of a last line that is still being written
+    uint64_t first_seq, last_seq;     // 0 when there are no records
+    uint8_t last_hash[KT_SHA256_LEN]; // of the last record
+    int64_t unfinished;               // bytes of a last line that is still being written
     // The first thing that is wrong; "" when nothing is.
     char problem[192];
-    char where[64];                    // "audit-000002.log:17", or a file's name
+    char where[64]; // "audit-000002.log:17", or a file's name
 };
 
 // Called for each record; `json` is not NUL-terminated. A negative result stops the walk.

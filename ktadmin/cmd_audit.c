@@ -10,7 +10,7 @@
 #include "lib/json.h"
 
 #define LAST_DEFAULT 20
-#define LAST_MAX 100000
+#define LAST_MAX     100000
 
 // --- verify and head ---
 
@@ -168,8 +168,7 @@ static int keep(void *arg, uint64_t seq, const uint8_t hash[KT_SHA256_LEN], cons
     if (kt_json_parse_object(json, n, &object, NULL) != 0)
         return 0; // its hash is right: somebody wrote it so, and verify does not mind
     if (!has_value(object, "client", shown->client) ||
-        !has_value(object, "handle", shown->handle) ||
-        !has_value(object, "event", shown->event)) {
+        !has_value(object, "handle", shown->handle) || !has_value(object, "event", shown->event)) {
         json_decref(object);
         return 0;
     }
@@ -262,7 +261,8 @@ static int run_show(struct kt_cli_run *run)
     if (rc == 0)
         print_shown(run, &shown);
     if (rc == 0 && report.problem[0])
-        rc = kt_error_set(&error, KT_ERR_SIGNATURE, "run ktadmin audit verify", "%s: %s", report.where, report.problem);
+        rc = kt_error_set(&error, KT_ERR_SIGNATURE, "run ktadmin audit verify", "%s: %s",
+                          report.where, report.problem);
     for (size_t i = 0; shown.ring && i < shown.room; i++)
         json_decref(shown.ring[i]);
     free(shown.ring);

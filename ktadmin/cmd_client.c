@@ -8,11 +8,14 @@
 static int run_list(struct kt_cli_run *run)
 {
     static const struct kta_column COLUMNS[] = {
-        {"client", "client_id"},          {"name", "name"},
-        {"organisation", "organisation"}, {"state", "state"},
+        {"client", "client_id"},
+        {"name", "name"},
+        {"organisation", "organisation"},
+        {"state", "state"},
         {"openpgp key", "openpgp_fingerprint"},
         {"certificate until", "certificate_not_after"},
-        {"registered", "created_at"},     {NULL, NULL},
+        {"registered", "created_at"},
+        {NULL, NULL},
     };
     const char *state = kt_cli_value(run, "state");
     struct kt_error error = {0};

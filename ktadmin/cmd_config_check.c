@@ -16,8 +16,8 @@
 #include "lib/file.h"
 #include "lib/pki.h"
 
-#define DAY_US INT64_C(86400000000)
-#define WARN_DAYS 30
+#define DAY_US     INT64_C(86400000000)
+#define WARN_DAYS  30
 #define DETAIL_MAX 160
 
 // What the checks look at. A check fills `detail` with what is worth knowing when all is well.
@@ -49,11 +49,11 @@ static int check_paths(struct check *check, struct kt_error *error)
 static int check_private_files(struct check *check, struct kt_error *error)
 {
     const struct kt_paths *paths = &check->node->paths;
-    const char *const secret[] = {paths->confdir, paths->ca_key,  paths->server_key,
+    const char *const secret[] = {paths->confdir,  paths->ca_key,      paths->server_key,
                                   paths->node_key, paths->receipt_key, paths->secrets,
                                   paths->run};
-    const char *const written[] = {paths->base, paths->settings, paths->cluster, paths->ca_cert,
-                                   paths->promise, paths->audit};
+    const char *const written[] = {paths->base,    paths->settings, paths->cluster,
+                                   paths->ca_cert, paths->promise,  paths->audit};
     char path[KT_PATH_MAX];
     int rc = 0;
 
@@ -62,7 +62,8 @@ static int check_private_files(struct check *check, struct kt_error *error)
     for (int role = 0; role < DB_ROLE_COUNT && rc == 0; role++)
         rc = kt_path_join(path, sizeof(path), paths->secrets, db_role_name((enum db_role)role)) == 0
                  ? kt_file_check_private(path, 1, error)
-                 : kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "the path of the secrets is too long");
+                 : kt_error_set(error, KT_ERR_TOO_LARGE, NULL,
+                                "the path of the secrets is too long");
     for (size_t i = 0; i < sizeof(written) / sizeof(written[0]) && rc == 0; i++)
         rc = kt_file_check_private(written[i], 0, error);
     return rc;
@@ -111,7 +112,8 @@ static int check_node_cert(struct check *check, struct kt_error *error)
 
 static int check_receipt(struct check *check, struct kt_error *error)
 {
-    return check_pair(check, check->node->paths.receipt_key, check->node->paths.receipt_cert, error);
+    return check_pair(check, check->node->paths.receipt_key, check->node->paths.receipt_cert,
+                      error);
 }
 
 static int check_postgresql(struct check *check, struct kt_error *error)
@@ -236,8 +238,9 @@ static void report(const struct kt_cli_run *run, json_t *list, const char *text,
     const char *hint = rc && error->hint[0] ? error->hint : NULL;
 
     if (list) {
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s*}", "check", text, "result",
-                                              rc ? "fail" : word, "message", message, "hint", hint));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:s*}", "check", text, "result",
+                                        rc ? "fail" : word, "message", message, "hint", hint));
         return;
     }
     if (rc == 0 && !check->warn && kt_cli_flag(run, "quiet"))

@@ -4,7 +4,8 @@
 
 #include "ktadmin/commands.h"
 
-static json_t *setting_object(const struct kt_settings *settings, const struct kt_setting_info *info)
+static json_t *setting_object(const struct kt_settings *settings,
+                              const struct kt_setting_info *info)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s}", "section", info->section, "name",
                      info->name, "value", kt_settings_text(settings, info->id), "default",

@@ -31,7 +31,8 @@ static int allowed_by_promise(const struct kta_node *node, struct kt_error *erro
     if (promise.active_since > 0 && strlen(promise.active) == n &&
         memcmp(promise.active, promise.member, n) == 0)
         return 0;
-    return kt_error_set(error, KT_ERR_NOT_RUNNING, "start the server first: systemctl start "
+    return kt_error_set(error, KT_ERR_NOT_RUNNING,
+                        "start the server first: systemctl start "
                         "keytrusteed",
                         "this node follows '%s': only its server can allow the start",
                         promise.active);

@@ -20,8 +20,7 @@ static int add_object(const struct kt_cli_run *run, json_t *args, struct kt_erro
                             "--prefix: '%.80s' cannot begin a handle", prefix);
     if (group && kt_uuid_parse(group, &uuid) != 0)
         return kt_error_set(error, KT_ERR_USAGE, NULL, "--key-group: '%.40s' is not a UUID", group);
-    json_object_set_new(args, "object",
-                        json_string(own ? "own" : prefix ? "prefix" : "key_group"));
+    json_object_set_new(args, "object", json_string(own ? "own" : prefix ? "prefix" : "key_group"));
     if (prefix)
         json_object_set_new(args, "prefix", json_string(prefix));
     if (group)
@@ -37,7 +36,8 @@ static int add_subject(const struct kt_cli_run *run, json_t *args, struct kt_err
     int rc;
 
     if ((client != NULL) + kt_cli_flag(run, "everyone") != 1)
-        return kt_error_set(error, KT_ERR_USAGE, NULL, "give one of --client CLIENT and --everyone");
+        return kt_error_set(error, KT_ERR_USAGE, NULL,
+                            "give one of --client CLIENT and --everyone");
     if (!client)
         return 0;
     rc = kta_open(run, KTA_AGENT, &node, error);
@@ -66,7 +66,8 @@ static int run_grant(struct kt_cli_run *run)
         json_decref(args);
         return kt_cli_fail(run, &error);
     }
-    snprintf(done, sizeof(done), "Granted %.100s in organisation %.63s", run->argv[1], run->argv[0]);
+    snprintf(done, sizeof(done), "Granted %.100s in organisation %.63s", run->argv[1],
+             run->argv[0]);
     return kta_change(run, "grant.add", args, done);
 }
 
@@ -88,10 +89,11 @@ static int run_revoke(struct kt_cli_run *run)
 static int run_grants(struct kt_cli_run *run)
 {
     static const struct kta_column COLUMNS[] = {
-        {"grant", "grant_id"}, {"organisation", "organisation"}, {"client", "client"},
-        {"right", "right"},    {"object", "object"},             {"prefix", "prefix"},
-        {"key group", "key_group_id"}, {"granted", "created_at"}, {"by", "created_by"},
-        {NULL, NULL},
+        {"grant", "grant_id"},         {"organisation", "organisation"},
+        {"client", "client"},          {"right", "right"},
+        {"object", "object"},          {"prefix", "prefix"},
+        {"key group", "key_group_id"}, {"granted", "created_at"},
+        {"by", "created_by"},          {NULL, NULL},
     };
     json_t *args = json_pack("{s:s*}", "organisation", run->argc > 0 ? run->argv[0] : NULL);
     const char *client = kt_cli_value(run, "client");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// init: makes a new cluster with this node as its first, step by step; can be repeated at any point.
+// init: makes a new cluster with this node as its first, step by step; can always be repeated.
 #include <stdio.h>
 
 #include "ktadmin/commands.h"
@@ -104,8 +104,9 @@ static const struct kt_cli_option OPTIONS[] = {
     {"agent-port", 0, "PORT", "port for other nodes and operators (11372)"},
     {"database-port", 0, "PORT", "port of PostgreSQL (11381)"},
     {"address", 0, "ADDRESS", "address that the HTTPS service listens on (0.0.0.0)"},
-    {"external-name", 0, "NAME", "further host name or address in the server certificate; "
-                                 "repeatable"},
+    {"external-name", 0, "NAME",
+     "further host name or address in the server certificate; "
+     "repeatable"},
     {"pg-rootdir", 0, "DIR", "PostgreSQL's data directory (db beside the confdir)"},
     {NULL},
 };

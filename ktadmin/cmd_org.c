@@ -52,9 +52,14 @@ static int run_add(struct kt_cli_run *run)
 static int run_list(struct kt_cli_run *run)
 {
     static const struct kta_column COLUMNS[] = {
-        {"name", "name"},         {"clients", "clients"},       {"approval", "needs_approval"},
-        {"disabled", "disabled"}, {"contacts", "contacts"},     {"created", "created_at"},
-        {"by", "created_by"},     {NULL, NULL},
+        {"name", "name"},
+        {"clients", "clients"},
+        {"approval", "needs_approval"},
+        {"disabled", "disabled"},
+        {"contacts", "contacts"},
+        {"created", "created_at"},
+        {"by", "created_by"},
+        {NULL, NULL},
     };
     json_t *rows = NULL;
     int rc = kta_ask(run, "org.list", NULL, &rows);

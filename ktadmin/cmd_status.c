@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// status: what the node is doing, from its agent; what its files tell when the server is not running.
+// status: what the node is doing, from its agent; what its files tell when there is no server.
 #include <stdio.h>
 #include <string.h>
 
@@ -109,7 +109,8 @@ static int run_status(struct kt_cli_run *run)
     int rc = kta_open(run, KTA_AGENT, &node, &error);
 
     if (rc == 0)
-        rc = kt_agent_call(node.paths.agent_socket, "status", NULL, KTA_TIMEOUT_MS, &status, &error);
+        rc =
+            kt_agent_call(node.paths.agent_socket, "status", NULL, KTA_TIMEOUT_MS, &status, &error);
     kta_close(&node);
     if (rc == KT_ERR_NOT_RUNNING)
         return show_files(run, &error);

@@ -19,12 +19,14 @@ static int check_caller(const struct kt_paths *paths, struct kt_error *error)
 
     if (stat(paths->confdir, &st) != 0) {
         if (errno == ENOENT || errno == ENOTDIR)
-            return kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init, or give --confdir",
-                                "no key trustee in '%s'", paths->confdir);
+            return kt_error_set(error, KT_ERR_NOT_INITIALISED,
+                                "run ktadmin init, or give --confdir", "no key trustee in '%s'",
+                                paths->confdir);
         if (errno != EACCES)
             return kt_error_errno(error, "cannot look at '%s'", paths->confdir);
         kt_proc_user_name(caller, sizeof(caller));
-        return kt_error_set(error, KT_ERR_PERMISSION, "run it as root or as the service account: "
+        return kt_error_set(error, KT_ERR_PERMISSION,
+                            "run it as root or as the service account: "
                             "sudo -u " KTA_ACCOUNT " ktadmin ...",
                             "the account '%s' cannot look into '%s'", caller, paths->base);
     }
@@ -111,8 +113,8 @@ int kta_client_id(const struct kta_node *node, const char *text, char out[KT_UUI
         kt_uuid_format(&uuid, out);
         return 0;
     }
-    rc = kt_agent_call(node->paths.agent_socket, "client.list", json_object(), KTA_TIMEOUT_MS, &rows,
-                       error);
+    rc = kt_agent_call(node->paths.agent_socket, "client.list", json_object(), KTA_TIMEOUT_MS,
+                       &rows, error);
     if (rc)
         return rc;
     json_array_foreach(rows, i, row)

@@ -11,7 +11,7 @@
 #include "lib/settings.h"
 
 // The account of packaged installations; init makes the default place its own.
-#define KTA_ACCOUNT "keytrustee"
+#define KTA_ACCOUNT    "keytrustee"
 #define KTA_TIMEOUT_MS 30000 // for an answer of the agent: a change waits for the writer's deadline
 
 // A node as a command sees it.
@@ -35,8 +35,8 @@ void kta_close(struct kta_node *node);
 
 // Opens the node for KTA_AGENT and asks. `args` is stolen and may be NULL. On failure prints it and
 // returns the exit code; 0 with a new reference in *result.
-int kta_ask(const struct kt_cli_run *run, const char *verb, json_t *args, json_t **result)
-    KT_MUST_CHECK;
+int kta_ask(const struct kt_cli_run *run, const char *verb, json_t *args,
+            json_t **result) KT_MUST_CHECK;
 // As kta_ask, and prints `done` (a sentence, not with --quiet), or with --json the answer.
 int kta_change(const struct kt_cli_run *run, const char *verb, json_t *args, const char *done);
 
@@ -54,8 +54,8 @@ int kta_print_rows(const struct kt_cli_run *run, const json_t *rows,
 void kta_text_of(const json_t *object, const char *member, char *out, size_t size);
 
 // "30min", "24h", "7d" as in the settings; between one second and a year.
-int kta_duration(const char *option, const char *text, int64_t *seconds, struct kt_error *error)
-    KT_MUST_CHECK;
+int kta_duration(const char *option, const char *text, int64_t *seconds,
+                 struct kt_error *error) KT_MUST_CHECK;
 // Checks "deposit,retrieve" against the known rights.
 int kta_rights_check(const char *text, struct kt_error *error) KT_MUST_CHECK;
 // An option as a port or count.

@@ -14,8 +14,8 @@ struct kta_init {
     const struct kt_cli_run *run;
     struct kt_paths paths;
     struct kt_settings *settings;
-    struct kt_cluster_info info;  // id and node from the third step on, fingerprint later
-    struct kt_promise promise;    // fixes member and incarnation before the database has them
+    struct kt_cluster_info info; // id and node from the third step on, fingerprint later
+    struct kt_promise promise;   // fixes member and incarnation before the database has them
     struct db_cluster *cluster;
     char node[KT_NODE_NAME_MAX + 1]; // asked for with --node, or derived from the host's name
     int lock_fd;

@@ -9,7 +9,7 @@
 #include "lib/pki.h"
 
 #define START_S 120
-#define STOP_S 120
+#define STOP_S  120
 
 int kta_init_secrets(struct kta_init *init, int *done, struct kt_error *error)
 {

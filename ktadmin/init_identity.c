@@ -9,16 +9,16 @@
 #include "lib/file.h"
 #include "lib/json.h"
 
-#define STATE_FILE "init.json"
-#define LOCK_FILE "init.lock"
-#define STATE_MAX 4096
+#define STATE_FILE  "init.json"
+#define LOCK_FILE   "init.lock"
+#define STATE_MAX   4096
 #define FIRST_EPOCH 1
 
 int kta_init_folders(struct kta_init *init, int *done, struct kt_error *error)
 {
     const struct kt_paths *paths = &init->paths;
-    const char *const folders[] = {paths->base, paths->confdir, paths->node, paths->audit,
-                                   paths->logs, paths->run, paths->secrets};
+    const char *const folders[] = {paths->base, paths->confdir, paths->node,   paths->audit,
+                                   paths->logs, paths->run,     paths->secrets};
     static const char *const INNER[] = {"ca", "tls", "receipt"};
     char path[KT_PATH_MAX];
     int rc = 0;

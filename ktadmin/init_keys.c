@@ -67,7 +67,8 @@ static int have_key(const char *path, int (*make)(EVP_PKEY **key), EVP_PKEY **ke
 
 // Key first, then certificate: with the key there, a killed run goes on with it. A certificate
 // without its key is not replaced: somebody lost the key.
-static int check_half(const char *key_path, const char *cert_path, int *done, struct kt_error *error)
+static int check_half(const char *key_path, const char *cert_path, int *done,
+                      struct kt_error *error)
 {
     *done = kt_file_exists(cert_path);
     if (*done && !kt_file_exists(key_path))
@@ -143,8 +144,10 @@ static int64_t node_lifetime_s(const struct kta_init *init)
 int kta_init_server(struct kta_init *init, int *done, struct kt_error *error)
 {
     const char *names[NAMES_MAX + 1] = {NULL};
-    struct kt_pki_subject subject = {.role = KT_PKI_SERVER, .common_name = init->info.node,
-                                     .names = names, .lifetime_s = node_lifetime_s(init)};
+    struct kt_pki_subject subject = {.role = KT_PKI_SERVER,
+                                     .common_name = init->info.node,
+                                     .names = names,
+                                     .lifetime_s = node_lifetime_s(init)};
     int n = kt_cli_count(init->run, "external-name");
 
     if (n > NAMES_MAX)
@@ -157,18 +160,18 @@ int kta_init_server(struct kta_init *init, int *done, struct kt_error *error)
 
 int kta_init_node(struct kta_init *init, int *done, struct kt_error *error)
 {
-    struct kt_pki_subject subject = {.role = KT_PKI_NODE, .common_name = init->info.node,
-                                     .lifetime_s = node_lifetime_s(init)};
+    struct kt_pki_subject subject = {
+        .role = KT_PKI_NODE, .common_name = init->info.node, .lifetime_s = node_lifetime_s(init)};
 
-    return make_pair(init, init->paths.node_key, init->paths.node_cert, kt_pki_new_p256, &subject, 1,
-                     done, error);
+    return make_pair(init, init->paths.node_key, init->paths.node_cert, kt_pki_new_p256, &subject,
+                     1, done, error);
 }
 
 int kta_init_receipt(struct kta_init *init, int *done, struct kt_error *error)
 {
     // Clients verify receipts for as long as they keep them: as long-lived as the CA.
-    struct kt_pki_subject subject = {.role = KT_PKI_RECEIPT, .common_name = "receipt key",
-                                     .lifetime_s = KTA_CA_LIFETIME_S};
+    struct kt_pki_subject subject = {
+        .role = KT_PKI_RECEIPT, .common_name = "receipt key", .lifetime_s = KTA_CA_LIFETIME_S};
 
     return make_pair(init, init->paths.receipt_key, init->paths.receipt_cert, kt_pki_new_ed25519,
                      &subject, 0, done, error);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What init does before it touches anything: names, lengths, the account, and what stands in the way.
+// What init does before it touches anything: names, lengths, the account, what stands in the way.
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #define DEFAULT_NODE "kts-01"
 // sun_path holds 107 characters and a NUL; the longest name that GnuPG's agent puts in its home.
 #define SOCKET_PATH_MAX 107
-#define GPG_SOCKET "/S.gpg-agent.browser"
+#define GPG_SOCKET      "/S.gpg-agent.browser"
 
 int kta_init_check_paths(const struct kt_paths *paths, struct kt_error *error)
 {
@@ -102,7 +102,8 @@ static int check_external_names(const struct kt_cli_run *run, struct kt_error *e
 {
     for (int i = 0; i < kt_cli_count(run, "external-name"); i++) {
         const char *name = kt_cli_nth(run, "external-name", i);
-        size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:-");
+        size_t n =
+            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:-");
         if (n > 253 || name[n] != '\0')
             return kt_error_set(error, KT_ERR_USAGE, "give a host name or an address, without port",
                                 "--external-name: '%.80s' is not a host name", name);
@@ -125,7 +126,8 @@ static int hand_over(const char *base, const struct passwd *account, struct kt_e
     if (fstat(fd, &st) != 0)
         rc = kt_error_errno(error, "cannot look at '%s'", base);
     else if (st.st_uid != 0 || kt_dir_is_empty(base, NULL) != 1)
-        rc = kt_error_set(error, KT_ERR_NOT_OURS, "give it to the service account, or choose "
+        rc = kt_error_set(error, KT_ERR_NOT_OURS,
+                          "give it to the service account, or choose "
                           "another place with --confdir",
                           "the folder '%s' belongs to root and is not empty", base);
     else if (fchown(fd, account->pw_uid, account->pw_gid) != 0 || fchmod(fd, 0700) != 0)
@@ -185,8 +187,8 @@ static int take_settings_file(struct kta_init *init, struct kt_error *error)
 // What a run that was killed before it wrote init.json may have left in the confdir.
 static int is_early_trace(const char *name)
 {
-    static const char *const NAMES[] = {".", "..", "keytrustee.conf", "init.lock", "ca", "tls",
-                                        "receipt", "secrets"};
+    static const char *const NAMES[] = {".",  "..",  "keytrustee.conf", "init.lock",
+                                        "ca", "tls", "receipt",         "secrets"};
     size_t n = strlen(name);
 
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++)
@@ -205,7 +207,8 @@ static int check_confdir_fresh(const char *confdir, struct kt_error *error)
         return errno == ENOENT ? 0 : kt_error_errno(error, "cannot open the folder '%s'", confdir);
     while (rc == 0 && (entry = readdir(dir)))
         if (!is_early_trace(entry->d_name))
-            rc = kt_error_set(error, KT_ERR_NOT_OURS, "move it away, or choose another place with "
+            rc = kt_error_set(error, KT_ERR_NOT_OURS,
+                              "move it away, or choose another place with "
                               "--confdir",
                               "'%s/%s' is there, and init did not make it", confdir, entry->d_name);
     closedir(dir);
@@ -215,14 +218,14 @@ static int check_confdir_fresh(const char *confdir, struct kt_error *error)
 // Nothing of ours is here yet: then nothing at all may be.
 static int check_fresh(const struct kt_paths *paths, struct kt_error *error)
 {
-    const char *const folders[] = {paths->node,   paths->audit,  paths->logs,
-                                   paths->run};
+    const char *const folders[] = {paths->node, paths->audit, paths->logs, paths->run};
     int rc = check_confdir_fresh(paths->confdir, error);
 
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]) && rc == 0; i++) {
         rc = kt_dir_is_empty(folders[i], error);
         if (rc == 0)
-            rc = kt_error_set(error, KT_ERR_NOT_OURS, "move it away, or choose another place with "
+            rc = kt_error_set(error, KT_ERR_NOT_OURS,
+                              "move it away, or choose another place with "
                               "--confdir",
                               "the folder '%s' is not empty, and there is no key trustee in '%s'",
                               folders[i], paths->confdir);
@@ -245,10 +248,11 @@ static int check_in_the_way(const struct kt_paths *paths, struct kt_error *error
         return 0;
     // The confdir of a backup: a second node with this one's identity and an empty database would
     // be a second line of history.
-    return kt_error_set(error, KT_ERR_NOT_OURS,
-                        "init makes new clusters only: see ktadmin(8), FILES, about copied confdirs",
-                        "'%s' is a copy of the confdir of node '%s': there is no promise file '%s'",
-                        paths->confdir, info.node, paths->promise);
+    return kt_error_set(
+        error, KT_ERR_NOT_OURS,
+        "init makes new clusters only: see ktadmin(8), FILES, about copied confdirs",
+        "'%s' is a copy of the confdir of node '%s': there is no promise file '%s'", paths->confdir,
+        info.node, paths->promise);
 }
 
 int kta_init_prepare(struct kta_init *init, struct kt_error *error)

@@ -16,12 +16,24 @@ static const struct kt_cli_option GLOBALS[] = {
 };
 
 static const struct kt_cli_command *const COMMANDS[] = {
-    &kta_cmd_init,           &kta_cmd_status,        &kta_cmd_db,
-    &kta_cmd_org_add,        &kta_cmd_org_list,      &kta_cmd_org_disable,
-    &kta_cmd_authcode_new,   &kta_cmd_client_list,   &kta_cmd_client_approve,
-    &kta_cmd_client_revoke,  &kta_cmd_grant,         &kta_cmd_revoke,
-    &kta_cmd_grants,         &kta_cmd_config_show,   &kta_cmd_config_check,
-    &kta_cmd_audit_verify,   &kta_cmd_audit_show,    &kta_cmd_audit_head,
+    &kta_cmd_init,
+    &kta_cmd_status,
+    &kta_cmd_db,
+    &kta_cmd_org_add,
+    &kta_cmd_org_list,
+    &kta_cmd_org_disable,
+    &kta_cmd_authcode_new,
+    &kta_cmd_client_list,
+    &kta_cmd_client_approve,
+    &kta_cmd_client_revoke,
+    &kta_cmd_grant,
+    &kta_cmd_revoke,
+    &kta_cmd_grants,
+    &kta_cmd_config_show,
+    &kta_cmd_config_check,
+    &kta_cmd_audit_verify,
+    &kta_cmd_audit_show,
+    &kta_cmd_audit_head,
     NULL,
 };
 

@@ -130,8 +130,8 @@ int kta_number(const char *option, const char *text, uint64_t min, uint64_t max,
 
 int kta_rights_check(const char *text, struct kt_error *error)
 {
-    static const char *const KNOWN[] = {"deposit", "browse", "retrieve", "delete",
-                                        "undelete", "purge", "lock", "bypass"};
+    static const char *const KNOWN[] = {"deposit",  "browse", "retrieve", "delete",
+                                        "undelete", "purge",  "lock",     "bypass"};
 
     for (const char *at = text;; at++) {
         size_t n = strcspn(at, ","), i = 0;

@@ -37,19 +37,18 @@ static int answer_list(struct kts_request *request, const struct db_answer *answ
     return kts_respond_json(request, 200, json_pack("{s:o, s:s?}", "deposits", list, "next", next));
 }
 
+// More than the bound is not an error: the page is shorter.
 static int take_limit(struct kts_request *request, uint32_t *limit)
 {
-    uint64_t max = (uint64_t)kt_settings_number(request->worker->settings, KT_SET_LIMIT_LIST);
-    uint64_t number;
-    char text[16];
-    int rc = kts_request_query(request, "limit", text, sizeof(text));
+    uint32_t max = (uint32_t)kt_settings_number(request->worker->settings, KT_SET_LIMIT_LIST);
+    uint32_t asked;
+    int rc;
 
     if (max > DB_LIST_MAX)
         max = DB_LIST_MAX;
-    number = max;
-    if (rc == 0 && text[0] && kt_u64_parse(text, 1, UINT32_MAX, &number))
-        rc = kts_fail(request, KT_ERR_BAD_REQUEST, "limit is not a positive number");
-    *limit = (uint32_t)(number < max ? number : max);
+    asked = max;
+    rc = kts_request_number(request, "limit", INT32_MAX, &asked);
+    *limit = asked < max ? asked : max;
     return rc;
 }
 

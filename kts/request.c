@@ -285,18 +285,24 @@ int kts_request_query(struct kts_request *request, const char *name, char *out, 
     return rc ? kts_fail(request, KT_ERR_BAD_REQUEST, "malformed query parameter '%s'", name) : 0;
 }
 
+int kts_request_number(struct kts_request *request, const char *name, uint32_t max,
+                       uint32_t *number)
+{
+    struct kts_span query = {request->query, request->query ? strlen(request->query) : 0};
+    char text[16];
+    uint64_t value = 0;
+    int rc = kts_query_value(query, name, text, sizeof(text));
+
+    if (rc == KT_ERR_NOT_FOUND)
+        return 0;
+    if (rc || kt_u64_parse(text, 1, max, &value))
+        return kts_fail(request, KT_ERR_BAD_REQUEST, "%s is not a number from 1 to %u", name, max);
+    *number = (uint32_t)value;
+    return 0;
+}
+
 int kts_request_version(struct kts_request *request, uint32_t *version)
 {
-    char text[16];
-    uint64_t number = 0;
-    int rc = kts_request_query(request, "version", text, sizeof(text));
-
     *version = 0;
-    if (rc || text[0] == '\0')
-        return rc;
-    if (kt_u64_parse(text, 1, INT32_MAX, &number))
-        return kts_fail(request, KT_ERR_BAD_REQUEST, "version is not a number from 1 to %d",
-                        INT32_MAX);
-    *version = (uint32_t)number;
-    return 0;
+    return kts_request_number(request, "version", INT32_MAX, version);
 }

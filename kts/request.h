@@ -97,6 +97,9 @@ int kts_barrier(struct kts_request *request, kts_barrier_passed passed) KT_MUST_
 // A query parameter; "" when it is not there. KT_ERR_BAD_REQUEST.
 int kts_request_query(struct kts_request *request, const char *name, char *out, size_t size)
     KT_MUST_CHECK;
+// A query parameter that is a number from 1 to `max`; *number keeps its value when it is not there.
+int kts_request_number(struct kts_request *request, const char *name, uint32_t max,
+                       uint32_t *number) KT_MUST_CHECK;
 // The query parameter "version", 0 when it is not there.
 int kts_request_version(struct kts_request *request, uint32_t *version) KT_MUST_CHECK;
 // For start and done functions: sets what the client is told beyond the table's text, and gives the

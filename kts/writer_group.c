@@ -285,7 +285,12 @@ int kts_writer_group(struct kts_writer *writer)
         atomic_fetch_add(&writer->start->status->in_doubt, 1);
         kt_log_error(&error, "a group of %zu changes is in doubt", count_writes(&group));
         answer_group(writer, &group, KT_ERR_IN_DOUBT, &error);
-    } else if (r == KT_ERR_DATABASE_UNAVAILABLE || r == KT_ERR_AUDIT_UNAVAILABLE) {
+    } else if (r == KT_ERR_AUDIT_UNAVAILABLE) {
+        // without its record nothing is answered, not even from a row or with a refusal
+        for (size_t i = 0; i < group.count; i++)
+            group.members[i].outcome.code = r;
+        answer_group(writer, &group, 0, NULL);
+    } else if (r == KT_ERR_DATABASE_UNAVAILABLE) {
         answer_group(writer, &group, r, &error);
     } else if (count_writes(&group) > 1) {
         kt_log_error(&error, "a group of %zu changes failed, trying them singly",

@@ -42,14 +42,15 @@ static const char *fake_programs(const char *line)
 
 static int open_with(const char *folder, struct kt_error *error)
 {
-    assert_int_equal(kt_settings_set(real.settings, KT_SET_DATABASE_BIN_DIRECTORY, folder, NULL), 0);
+    assert_int_equal(kt_settings_set(real.settings, KT_SET_DATABASE_BIN_DIRECTORY, folder, NULL),
+                     0);
     return db_cluster_open(&real.paths, real.settings, &real.cluster, error);
 }
 
 static void releases_without_the_start_up_race_are_taken(void **state)
 {
     static const char *const GOOD[] = {"postgres (PostgreSQL) 15.13", "postgres (PostgreSQL) 16.9",
-                                       "postgres (PostgreSQL) 17.5",  "postgres (PostgreSQL) 18.0",
+                                       "postgres (PostgreSQL) 17.5", "postgres (PostgreSQL) 18.0",
                                        "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"};
     int major, minor;
 
@@ -63,7 +64,7 @@ static void releases_without_the_start_up_race_are_taken(void **state)
 static void older_releases_are_refused_with_the_release_that_is_needed(void **state)
 {
     static const char *const OLD[] = {"postgres (PostgreSQL) 15.12", "postgres (PostgreSQL) 16.8",
-                                      "postgres (PostgreSQL) 17.4",  "postgres (PostgreSQL) 14.22",
+                                      "postgres (PostgreSQL) 17.4", "postgres (PostgreSQL) 14.22",
                                       "postgres (PostgreSQL) 9.6"};
     int major, minor;
 
@@ -77,8 +78,12 @@ static void older_releases_are_refused_with_the_release_that_is_needed(void **st
 
 static void what_is_no_release_is_refused(void **state)
 {
-    static const char *const BAD[] = {"", "postgres (PostgreSQL) ", "postgres (PostgreSQL) 18beta1",
-                                      "postgres (PostgreSQL) 15", "postgres 15.18", "hello"};
+    static const char *const BAD[] = {"",
+                                      "postgres (PostgreSQL) ",
+                                      "postgres (PostgreSQL) 18beta1",
+                                      "postgres (PostgreSQL) 15",
+                                      "postgres 15.18",
+                                      "hello"};
     int major, minor;
 
     (void)state;

@@ -40,12 +40,20 @@ static const char *text(void)
 
 static void every_setting_that_the_promises_need_is_there(void **state)
 {
-    static const char *const NEEDED[] = {
-        "listen_addresses = ''\n", "unix_socket_permissions = 0700\n", "fsync = on\n",
-        "full_page_writes = on\n", "synchronous_commit = on\n", "max_prepared_transactions = 32\n",
-        "wal_log_hints = on\n", "wal_level = replica\n", "hot_standby_feedback = on\n",
-        "jit = off\n", "password_encryption = scram-sha-256\n", "max_slot_wal_keep_size = 4GB\n",
-        "restart_after_crash = on\n", "ssl_min_protocol_version = 'TLSv1.3'\n"};
+    static const char *const NEEDED[] = {"listen_addresses = ''\n",
+                                         "unix_socket_permissions = 0700\n",
+                                         "fsync = on\n",
+                                         "full_page_writes = on\n",
+                                         "synchronous_commit = on\n",
+                                         "max_prepared_transactions = 32\n",
+                                         "wal_log_hints = on\n",
+                                         "wal_level = replica\n",
+                                         "hot_standby_feedback = on\n",
+                                         "jit = off\n",
+                                         "password_encryption = scram-sha-256\n",
+                                         "max_slot_wal_keep_size = 4GB\n",
+                                         "restart_after_crash = on\n",
+                                         "ssl_min_protocol_version = 'TLSv1.3'\n"};
     const char *all;
 
     (void)state;
@@ -58,10 +66,12 @@ static void every_setting_that_the_promises_need_is_there(void **state)
 
 static void statements_parameters_and_details_are_never_logged(void **state)
 {
-    static const char *const NEEDED[] = {
-        "log_statement = none\n", "log_min_error_statement = panic\n",
-        "log_min_duration_statement = -1\n", "log_parameter_max_length = 0\n",
-        "log_parameter_max_length_on_error = 0\n", "log_error_verbosity = terse\n"};
+    static const char *const NEEDED[] = {"log_statement = none\n",
+                                         "log_min_error_statement = panic\n",
+                                         "log_min_duration_statement = -1\n",
+                                         "log_parameter_max_length = 0\n",
+                                         "log_parameter_max_length_on_error = 0\n",
+                                         "log_error_verbosity = terse\n"};
     const char *all;
 
     (void)state;

@@ -78,8 +78,9 @@ static void every_step_of_making_it_can_be_repeated(void **state)
 static void the_first_rows_are_those_of_init(void **state)
 {
     (void)state;
-    assert_string_equal(ask(DB_ROLE_COUNT, "SELECT active FROM epochs WHERE incarnation = 1 AND "
-                                           "epoch = 1 AND sequence = 1 AND members = '{}' AND w = 0"),
+    assert_string_equal(ask(DB_ROLE_COUNT,
+                            "SELECT active FROM epochs WHERE incarnation = 1 AND "
+                            "epoch = 1 AND sequence = 1 AND members = '{}' AND w = 0"),
                         "kts-01.0a1b2c3d");
     assert_string_equal(ask(DB_ROLE_COUNT, "SELECT encode(bits, 'hex') FROM incarnations"),
                         "0123456789abcdef");
@@ -125,7 +126,8 @@ static void every_role_waits_for_locks_no_longer_than_200_ms(void **state)
 static void the_writer_sees_the_statistics_of_standbys(void **state)
 {
     (void)state;
-    assert_string_equal(ask(DB_ROLE_WRITER, "SELECT pg_has_role('pg_read_all_stats', 'USAGE')"), "t");
+    assert_string_equal(ask(DB_ROLE_WRITER, "SELECT pg_has_role('pg_read_all_stats', 'USAGE')"),
+                        "t");
     assert_string_equal(ask(DB_ROLE_AGENT, "SELECT pg_has_role('pg_monitor', 'USAGE')"), "t");
     assert_int_equal(run_as(DB_ROLE_WRITER, "DELETE FROM deposits", NULL), KT_ERR_DATABASE);
 }
@@ -274,6 +276,10 @@ static void after_a_kill_a_start_is_all_it_needs(void **state)
     (void)state;
     assert_int_equal(db_cluster_state(real.cluster, &run_state, &pid, NULL), 0);
     assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+    for (int64_t until = kt_monotonic_now() + 10000000; run_state == DB_RUNNING;) {
+        assert_int_equal(db_cluster_state(real.cluster, &run_state, &again, NULL), 0);
+        assert_true(kt_monotonic_now() < until);
+    }
     assert_int_equal(db_cluster_start(real.cluster, 60, NULL), 0);
     assert_int_equal(db_cluster_state(real.cluster, &run_state, &again, NULL), 0);
     assert_int_equal(run_state, DB_RUNNING);

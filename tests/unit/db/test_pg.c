@@ -20,8 +20,11 @@ static int setup(void **state)
 
 static struct db_target target_here(void)
 {
-    return (struct db_target){.socket_dir = temp_dir, .port = 5555, .database = "keytrustee",
-                              .user = "kts_reader", .password = "secret",
+    return (struct db_target){.socket_dir = temp_dir,
+                              .port = 5555,
+                              .database = "keytrustee",
+                              .user = "kts_reader",
+                              .password = "secret",
                               .application_name = "test"};
 }
 
@@ -76,8 +79,15 @@ static void a_server_that_says_nothing_runs_into_the_deadline(void **state)
 
 static void no_parameter_is_left_to_the_environment(void **state)
 {
-    static const char *const NEEDED[] = {"host", "port", "dbname", "user", "passfile", "sslmode",
-                                         "gssencmode", "client_encoding", "application_name"};
+    static const char *const NEEDED[] = {"host",
+                                         "port",
+                                         "dbname",
+                                         "user",
+                                         "passfile",
+                                         "sslmode",
+                                         "gssencmode",
+                                         "client_encoding",
+                                         "application_name"};
     const char *keywords[DB_PG_PARAMETERS], *values[DB_PG_PARAMETERS];
     struct db_target target = target_here();
     char port[8];

@@ -10,7 +10,7 @@
 #include "lib/version.h"
 #include "tests/unit/db/real_cluster.h"
 
-#define MS 20000
+#define MS     20000
 #define SCHEMA KT_SOURCE_DIR "/db/schema"
 
 // A database of its own for a case, with the roles of the shared cluster.
@@ -129,9 +129,8 @@ static void a_file_that_ends_the_transaction_is_refused(void **state)
     int applied;
 
     (void)state;
-    assert_int_equal(db_schema_apply(&target,
-                                     folder_with("commits", "001_initial.sql", "COMMIT;"), &applied,
-                                     &error),
+    assert_int_equal(db_schema_apply(&target, folder_with("commits", "001_initial.sql", "COMMIT;"),
+                                     &applied, &error),
                      KT_ERR_INVALID);
 }
 
