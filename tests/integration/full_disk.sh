@@ -107,6 +107,7 @@ comes_true 30 fetches
 comes_true 30 takes_deposits
 succeeds admin kts-01 audit verify
 
+succeeds admin kts-01 db --stop
 stop_everything
 umount "$dir/audit" "$KT_TMP/small"
 finish
