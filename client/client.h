@@ -186,8 +186,9 @@ int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pendin
 // --- fetching (lib_get.c) ---
 // The name that stands inside the encryption of a deposit under `handle`: a server that gives one
 // handle's ciphertext for another is noticed also where no receipt is.
-#define KTC_BIND_TEXT 80
-int ktc_bind_name(const char *handle, char out[KTC_BIND_TEXT]) KT_MUST_CHECK;
+#define KTC_BIND_TEXT 120
+int ktc_bind_name(const char *handle, const struct kt_uuid *id,
+                  char out[KTC_BIND_TEXT]) KT_MUST_CHECK;
 // Fetches `path`, which is about this handle and version (0 = the latest); `json` tells what it
 // answers with. What only an up-to-date node can know - that there is no such deposit, or that no
 // version is later than one older than we were acknowledged - is asked again behind a barrier, and

@@ -9,16 +9,17 @@
 
 #define BIND_PREFIX "keytrustee:"
 
-int ktc_bind_name(const char *handle, char out[KTC_BIND_TEXT])
+int ktc_bind_name(const char *handle, const struct kt_uuid *id, char out[KTC_BIND_TEXT])
 {
     uint8_t hash[KT_SHA256_LEN];
-    char hex[KT_SHA256_TEXT];
+    char hex[KT_SHA256_TEXT], uuid[KT_UUID_TEXT];
     int rc = kt_sha256(handle, strlen(handle), hash);
 
     if (rc != 0)
         return rc;
     kt_hex_encode(hash, sizeof hash, hex);
-    snprintf(out, KTC_BIND_TEXT, BIND_PREFIX "%s", hex);
+    kt_uuid_format(id, uuid);
+    snprintf(out, KTC_BIND_TEXT, BIND_PREFIX "%s:%s", hex, uuid);
     return 0;
 }
 
@@ -166,15 +167,20 @@ int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SH
     return rc;
 }
 
-static int decrypt(struct keytrustee *client, const char *handle, const struct kt_buf *body,
-                   struct kt_secret **secret, struct kt_error *error)
+// The content must say itself that it is this handle's and this deposit's: a server that invents a
+// deposit id, to show an old version as a new one, cannot write that inside the encryption.
+static int decrypt(struct keytrustee *client, const struct keytrustee_deposit *deposit,
+                   const struct kt_buf *body, struct kt_secret **secret, struct kt_error *error)
 {
     char expected[KTC_BIND_TEXT], name[KTC_BIND_TEXT] = "";
     struct kt_secret *plain = NULL;
+    struct kt_uuid id;
     int rc = ktc_need_gpg(client, error);
 
     if (rc == 0)
-        rc = ktc_bind_name(handle, expected);
+        rc = kt_uuid_parse(deposit->id, &id);
+    if (rc == 0)
+        rc = ktc_bind_name(deposit->handle, &id, expected);
     if (rc == 0)
         rc = kt_gpg_decrypt_named(client->gpg, client->state.fingerprint, kt_buf_ptr(body),
                                   kt_buf_left(body), name, sizeof name, &plain, error);
@@ -182,7 +188,8 @@ static int decrypt(struct keytrustee *client, const char *handle, const struct k
     if (rc == 0 && strncmp(name, BIND_PREFIX, strlen(BIND_PREFIX)) == 0 &&
         strcmp(name, expected) != 0)
         rc = kt_error_set(error, KT_ERR_SIGNATURE, "report this to the operator of the key trustee",
-                          "the server gave the content of another handle for \"%s\"", handle);
+                          "the server gave the content of another handle or deposit for \"%s\"",
+                          deposit->handle);
     if (rc == 0)
         *secret = plain;
     else
@@ -212,7 +219,7 @@ static int get(struct keytrustee *client, const char *handle, uint32_t version,
     if (rc == 0)
         rc = ktc_check_kept_receipt(client, sha256, deposit, error);
     if (rc == 0)
-        rc = decrypt(client, handle, &answer.http.body, secret, error);
+        rc = decrypt(client, deposit, &answer.http.body, secret, error);
     ktc_answer_free(&answer);
     free(path);
     return rc;

@@ -7,7 +7,7 @@
 #include "client/client.h"
 #include "lib/json.h"
 
-// The name inside the encryption binds a ciphertext to its handle: see ktc_bind_name.
+// The name inside the encryption binds a ciphertext to its handle and deposit id: see ktc_bind_name.
 static int encrypt(struct keytrustee *client, const char *handle, const void *secret, size_t len,
                    struct ktc_pending *pending, struct kt_error *error)
 {
@@ -16,7 +16,7 @@ static int encrypt(struct keytrustee *client, const char *handle, const void *se
     int rc = ktc_need_gpg(client, error);
 
     if (rc == 0)
-        rc = ktc_bind_name(handle, name);
+        rc = ktc_bind_name(handle, &pending->id, name);
     if (rc == 0)
         rc = kt_gpg_encrypt_named(client->gpg, client->state.fingerprint, recipients, name, secret,
                                   len, &pending->body, error);

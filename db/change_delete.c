@@ -44,10 +44,9 @@ static int checked(struct db_writer *writer, struct db_member *member, const PGr
     if (present > 0 && may < present)
         return db_refuse(member, sees > 0 ? KT_ERR_NOT_GRANTED : KT_ERR_DEPOSIT_NOT_FOUND, NULL);
     if (present == 0)
-        return db_refuse(member,
-                         member->change->version ? KT_ERR_VERSION_NOT_FOUND
-                                                 : KT_ERR_DEPOSIT_NOT_FOUND,
-                         NULL);
+        return db_refuse(
+            member, member->change->version ? KT_ERR_VERSION_NOT_FOUND : KT_ERR_DEPOSIT_NOT_FOUND,
+            NULL);
     member->version = member->change->version;
     return 0;
 }
@@ -71,8 +70,7 @@ static void write_params(struct db_writer *writer, const struct db_member *membe
 static int written(struct db_writer *writer, struct db_member *member, PGresult *result)
 {
     (void)writer;
-    return kt_u64_parse(PQcmdTuples(result), 1, INT64_MAX,
-                        &member->outcome.count);
+    return kt_u64_parse(PQcmdTuples(result), 1, INT64_MAX, &member->outcome.count);
 }
 
 const struct db_change_ops db_change_delete = {

@@ -95,7 +95,8 @@ const struct db_change_ops db_change_grant = {
 };
 
 static const char revoke_check_sql[] =
-    "SELECT g.organisation_id, o.name, g.client_id, g.revoked_at IS NOT NULL, g.access FROM grants g"
+    "SELECT g.organisation_id, o.name, g.client_id, g.revoked_at IS NOT NULL, g.access FROM grants "
+    "g"
     " JOIN organisations o USING (organisation_id) WHERE g.grant_id = $1::uuid";
 
 static void revoke_check_params(const struct kt_change *change, struct db_params *params)

@@ -46,12 +46,12 @@ static int register_answer(struct db_writer *writer, struct db_member *member,
     kt_uuid_format(&member->client_id, client);
     kt_uuid_format(&writer->settings.info->cluster_id, cluster);
     kt_incarnation_format(&writer->state.incarnation, incarnation);
-    answer = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s, s:s, s:I}}", "client", client,
-                       "organisation", member->organisation, "state", state, "certificate",
-                       certificate, "ca", writer->settings.ca_cert_pem, "receipt_keys", keys,
-                       "cluster", "id", cluster, "openpgp_fingerprint",
-                       writer->settings.info->openpgp_fingerprint, "incarnation", incarnation,
-                       "epoch", (json_int_t)writer->state.epoch);
+    answer =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s, s:s, s:I}}", "client", client,
+                  "organisation", member->organisation, "state", state, "certificate", certificate,
+                  "ca", writer->settings.ca_cert_pem, "receipt_keys", keys, "cluster", "id",
+                  cluster, "openpgp_fingerprint", writer->settings.info->openpgp_fingerprint,
+                  "incarnation", incarnation, "epoch", (json_int_t)writer->state.epoch);
     free(member->outcome.text);
     member->outcome.text = answer ? kt_json_text(answer) : NULL;
     json_decref(answer);
@@ -108,8 +108,8 @@ static int sign_certificate(struct db_writer *writer, struct db_member *member)
     int r;
 
     kt_uuid_format(&member->client_id, name);
-    r = writer->settings.sign(writer->settings.arg, name, member->organisation,
-                              member->change->csr, member->change->csr_len, &member->certificate);
+    r = writer->settings.sign(writer->settings.arg, name, member->organisation, member->change->csr,
+                              member->change->csr_len, &member->certificate);
     if (r != 0)
         return r;
     if ((r = kt_pki_cert_from_pem(member->certificate, strlen(member->certificate), &cert)) != 0)

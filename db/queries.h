@@ -21,17 +21,19 @@ struct db_epoch_state {
     struct kt_incarnation incarnation;
     uint64_t epoch;
     char active[KT_MEMBER_TEXT];
-    uint32_t members;      // in the row
+    uint32_t members; // in the row
     uint32_t w;
     int in_recovery;
-    int restored;          // cluster.state = 'restored': reads only
-    uint64_t deposits;     // highest log index
+    int restored;      // cluster.state = 'restored': reads only
+    uint64_t deposits; // highest log index
 };
-int db_query_epoch(struct db_session *session, struct db_epoch_state *state, struct kt_error *error) KT_MUST_CHECK;
+int db_query_epoch(struct db_session *session, struct db_epoch_state *state,
+                   struct kt_error *error) KT_MUST_CHECK;
 
 // Each gives a JSON array of objects (times as ISO text, ids as UUID text, fingerprints as hex).
 // Filters may be NULL. At most 10,000 rows: KT_ERR_TOO_LARGE beyond it.
-int db_query_organisations(struct db_session *session, json_t **rows, struct kt_error *error) KT_MUST_CHECK;
+int db_query_organisations(struct db_session *session, json_t **rows,
+                           struct kt_error *error) KT_MUST_CHECK;
 int db_query_clients(struct db_session *session, const char *organisation, const char *state,
                      json_t **rows, struct kt_error *error) KT_MUST_CHECK;
 int db_query_grants(struct db_session *session, const char *organisation, const char *client,

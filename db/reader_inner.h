@@ -46,7 +46,7 @@ typedef void (*db_result_done)(void (*done)(void), void *arg, int code, const PG
 // Queues one read. `done` and `arg` are handed to `result_done`. *read may be forgotten until the
 // callback is called.
 int db_reader_send(struct db_reader *reader, const struct db_statement *statement,
-                   const struct db_params *params, db_result_done result_done,
-                   void (*done)(void), void *arg, struct db_read **read) KT_MUST_CHECK;
+                   const struct db_params *params, db_result_done result_done, void (*done)(void),
+                   void *arg, struct db_read **read) KT_MUST_CHECK;
 
 #endif

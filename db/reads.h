@@ -16,10 +16,10 @@ struct db_who {
     struct kt_uuid client_id;
     struct kt_uuid organisation_id;
     char organisation[KT_ORG_NAME_MAX + 1];
-    int pending;              // the client's state; neither: active
+    int pending; // the client's state; neither: active
     int revoked;
     int certificate_revoked;
-    int64_t not_after_us;     // of the certificate
+    int64_t not_after_us; // of the certificate
     int organisation_disabled;
 };
 
@@ -37,16 +37,16 @@ struct db_deposit {
 
 // What a read found; valid during the callback only.
 struct db_answer {
-    int known;                // a client has the certificate; otherwise the rest is zero
+    int known; // a client has the certificate; otherwise the rest is zero
     struct db_who who;
-    size_t count;             // deposits: 0 or 1; for a list 0 .. limit
+    size_t count; // deposits: 0 or 1; for a list 0 .. limit
     struct db_deposit *deposits;
-    int granted;              // the right that was asked for, on that deposit
-    int browsable;            // the client may at least know that the deposit exists
-    int version_found;        // 0: no such version; the row is another one under that handle
-    const uint8_t *bytes;     // the body, or the OpenPGP key; NULL unless granted
+    int granted;          // the right that was asked for, on that deposit
+    int browsable;        // the client may at least know that the deposit exists
+    int version_found;    // 0: no such version; the row is another one under that handle
+    const uint8_t *bytes; // the body, or the OpenPGP key; NULL unless granted
     size_t len;
-    const char *text;         // db_read_self: a JSON object
+    const char *text; // db_read_self: a JSON object
     size_t text_len;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The roles of the private PostgreSQL, their secrets, and how to reach it.
 #include "db/cluster.h"
+#include "db/pg.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,6 +66,7 @@ int db_target_load(const struct kt_paths *paths, const struct kt_settings *setti
 
     if (rc)
         return rc;
+    db_pg_clean_environment(); // of every process that connects by a target
     rc = kt_secret_from_file(path, SECRET_FILE_MAX, 1, &fresh, error);
     if (rc == KT_ERR_NOT_FOUND)
         return kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init",

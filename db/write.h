@@ -8,15 +8,15 @@
 #include "db/writer.h"
 
 struct db_writer {
-    PGconn *main;    // checks, the transaction, PREPARE TRANSACTION: waits for standbys
-    PGconn *commit;  // COMMIT PREPARED, synchronous_commit = local
+    PGconn *main;   // checks, the transaction, PREPARE TRANSACTION: waits for standbys
+    PGconn *commit; // COMMIT PREPARED, synchronous_commit = local
     struct db_writer_settings settings;
     struct db_writer_state state;
     uint64_t next_group;
-    unsigned notices;              // warnings since the last look: none may come in a clean group
+    unsigned notices; // warnings since the last look: none may come in a clean group
     uint8_t receipt_key_id[KT_KEY_ID_LEN];
-    char *receipt_keys_json;       // array for the registration answer
-    char *standby_names;           // what synchronous_standby_names must be in this epoch
+    char *receipt_keys_json; // array for the registration answer
+    char *standby_names;     // what synchronous_standby_names must be in this epoch
 };
 
 // Parameters of one prepared statement, all text except those put as bytes.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A group of changes: checked, planned, prepared on enough nodes, and only then made visible.
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,9 +265,8 @@ static int prove_group(struct db_writer *writer, int64_t until, struct kt_error 
 {
     int r;
 
-    do {
-        r = ask_guard(writer, until, error);
-    } while (r == KT_ERR_NO_QUORUM && kt_monotonic_now() < until);
+    while ((r = ask_guard(writer, until, error)) == KT_ERR_NO_QUORUM && kt_monotonic_now() < until)
+        poll(NULL, 0, 1); // a member's report is under way
     return r;
 }
 

@@ -218,10 +218,14 @@ int db_result_code(const PGresult *result, struct kt_error *error)
         const char *sqlstate; // a prefix
         int code;
     } map[] = {
-        {"53100", KT_ERR_STORAGE_FULL},     {"53", KT_ERR_DATABASE_UNAVAILABLE},
-        {"55P03", KT_ERR_DATABASE_TIMEOUT}, {"57014", KT_ERR_DATABASE_TIMEOUT},
-        {"57P", KT_ERR_DATABASE_UNAVAILABLE}, {"08", KT_ERR_DATABASE_UNAVAILABLE},
-        {"25006", KT_ERR_PASSIVE},          {"", KT_ERR_DATABASE},
+        {"53100", KT_ERR_STORAGE_FULL},
+        {"53", KT_ERR_DATABASE_UNAVAILABLE},
+        {"55P03", KT_ERR_DATABASE_TIMEOUT},
+        {"57014", KT_ERR_DATABASE_TIMEOUT},
+        {"57P", KT_ERR_DATABASE_UNAVAILABLE},
+        {"08", KT_ERR_DATABASE_UNAVAILABLE},
+        {"25006", KT_ERR_PASSIVE},
+        {"", KT_ERR_DATABASE},
     };
     ExecStatusType status = PQresultStatus(result);
     const char *sqlstate, *message;

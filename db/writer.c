@@ -18,10 +18,10 @@
 #define WRITER_LOCK "7308604759847039585"
 
 static const struct db_change_ops *const all_changes[] = {
-    &db_change_deposit,        &db_change_delete,         &db_change_register,
-    &db_change_renew,          &db_change_org_add,        &db_change_org_disable,
-    &db_change_authcode_new,   &db_change_client_approve, &db_change_client_revoke,
-    &db_change_grant,          &db_change_grant_revoke,
+    &db_change_deposit,      &db_change_delete,         &db_change_register,
+    &db_change_renew,        &db_change_org_add,        &db_change_org_disable,
+    &db_change_authcode_new, &db_change_client_approve, &db_change_client_revoke,
+    &db_change_grant,        &db_change_grant_revoke,
 };
 
 const struct db_change_ops *db_change_ops(enum kt_change_kind kind)
@@ -261,7 +261,8 @@ static int prepare_statements(struct db_writer *writer, struct kt_error *error)
         PQclear(result);
         if (code != 0 && r == 0)
             r = kt_error_set(error, code, NULL, "statement '%s': %s",
-                             i % 2 ? all_changes[i / 2]->write_name : all_changes[i / 2]->check_name,
+                             i % 2 ? all_changes[i / 2]->write_name
+                                   : all_changes[i / 2]->check_name,
                              why.message);
     }
     return r != 0 ? r : db_pipe_end(writer->main, until);

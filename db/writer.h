@@ -15,11 +15,11 @@
 struct db_writer;
 
 struct db_writer_settings {
-    EVP_PKEY *receipt_key;      // Ed25519, stays the caller's
-    const char *ca_cert_pem;    // handed to clients at registration; stays the caller's
+    EVP_PKEY *receipt_key;   // Ed25519, stays the caller's
+    const char *ca_cert_pem; // handed to clients at registration; stays the caller's
     const struct kt_cluster_info *info;
     int64_t client_certificate_lifetime_s;
-    int timeout_ms;             // for each step
+    int timeout_ms; // for each step
     // Has `csr` signed for client `common_name`; the caller frees *pem. Source: the agent.
     int (*sign)(void *arg, const char *common_name, const char *organisation, const uint8_t *csr,
                 size_t csr_len, char **pem);
@@ -30,10 +30,10 @@ struct db_writer_settings {
 struct db_writer_state {
     struct kt_incarnation incarnation;
     uint64_t epoch;
-    uint32_t w;             // members that must have flushed a group before it is committed
+    uint32_t w; // members that must have flushed a group before it is committed
     uint32_t members;
-    uint64_t log_index;     // of the last deposit
-    uint32_t settled;       // leftover groups that were committed at opening
+    uint64_t log_index; // of the last deposit
+    uint32_t settled;   // leftover groups that were committed at opening
 };
 
 // Ends the sessions of an older writer, takes the writer's lock, opens two connections, proves a
@@ -53,7 +53,7 @@ void db_writer_fds(const struct db_writer *writer, int fds[2]);
 struct db_member {
     struct kt_change *change;
     struct kt_outcome outcome;
-    int wait;                      // 1: touches what an earlier member touches: not in this group
+    int wait; // 1: touches what an earlier member touches: not in this group
     // for the audit record, known after the check
     struct kt_uuid organisation_id;
     char organisation[KT_ORG_NAME_MAX + 1];
@@ -61,12 +61,12 @@ struct db_member {
     uint32_t version;
     uint64_t log_index;
     // inner
-    int writes;                    // 1: has a statement in the transaction
-    char *certificate;             // REGISTER, RENEW: new certificate, PEM
+    int writes;        // 1: has a statement in the transaction
+    char *certificate; // REGISTER, RENEW: new certificate, PEM
     uint8_t certificate_sha256[KT_SHA256_LEN];
     int64_t certificate_not_after_us;
     char rights[128];
-    int pending;                   // REGISTER: waits for approval
+    int pending; // REGISTER: waits for approval
     int64_t now_us;
 };
 

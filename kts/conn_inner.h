@@ -11,12 +11,12 @@
 
 enum kts_conn_state {
     KTS_CONN_HANDSHAKE,
-    KTS_CONN_HEAD,      // idle, or reading a head
-    KTS_CONN_CONTINUE,  // sending "100 Continue"
+    KTS_CONN_HEAD,     // idle, or reading a head
+    KTS_CONN_CONTINUE, // sending "100 Continue"
     KTS_CONN_BODY,
-    KTS_CONN_WORKING,   // the dispatcher has the request
+    KTS_CONN_WORKING, // the dispatcher has the request
     KTS_CONN_SENDING,
-    KTS_CONN_DRAINING,  // the answer is out; what still comes in is dropped until the client closes
+    KTS_CONN_DRAINING, // the answer is out; what still comes in is dropped until the client closes
 };
 
 struct kts_conn {
@@ -29,18 +29,18 @@ struct kts_conn {
     struct event *timer;
     enum kts_conn_state state;
     struct kt_buf in;
-    size_t scanned;         // of a head that is not complete
+    size_t scanned; // of a head that is not complete
     int head_begun;
     struct kt_buf out;
     struct kts_request *request;
-    int certificate_known;  // certificate is filled in
+    int certificate_known; // certificate is filled in
     uint8_t certificate[KT_SHA256_LEN];
     size_t drained;
-    int running;            // conn_run is on the stack
-    int dead;               // to be freed when it returns
-    int reading;            // read_event is added
+    int running; // conn_run is on the stack
+    int dead;    // to be freed when it returns
+    int reading; // read_event is added
     int close_after;
-    int peer_done;          // it sends no more, but may still read
+    int peer_done; // it sends no more, but may still read
     char peer[KT_PEER_TEXT];
 };
 

@@ -35,10 +35,10 @@ struct kts_http_field {
 
 struct kts_http_head {
     enum kts_method method;
-    int minor;              // HTTP/1.<minor>: 0 or 1
-    struct kts_span path;   // begins with '/', still percent-encoded
-    struct kts_span query;  // behind '?', still percent-encoded; empty when none
-    int keep_alive;         // the client lets the connection stay open
+    int minor;             // HTTP/1.<minor>: 0 or 1
+    struct kts_span path;  // begins with '/', still percent-encoded
+    struct kts_span query; // behind '?', still percent-encoded; empty when none
+    int keep_alive;        // the client lets the connection stay open
     int expect_continue;
     int has_length;
     uint64_t content_length;
@@ -53,8 +53,8 @@ struct kts_http_head {
 // _HEADER_TOO_LARGE, _LENGTH_REQUIRED (a transfer coding), _VERSION_NOT_SUPPORTED: the connection
 // cannot go on.
 int kts_http_read_head(const void *bytes, size_t n, size_t max, size_t *scanned,
-                       struct kts_http_head *head, size_t *used, struct kt_error *error)
-    KT_MUST_CHECK;
+                       struct kts_http_head *head, size_t *used,
+                       struct kt_error *error) KT_MUST_CHECK;
 
 // The value of a field (name in any case), or a span with at == NULL.
 struct kts_span kts_http_field(const struct kts_http_head *head, const char *name);

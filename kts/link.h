@@ -11,12 +11,12 @@
 
 // Codes on a link are 0 or the enum kt_err_code without its sign.
 enum kts_message_type {
-    KTS_MSG_CHANGE = 1,  // worker, agent -> writer: kt_change
-    KTS_MSG_OUTCOME,     // writer -> asker: kt_outcome, same id
-    KTS_MSG_AUDIT,       // worker, writer, agent -> audit: the record's JSON, without time and node
-    KTS_MSG_AUDIT_DONE,  // audit -> asker, same id: u32 code (0 = on disk)
-    KTS_MSG_SIGN,        // writer -> agent: kts_sign_request
-    KTS_MSG_SIGNED,      // agent -> writer, same id: u32 code, block certificate PEM
+    KTS_MSG_CHANGE = 1, // worker, agent -> writer: kt_change
+    KTS_MSG_OUTCOME,    // writer -> asker: kt_outcome, same id
+    KTS_MSG_AUDIT,      // worker, writer, agent -> audit: the record's JSON, without time and node
+    KTS_MSG_AUDIT_DONE, // audit -> asker, same id: u32 code (0 = on disk)
+    KTS_MSG_SIGN,       // writer -> agent: kts_sign_request
+    KTS_MSG_SIGNED,     // agent -> writer, same id: u32 code, block certificate PEM
 };
 
 #define KTS_MESSAGE_MAX (20u << 20) // payload; the largest is a change with its body

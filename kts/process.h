@@ -27,14 +27,14 @@ const char *kts_process_name(enum kts_process process); // "audit", "worker", ..
 // The name is asker first: `kind` below is the asker's process.
 struct kts_start {
     enum kts_process process;
-    int index;                        // of the worker, from 0
+    int index; // of the worker, from 0
     const struct kt_paths *paths;
     const struct kt_cluster_info *info;
-    struct kt_settings *settings;     // owned by the child from the fork on
+    struct kt_settings *settings; // owned by the child from the fork on
     struct kts_status *status;
-    int control_fd;                   // SOCK_SEQPACKET to the master
-    int listen_fd;                    // workers; -1 otherwise
-    int started_as_root;              // workers then become [server] network_user
+    int control_fd;      // SOCK_SEQPACKET to the master
+    int listen_fd;       // workers; -1 otherwise
+    int started_as_root; // workers then become [server] network_user
     // workers: TLS material as bytes (PEM), read by the master, since workers cannot open files
     struct kt_buf server_cert;
     struct kt_secret *server_key;
@@ -44,20 +44,20 @@ struct kts_start {
 
 // Messages on the control socket; one datagram each, at most 192 KiB, a descriptor may go with it.
 enum kts_control_type {
-    KTS_CTL_LINK = 1,   // master -> child: a link's descriptor; payload u8 asker, u8 other, u16 index
-                        // of the worker (0 when none takes part)
-    KTS_CTL_RELOAD,     // master -> child: blocks settings text, server cert, server key, CA cert
-    KTS_CTL_TICKETS,    // master -> worker: both ticket keys
-    KTS_CTL_STOP,       // master -> child: finish what is in flight, then exit 0
-    KTS_CTL_READY,      // child -> master: serving; u8 1 with a database, 0 without
+    KTS_CTL_LINK = 1, // master -> child: a link's descriptor; payload u8 asker, u8 other, u16 index
+                      // of the worker (0 when none takes part)
+    KTS_CTL_RELOAD,   // master -> child: blocks settings text, server cert, server key, CA cert
+    KTS_CTL_TICKETS,  // master -> worker: both ticket keys
+    KTS_CTL_STOP,     // master -> child: finish what is in flight, then exit 0
+    KTS_CTL_READY,    // child -> master: serving; u8 1 with a database, 0 without
     KTS_CTL_DATABASE_LOST, // worker, writer -> master: replace me once it is back
 };
 #define KTS_CONTROL_MAX (192 * 1024)
 
 struct kts_control_message {
     enum kts_control_type type;
-    int fd;                 // -1 when none; the receiver owns it
-    struct kt_buf payload;  // view on a static buffer of the caller's: valid until the next receive
+    int fd;                // -1 when none; the receiver owns it
+    struct kt_buf payload; // view on a static buffer of the caller's: valid until the next receive
 };
 int kts_control_send(int control_fd, enum kts_control_type type, const void *payload, size_t n,
                      int fd) KT_MUST_CHECK;
@@ -78,10 +78,10 @@ int kts_worker_main(struct kts_start *start);
 
 // writer -> agent, payload of KTS_MSG_SIGN.
 struct kts_sign_request {
-    char common_name[64];    // client UUID
+    char common_name[64]; // client UUID
     char organisation[64];
     int64_t lifetime_s;
-    const uint8_t *csr;      // PEM; points into the buffer it was decoded from
+    const uint8_t *csr; // PEM; points into the buffer it was decoded from
     size_t csr_len;
 };
 int kts_sign_encode(const struct kts_sign_request *request, struct kt_buf *out) KT_MUST_CHECK;

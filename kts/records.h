@@ -13,7 +13,7 @@ struct kts_record {
     struct kts_record *next, **link; // queued for the end of the turn; link NULL: not
     struct kts_question question;
     struct kts_request *request;
-    char *json;                      // owned until it is sent
+    char *json; // owned until it is sent
 };
 
 // Queues the record of what was decided about this request; kts_record_done is called later, or at

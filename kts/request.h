@@ -17,12 +17,12 @@ struct kts_worker;
 
 // What a request waits for; decides what it is told when the time is up.
 enum kts_phase {
-    KTS_PHASE_NONE,    // not waiting: nothing under way
+    KTS_PHASE_NONE, // not waiting: nothing under way
     KTS_PHASE_BARRIER,
     KTS_PHASE_READ,
     KTS_PHASE_CHANGE,
-    KTS_PHASE_AUDIT,   // the answer is composed and held
-    KTS_PHASE_DONE,    // answered: belongs to the connection until it is sent
+    KTS_PHASE_AUDIT, // the answer is composed and held
+    KTS_PHASE_DONE,  // answered: belongs to the connection until it is sent
 };
 
 typedef int (*kts_read_done)(struct kts_request *request, const struct db_answer *answer);
@@ -35,17 +35,17 @@ struct kts_request {
     enum kts_phase phase;
     char id[KT_REQUEST_ID_TEXT];
     enum kts_method method;
-    struct kts_match match;    // match.route is NULL when the request was refused before
+    struct kts_match match; // match.route is NULL when the request was refused before
     int keep_alive;
-    int barrier;               // `KT-Freshness: barrier` was asked for and is honoured
-    int fresh;                 // ... and has been passed
+    int barrier; // `KT-Freshness: barrier` was asked for and is honoured
+    int fresh;   // ... and has been passed
     uint64_t body_expected;
-    int body_unread;           // then the connection cannot be used again
+    int body_unread; // then the connection cannot be used again
     // From the head; "" when absent.
-    char content_type[64];     // as the table of ciphertexts spells it
+    char content_type[64]; // as the table of ciphertexts spells it
     char deposit_id[KT_UUID_TEXT];
     char sha256[KT_SHA256_TEXT];
-    char *query;               // owned, NULL when empty
+    char *query; // owned, NULL when empty
     // The body, for the time of the start function.
     const uint8_t *body;
     size_t body_len;
@@ -56,12 +56,12 @@ struct kts_request {
     int who_known;
     struct db_who who;
     // What the audit record says beside that.
-    int refusal;               // 0: allowed; else the true reason, which the client may not be told
-    int recorded_by_writer;    // the change has gone to the writer, which makes the record
-    struct kt_error error;     // what the client is told; code 0: nothing yet
+    int refusal;            // 0: allowed; else the true reason, which the client may not be told
+    int recorded_by_writer; // the change has gone to the writer, which makes the record
+    struct kt_error error;  // what the client is told; code 0: nothing yet
     struct kt_uuid deposit;
     uint32_t version;
-    uint32_t list_limit;       // deposit.list
+    uint32_t list_limit; // deposit.list
     // Under way
     struct db_read *read;
     kts_read_done read_done;
@@ -75,8 +75,15 @@ struct kts_request {
 // --- kts/dispatch.c: reads and changes of the handlers ---
 
 // What a handler wants to read. Certificate and right are the dispatcher's.
-enum kts_query_kind { KTS_READ_DEPOSIT, KTS_READ_HEAD, KTS_READ_BY_ID, KTS_READ_RECEIPT,
-                      KTS_READ_LIST, KTS_READ_SELF, KTS_READ_OPENPGP };
+enum kts_query_kind {
+    KTS_READ_DEPOSIT,
+    KTS_READ_HEAD,
+    KTS_READ_BY_ID,
+    KTS_READ_RECEIPT,
+    KTS_READ_LIST,
+    KTS_READ_SELF,
+    KTS_READ_OPENPGP
+};
 struct kts_query {
     enum kts_query_kind kind;
     uint32_t version;           // 0: the latest
@@ -86,17 +93,17 @@ struct kts_query {
 // Begins the read. `done` runs only when the caller is known, in good standing and, where the route
 // has a right, has it on the deposit that was found. It returns 0 when it has answered, or the
 // error to answer; so do start functions.
-int kts_read(struct kts_request *request, const struct kts_query *query, kts_read_done done)
-    KT_MUST_CHECK;
+int kts_read(struct kts_request *request, const struct kts_query *query,
+             kts_read_done done) KT_MUST_CHECK;
 // Sends the change to the writer; certificate, request id and peer are filled in. Takes nothing
 // over. `done` runs when the writer has made the change durable.
-int kts_change(struct kts_request *request, struct kt_change *change, kts_change_done done)
-    KT_MUST_CHECK;
+int kts_change(struct kts_request *request, struct kt_change *change,
+               kts_change_done done) KT_MUST_CHECK;
 // Waits for a barrier that begins after now; `passed` receives 0, or why there was none.
 int kts_barrier(struct kts_request *request, kts_barrier_passed passed) KT_MUST_CHECK;
 // A query parameter; "" when it is not there. KT_ERR_BAD_REQUEST.
-int kts_request_query(struct kts_request *request, const char *name, char *out, size_t size)
-    KT_MUST_CHECK;
+int kts_request_query(struct kts_request *request, const char *name, char *out,
+                      size_t size) KT_MUST_CHECK;
 // A query parameter that is a number from 1 to `max`; *number keeps its value when it is not there.
 int kts_request_number(struct kts_request *request, const char *name, uint32_t max,
                        uint32_t *number) KT_MUST_CHECK;
@@ -126,11 +133,11 @@ void kts_compose_error(struct kts_request *request, const struct kt_error *error
 // --- kts/h_client_register.c, shared with renewal ---
 
 // The member "csr": checked, copied, its key hashed.
-int kts_take_csr(struct kts_request *request, const json_t *object, struct kt_change *change)
-    KT_MUST_CHECK;
+int kts_take_csr(struct kts_request *request, const json_t *object,
+                 struct kt_change *change) KT_MUST_CHECK;
 // The writer's JSON as it is.
-int kts_answer_text(struct kts_request *request, const struct kt_outcome *outcome, int status)
-    KT_MUST_CHECK;
+int kts_answer_text(struct kts_request *request, const struct kt_outcome *outcome,
+                    int status) KT_MUST_CHECK;
 
 // --- kts/deposit_json.c ---
 

@@ -9,8 +9,8 @@
 #include "lib/formats.h"
 
 enum kts_role {
-    KTS_ROLE_UNKNOWN = 0,   // not yet read from the database
-    KTS_ROLE_STANDALONE,    // acknowledges its own fsync: one copy
+    KTS_ROLE_UNKNOWN = 0, // not yet read from the database
+    KTS_ROLE_STANDALONE,  // acknowledges its own fsync: one copy
     KTS_ROLE_ACTIVE,
     KTS_ROLE_PASSIVE,
     KTS_ROLE_UNESTABLISHED,
@@ -21,26 +21,26 @@ const char *kts_role_name(enum kts_role role); // "standalone", ...
 // One process writes each field, all read. Everything is a lock-free atomic.
 struct kts_status {
     // agent
-    _Atomic uint32_t role;                // enum kts_role
+    _Atomic uint32_t role; // enum kts_role
     _Atomic uint32_t incarnation;
     _Atomic uint64_t incarnation_bits;
     _Atomic uint64_t epoch;
-    _Atomic uint32_t members;             // that stream now under this epoch
+    _Atomic uint32_t members; // that stream now under this epoch
     _Atomic uint32_t w;
     _Atomic uint32_t database_up;         // the agent's own connection works
     _Atomic uint64_t database_generation; // grows each time the database comes back
     _Atomic int64_t server_certificate_not_after_us;
     // writer
-    _Atomic uint32_t writer_open;         // 1: takes changes; 0: starting, settling or gone
-    _Atomic uint32_t in_doubt;            // groups not yet settled
-    _Atomic int64_t last_commit_us;       // last group or barrier that was acknowledged (real time)
-    _Atomic uint64_t log_index;           // last deposit's
+    _Atomic uint32_t writer_open;   // 1: takes changes; 0: starting, settling or gone
+    _Atomic uint32_t in_doubt;      // groups not yet settled
+    _Atomic int64_t last_commit_us; // last group or barrier that was acknowledged (real time)
+    _Atomic uint64_t log_index;     // last deposit's
     // audit
-    _Atomic uint32_t audit_open;          // 1: records can be written
+    _Atomic uint32_t audit_open; // 1: records can be written
     _Atomic uint64_t audit_seq;
     // workers (added up by all)
     _Atomic uint64_t requests;
-    _Atomic uint64_t connections;         // now open
+    _Atomic uint64_t connections; // now open
     _Atomic uint64_t retrievals;
 };
 

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "kts/conn.h"
 #include "kts/records.h"
@@ -183,6 +184,9 @@ static int prepare(struct kts_worker *worker, struct kt_error *error)
         rc = make_events(worker);
     if (rc == 0 && start->started_as_root)
         rc = kt_proc_drop_to_user(kt_settings_text(worker->settings, KT_SET_NETWORK_USER), error);
+    // a change of user forgets it: the worker must not outlive the master
+    if (rc == 0 && start->started_as_root && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        rc = kt_error_errno(error, "cannot tie the worker to the master");
     if (rc == 0)
         rc = kts_sandbox_enter(KTS_SANDBOX_WORKER, error);
     if (rc == 0)

@@ -35,16 +35,16 @@ struct kts_worker {
     struct event *control_event;
     struct kt_buf control_storage;
     struct event *listen_event;
-    struct event *accept_timer;   // after EMFILE
+    struct event *accept_timer; // after EMFILE
     struct event *stop_timer;
-    struct kts_conn *conns;       // all open ones
+    struct kts_conn *conns; // all open ones
     size_t conn_count;
 
     // Work put off to the end of the loop turn, when all readable clients have been served: the
     // batch of reads and that of audit records.
     struct event *turn_event;
     int turn_pending;
-    unsigned turn_calls;          // events served since it was put off
+    unsigned turn_calls; // events served since it was put off
     struct kts_record *records, **records_end;
 
     int stopping;

@@ -354,8 +354,8 @@ static int turn(struct kts_writer *writer, struct kt_buf *storage)
             continue;
         places[n] = i;
         fds[n] = (struct pollfd){.fd = kts_link_fd(link)};
-        fds[n].events |= (short)((has_room(writer) ? POLLIN : 0) |
-                                 (kts_link_wants_write(link) ? POLLOUT : 0));
+        fds[n].events |=
+            (short)((has_room(writer) ? POLLIN : 0) | (kts_link_wants_write(link) ? POLLOUT : 0));
         n++;
     }
     if (poll(fds, n, writer->first || writer->stopping ? 0 : -1) < 0)

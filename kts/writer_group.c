@@ -141,8 +141,7 @@ static int wait_for_audit(struct kts_writer *writer, uint64_t first, size_t coun
             p.events |= POLLOUT;
         if (kt_monotonic_now() > until)
             return KT_ERR_TIMEOUT;
-        if (poll(&p, 1, 100) > 0 && (p.revents & ~POLLOUT) &&
-            kts_link_receive(writer->audit) != 0)
+        if (poll(&p, 1, 100) > 0 && (p.revents & ~POLLOUT) && kts_link_receive(writer->audit) != 0)
             return KT_ERR_NETWORK;
     }
     return verdict;

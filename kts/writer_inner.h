@@ -7,8 +7,8 @@
 #include "kts/link.h"
 #include "kts/process.h"
 
-#define KTS_WRITER_ASKERS_MAX 80   // 64 workers, the agent, and some that are being replaced
-#define KTS_WRITER_QUEUE_MAX  4096 // changes; beyond it links are not read: their senders wait
+#define KTS_WRITER_ASKERS_MAX  80   // 64 workers, the agent, and some that are being replaced
+#define KTS_WRITER_QUEUE_MAX   4096 // changes; beyond it links are not read: their senders wait
 #define KTS_WRITER_QUEUE_BYTES (64u << 20)
 
 // Somebody who sends changes. `serial` tells a new link in an old place from the one before.
@@ -21,9 +21,9 @@ struct kts_asker {
 
 struct kts_queued {
     struct kt_change change;
-    int asker;           // place in askers
-    uint64_t serial;     // of that asker's link
-    uint64_t id;         // of the message
+    int asker;       // place in askers
+    uint64_t serial; // of that asker's link
+    uint64_t id;     // of the message
     struct kts_queued *next;
 };
 
@@ -32,11 +32,11 @@ struct kts_writer {
     struct kts_asker askers[KTS_WRITER_ASKERS_MAX];
     uint64_t next_serial;
     struct kts_link *audit;
-    struct kts_link *agent;   // signs certificates
+    struct kts_link *agent; // signs certificates
     uint64_t next_call;
     struct kts_queued *first, **last;
     size_t queued, queued_bytes;
-    struct db_writer *db;     // NULL: refuses all changes with `refusal`
+    struct db_writer *db; // NULL: refuses all changes with `refusal`
     int refusal;
     int timeout_ms;
     int group_max;

@@ -18,7 +18,10 @@ struct kt_buf {
     size_t max; // kt_buf_put_* beyond it give KT_ERR_TOO_LARGE
 };
 
-#define KT_BUF_INIT(limit) {NULL, 0, 0, 0, (limit)}
+#define KT_BUF_INIT(limit)                                                                         \
+    {                                                                                              \
+        NULL, 0, 0, 0, (limit)                                                                     \
+    }
 
 // Wipes and frees the storage; the buffer can be used again. NULL is fine.
 void kt_buf_free(struct kt_buf *buf);
@@ -51,7 +54,8 @@ int kt_buf_get_u16(struct kt_buf *buf, uint16_t *v) KT_MUST_CHECK;
 int kt_buf_get_u32(struct kt_buf *buf, uint32_t *v) KT_MUST_CHECK;
 int kt_buf_get_u64(struct kt_buf *buf, uint64_t *v) KT_MUST_CHECK;
 // Points into the buffer; valid until the buffer is changed. KT_ERR_TOO_LARGE over `max`.
-int kt_buf_get_block(struct kt_buf *buf, const uint8_t **bytes, size_t *n, size_t max) KT_MUST_CHECK;
+int kt_buf_get_block(struct kt_buf *buf, const uint8_t **bytes, size_t *n,
+                     size_t max) KT_MUST_CHECK;
 // Copies a block into `out` (size bytes, NUL included); refuses embedded NULs (KT_ERR_INVALID).
 int kt_buf_get_cstr(struct kt_buf *buf, char *out, size_t size) KT_MUST_CHECK;
 

@@ -35,8 +35,8 @@ static int encode_fixed(const struct kt_change *c, struct kt_buf *out)
     int r;
 
     if ((r = kt_buf_put_u8(out, (uint8_t)c->kind)) != 0 ||
-        (r = kt_buf_put_cstr(out, c->request_id)) != 0 || (r = kt_buf_put_cstr(out, c->peer)) != 0 ||
-        (r = kt_buf_put_cstr(out, c->actor)) != 0 ||
+        (r = kt_buf_put_cstr(out, c->request_id)) != 0 ||
+        (r = kt_buf_put_cstr(out, c->peer)) != 0 || (r = kt_buf_put_cstr(out, c->actor)) != 0 ||
         (r = kt_buf_put(out, c->certificate_sha256, KT_SHA256_LEN)) != 0 ||
         (r = kt_buf_put(out, c->deposit_id.bytes, 16)) != 0 ||
         (r = kt_buf_put_cstr(out, c->handle)) != 0 || (r = kt_buf_put_u32(out, c->version)) != 0 ||
@@ -49,7 +49,8 @@ static int encode_fixed(const struct kt_change *c, struct kt_buf *out)
         (r = kt_buf_put(out, c->key_sha256, KT_SHA256_LEN)) != 0 ||
         (r = kt_buf_put_cstr(out, c->fingerprint)) != 0 ||
         (r = kt_buf_put_u8(out, c->needs_approval != 0)) != 0 ||
-        (r = kt_buf_put_u8(out, c->undo != 0)) != 0 || (r = kt_buf_put_u32(out, c->max_uses)) != 0 ||
+        (r = kt_buf_put_u8(out, c->undo != 0)) != 0 ||
+        (r = kt_buf_put_u32(out, c->max_uses)) != 0 ||
         (r = kt_buf_put_u64(out, (uint64_t)c->lifetime_s)) != 0 ||
         (r = kt_buf_put_cstr(out, c->rights)) != 0 || (r = kt_buf_put_cstr(out, c->object)) != 0 ||
         (r = kt_buf_put(out, c->client_id.bytes, 16)) != 0 ||
@@ -177,8 +178,8 @@ int kt_outcome_encode(const struct kt_outcome *outcome, struct kt_buf *out)
     if ((r = kt_buf_put_u32(out, (uint32_t)-outcome->code)) != 0 ||
         (r = kt_buf_put_cstr(out, outcome->message)) != 0 ||
         (r = kt_buf_put_u8(out, outcome->repeated != 0)) != 0 ||
-        (r = kt_buf_put_u64(out, outcome->count)) != 0 || (r = kt_buf_put_cstr(out, receipt)) != 0 ||
-        (r = kt_buf_put_cstr(out, outcome->text)) != 0)
+        (r = kt_buf_put_u64(out, outcome->count)) != 0 ||
+        (r = kt_buf_put_cstr(out, receipt)) != 0 || (r = kt_buf_put_cstr(out, outcome->text)) != 0)
         return r;
     return 0;
 }

@@ -11,13 +11,13 @@
 // To add a change: a line here, its fields below, a case in db/change_*.c, a row in the route table
 // or in the agent's verbs.
 enum kt_change_kind {
-    KT_CHANGE_BARRIER = 0,    // writes nothing: proves that a quorum is here now
-    KT_CHANGE_DEPOSIT,        // actor: client
+    KT_CHANGE_BARRIER = 0, // writes nothing: proves that a quorum is here now
+    KT_CHANGE_DEPOSIT,     // actor: client
     KT_CHANGE_DELETE,
-    KT_CHANGE_REGISTER,       // actor: auth code
-    KT_CHANGE_RENEW,          // actor: client
-    KT_CHANGE_ORG_ADD,        // from here on, actor: operator
-    KT_CHANGE_ORG_DISABLE,    // undo = 1: enable
+    KT_CHANGE_REGISTER,    // actor: auth code
+    KT_CHANGE_RENEW,       // actor: client
+    KT_CHANGE_ORG_ADD,     // from here on, actor: operator
+    KT_CHANGE_ORG_DISABLE, // undo = 1: enable
     KT_CHANGE_AUTHCODE_NEW,
     KT_CHANGE_CLIENT_APPROVE,
     KT_CHANGE_CLIENT_REVOKE,
@@ -27,11 +27,11 @@ enum kt_change_kind {
 };
 
 #define KT_REQUEST_ID_TEXT 33 // 16 random bytes as hex, NUL
-#define KT_PEER_TEXT 64
-#define KT_ACTOR_TEXT 96
+#define KT_PEER_TEXT       64
+#define KT_ACTOR_TEXT      96
 #define KT_CLIENT_NAME_MAX 63
-#define KT_CSR_MAX 8192
-#define KT_CERT_PEM_MAX 8192
+#define KT_CSR_MAX         8192
+#define KT_CERT_PEM_MAX    8192
 #define KT_OPENPGP_KEY_MAX 65536
 
 // Which members a kind uses is said beside them; all others are zero. Owned memory: `body`, `csr`,
@@ -39,46 +39,46 @@ enum kt_change_kind {
 struct kt_change {
     enum kt_change_kind kind;
     char request_id[KT_REQUEST_ID_TEXT];
-    char peer[KT_PEER_TEXT];                  // address of the client, "" for operators
-    char actor[KT_ACTOR_TEXT];                // operator: "root (uid 0)"; "" for clients
-    uint8_t certificate_sha256[KT_SHA256_LEN];// DEPOSIT, DELETE, RENEW: who asks
-    struct kt_uuid deposit_id;                // DEPOSIT
-    char handle[KT_HANDLE_MAX + 1];           // DEPOSIT, DELETE; GRANT: the prefix
-    uint32_t version;                         // DELETE: 0 = all present ones
-    char content_type[64];                    // DEPOSIT
-    uint8_t sha256[KT_SHA256_LEN];            // DEPOSIT: of the body, checked by the worker
-    struct kt_uuid key_group;                 // DEPOSIT, GRANT: nil = none
-    uint8_t *body;                            // DEPOSIT
+    char peer[KT_PEER_TEXT];                   // address of the client, "" for operators
+    char actor[KT_ACTOR_TEXT];                 // operator: "root (uid 0)"; "" for clients
+    uint8_t certificate_sha256[KT_SHA256_LEN]; // DEPOSIT, DELETE, RENEW: who asks
+    struct kt_uuid deposit_id;                 // DEPOSIT
+    char handle[KT_HANDLE_MAX + 1];            // DEPOSIT, DELETE; GRANT: the prefix
+    uint32_t version;                          // DELETE: 0 = all present ones
+    char content_type[64];                     // DEPOSIT
+    uint8_t sha256[KT_SHA256_LEN];             // DEPOSIT: of the body, checked by the worker
+    struct kt_uuid key_group;                  // DEPOSIT, GRANT: nil = none
+    uint8_t *body;                             // DEPOSIT
     size_t body_len;
-    char code_id[9];                          // REGISTER, AUTHCODE_NEW
-    uint8_t code_hash[KT_SHA256_LEN];         // REGISTER, AUTHCODE_NEW
-    char name[KT_ORG_NAME_MAX + 1];           // REGISTER: client's label; ORG_*, AUTHCODE_NEW,
-                                              // GRANT: organisation's name
-    uint8_t *csr;                             // REGISTER, RENEW: PEM
+    char code_id[9];                  // REGISTER, AUTHCODE_NEW
+    uint8_t code_hash[KT_SHA256_LEN]; // REGISTER, AUTHCODE_NEW
+    char name[KT_ORG_NAME_MAX + 1];   // REGISTER: client's label; ORG_*, AUTHCODE_NEW,
+                                      // GRANT: organisation's name
+    uint8_t *csr;                     // REGISTER, RENEW: PEM
     size_t csr_len;
-    uint8_t key_sha256[KT_SHA256_LEN];        // REGISTER, RENEW: of the CSR's SubjectPublicKeyInfo
-    uint8_t *openpgp;                         // REGISTER: binary public key
+    uint8_t key_sha256[KT_SHA256_LEN]; // REGISTER, RENEW: of the CSR's SubjectPublicKeyInfo
+    uint8_t *openpgp;                  // REGISTER: binary public key
     size_t openpgp_len;
-    char fingerprint[41];                     // REGISTER: of it, upper-case hex
-    char *contacts;                           // ORG_ADD: comma separated, or NULL
-    int needs_approval;                       // ORG_ADD
-    int undo;                                 // ORG_DISABLE
-    uint32_t max_uses;                        // AUTHCODE_NEW
-    int64_t lifetime_s;                       // AUTHCODE_NEW
-    char rights[128];                         // AUTHCODE_NEW, GRANT: "deposit,browse"
-    char object[16];                          // GRANT: "own", "prefix", "key_group"
-    struct kt_uuid client_id;                 // CLIENT_*, GRANT: nil = the whole organisation
-    struct kt_uuid grant_id;                  // GRANT_REVOKE
+    char fingerprint[41];     // REGISTER: of it, upper-case hex
+    char *contacts;           // ORG_ADD: comma separated, or NULL
+    int needs_approval;       // ORG_ADD
+    int undo;                 // ORG_DISABLE
+    uint32_t max_uses;        // AUTHCODE_NEW
+    int64_t lifetime_s;       // AUTHCODE_NEW
+    char rights[128];         // AUTHCODE_NEW, GRANT: "deposit,browse"
+    char object[16];          // GRANT: "own", "prefix", "key_group"
+    struct kt_uuid client_id; // CLIENT_*, GRANT: nil = the whole organisation
+    struct kt_uuid grant_id;  // GRANT_REVOKE
 };
 
 // What came of it. Owned: `text`.
 struct kt_outcome {
-    int code;              // 0 or enum kt_err_code
-    char message[256];     // more than the code's text, or ""
-    int repeated;          // the same change was made before: answered from its row
-    uint64_t count;        // DELETE: versions; GRANT: rows
+    int code;                  // 0 or enum kt_err_code
+    char message[256];         // more than the code's text, or ""
+    int repeated;              // the same change was made before: answered from its row
+    uint64_t count;            // DELETE: versions; GRANT: rows
     struct kt_receipt receipt; // DEPOSIT
-    char *text;            // REGISTER, RENEW, operators' changes: JSON for the answer, or NULL
+    char *text;                // REGISTER, RENEW, operators' changes: JSON for the answer, or NULL
 };
 
 int kt_change_encode(const struct kt_change *change, struct kt_buf *out) KT_MUST_CHECK;

@@ -10,52 +10,52 @@
 // Exit codes, the same for all programs (documented in each man page).
 enum kt_exit {
     KT_EXIT_OK = 0,
-    KT_EXIT_FAILURE = 1,      // it did not work; the message says why
-    KT_EXIT_USAGE = 2,        // wrong command line or settings
-    KT_EXIT_NOT_FOUND = 3,    // no such deposit, client, organisation
-    KT_EXIT_REFUSED = 4,      // not permitted: certificate, grant, approval, auth code
-    KT_EXIT_UNAVAILABLE = 5,  // server, agent or database cannot be reached or cannot now; try again
-    KT_EXIT_IN_DOUBT = 6,     // a change may or may not have taken effect; run the command again
-    KT_EXIT_INTEGRITY = 7,    // a signature, hash or chain does not verify
+    KT_EXIT_FAILURE = 1,     // it did not work; the message says why
+    KT_EXIT_USAGE = 2,       // wrong command line or settings
+    KT_EXIT_NOT_FOUND = 3,   // no such deposit, client, organisation
+    KT_EXIT_REFUSED = 4,     // not permitted: certificate, grant, approval, auth code
+    KT_EXIT_UNAVAILABLE = 5, // server, agent or database cannot be reached or cannot now; try again
+    KT_EXIT_IN_DOUBT = 6,    // a change may or may not have taken effect; run the command again
+    KT_EXIT_INTEGRITY = 7,   // a signature, hash or chain does not verify
 };
 
 struct kt_cli_option {
-    const char *name;   // "confdir"; NULL ends the table
-    char letter;        // 'c' or 0
-    const char *value;  // "DIR", or NULL for a flag
-    const char *text;   // one line of help
+    const char *name;  // "confdir"; NULL ends the table
+    char letter;       // 'c' or 0
+    const char *value; // "DIR", or NULL for a flag
+    const char *text;  // one line of help
 };
 
 struct kt_cli_run;
 
 struct kt_cli_command {
-    const char *verb;      // "org add" (one or two words); NULL ends the table
-    const char *arguments; // "NAME" or "HANDLE [FILE|-]" or ""
-    const char *summary;   // one line
-    const char *help;      // further paragraphs for --help, or NULL
-    const struct kt_cli_option *options;      // or NULL
+    const char *verb;                    // "org add" (one or two words); NULL ends the table
+    const char *arguments;               // "NAME" or "HANDLE [FILE|-]" or ""
+    const char *summary;                 // one line
+    const char *help;                    // further paragraphs for --help, or NULL
+    const struct kt_cli_option *options; // or NULL
     int min_args, max_args;
-    int (*run)(struct kt_cli_run *run);       // an exit code
+    int (*run)(struct kt_cli_run *run); // an exit code
 };
 
 struct kt_cli_program {
-    const char *name;       // "ktadmin"
+    const char *name; // "ktadmin"
     const char *summary;
-    const char *synopsis;   // for programs without verbs: the arguments; else NULL
-    const struct kt_cli_option *globals;      // before or behind the verb
+    const char *synopsis;                // for programs without verbs: the arguments; else NULL
+    const struct kt_cli_option *globals; // before or behind the verb
     // NULL-terminated list of pointers: each command is declared in its own file.
     const struct kt_cli_command *const *commands;
-    const char *version;    // printed by --version
-    void *context;          // for the commands
+    const char *version; // printed by --version
+    void *context;       // for the commands
 };
 
 // What a command sees.
 struct kt_cli_run {
     const struct kt_cli_program *program;
     const struct kt_cli_command *command;
-    int argc;            // positional arguments
+    int argc; // positional arguments
     const char **argv;
-    void *values;        // inner
+    void *values; // inner
 };
 
 // Parses, answers --help and --version, finds the command, runs it. Unknown options and verbs give

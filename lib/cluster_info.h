@@ -14,7 +14,9 @@ struct kt_cluster_info {
 };
 
 // KT_ERR_NOT_INITIALISED when the file is missing.
-int kt_cluster_info_load(const char *path, struct kt_cluster_info *info, struct kt_error *error) KT_MUST_CHECK;
-int kt_cluster_info_save(const char *path, const struct kt_cluster_info *info, struct kt_error *error) KT_MUST_CHECK;
+int kt_cluster_info_load(const char *path, struct kt_cluster_info *info,
+                         struct kt_error *error) KT_MUST_CHECK;
+int kt_cluster_info_save(const char *path, const struct kt_cluster_info *info,
+                         struct kt_error *error) KT_MUST_CHECK;
 
 #endif

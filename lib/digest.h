@@ -8,11 +8,11 @@
 
 #include "lib/err.h"
 
-#define KT_SHA256_LEN  32
-#define KT_SHA256_TEXT 65 // hex and NUL
+#define KT_SHA256_LEN      32
+#define KT_SHA256_TEXT     65 // hex and NUL
 #define KT_ED25519_SIG_LEN 64
 #define KT_ED25519_PUB_LEN 32
-#define KT_KEY_ID_LEN  8  // first bytes of SHA-256 of the raw Ed25519 public key
+#define KT_KEY_ID_LEN      8 // first bytes of SHA-256 of the raw Ed25519 public key
 
 struct evp_pkey_st; // EVP_PKEY
 
@@ -26,6 +26,7 @@ int kt_ed25519_sign(struct evp_pkey_st *key, const void *msg, size_t n,
 int kt_ed25519_verify(const uint8_t pub[KT_ED25519_PUB_LEN], const void *msg, size_t n,
                       const uint8_t sig[KT_ED25519_SIG_LEN]) KT_MUST_CHECK;
 int kt_ed25519_public(struct evp_pkey_st *key, uint8_t pub[KT_ED25519_PUB_LEN]) KT_MUST_CHECK;
-int kt_ed25519_key_id(const uint8_t pub[KT_ED25519_PUB_LEN], uint8_t id[KT_KEY_ID_LEN]) KT_MUST_CHECK;
+int kt_ed25519_key_id(const uint8_t pub[KT_ED25519_PUB_LEN],
+                      uint8_t id[KT_KEY_ID_LEN]) KT_MUST_CHECK;
 
 #endif

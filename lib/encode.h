@@ -8,8 +8,8 @@
 
 #include "lib/err.h"
 
-#define KT_UUID_TEXT 37     // 36 characters and NUL
-#define KT_TIME_TEXT 32     // "2026-11-22T06:11:43.123456Z" and NUL
+#define KT_UUID_TEXT 37 // 36 characters and NUL
+#define KT_TIME_TEXT 32 // "2026-11-22T06:11:43.123456Z" and NUL
 
 struct kt_uuid {
     uint8_t bytes[16];

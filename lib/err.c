@@ -97,7 +97,7 @@ static const struct kt_err_info TABLE[] = {
     {KT_ERR_ORGANISATION_DISABLED, "organisation_disabled", 403, KT_EXIT_REFUSED,
      "the organisation is disabled", ASK_OPERATOR},
     {KT_ERR_NOT_GRANTED, "not_granted", 403, KT_EXIT_REFUSED, "the client does not have this right",
-     "ask the operator for a grant (ktadmin grant add)"},
+     "ask the operator for a grant (ktadmin grant)"},
     {KT_ERR_AUTH_CODE_INVALID, "auth_code_invalid", 403, KT_EXIT_REFUSED,
      "the auth code is not valid", "check it for typing errors, or ask for a new one"},
     {KT_ERR_AUTH_CODE_EXPIRED, "auth_code_expired", 403, KT_EXIT_REFUSED,

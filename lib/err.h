@@ -12,15 +12,15 @@
 enum kt_err_code {
     KT_OK = 0,
     // general
-    KT_ERR_INTERNAL = -1,         // a broken invariant, or a library that failed without a reason
+    KT_ERR_INTERNAL = -1, // a broken invariant, or a library that failed without a reason
     KT_ERR_NO_MEMORY = -2,
-    KT_ERR_SYSTEM = -3,           // a system call failed; errno or the message says which
-    KT_ERR_INVALID = -4,          // an argument or input has the wrong form
-    KT_ERR_TOO_LARGE = -5,        // over a stated bound
-    KT_ERR_TRUNCATED = -6,        // input ended too early
+    KT_ERR_SYSTEM = -3,    // a system call failed; errno or the message says which
+    KT_ERR_INVALID = -4,   // an argument or input has the wrong form
+    KT_ERR_TOO_LARGE = -5, // over a stated bound
+    KT_ERR_TRUNCATED = -6, // input ended too early
     KT_ERR_NOT_FOUND = -7,
     KT_ERR_EXISTS = -8,
-    KT_ERR_BUSY = -9,             // somebody else holds it, or a queue is full
+    KT_ERR_BUSY = -9, // somebody else holds it, or a queue is full
     KT_ERR_TIMEOUT = -10,
     KT_ERR_USAGE = -11,           // wrong command line
     KT_ERR_SETTINGS = -12,        // the settings file is wrong
@@ -37,10 +37,10 @@ enum kt_err_code {
     KT_ERR_AGAIN = -23,           // not enough input yet (parsers), or it would block
 
     // HTTP: the request itself
-    KT_ERR_BAD_REQUEST = -40,        // malformed request line, header, JSON or parameter
+    KT_ERR_BAD_REQUEST = -40, // malformed request line, header, JSON or parameter
     KT_ERR_HEADER_TOO_LARGE = -41,
     KT_ERR_BODY_TOO_LARGE = -42,
-    KT_ERR_LENGTH_REQUIRED = -43,    // no Content-Length (transfer codings are not spoken)
+    KT_ERR_LENGTH_REQUIRED = -43, // no Content-Length (transfer codings are not spoken)
     KT_ERR_ROUTE_UNKNOWN = -44,
     KT_ERR_METHOD_NOT_ALLOWED = -45,
     KT_ERR_CONTENT_TYPE = -46,
@@ -54,12 +54,12 @@ enum kt_err_code {
     KT_ERR_CERTIFICATE_UNKNOWN_CA = -61,
     KT_ERR_CERTIFICATE_EXPIRED = -62,
     KT_ERR_CERTIFICATE_REVOKED = -63,
-    KT_ERR_CERTIFICATE_UNKNOWN = -64,  // signed by our CA, but no client has it
-    KT_ERR_CLIENT_PENDING = -65,       // registered, waits for approval
+    KT_ERR_CERTIFICATE_UNKNOWN = -64, // signed by our CA, but no client has it
+    KT_ERR_CLIENT_PENDING = -65,      // registered, waits for approval
     KT_ERR_CLIENT_REVOKED = -66,
     KT_ERR_ORGANISATION_DISABLED = -67,
     KT_ERR_NOT_GRANTED = -68,
-    KT_ERR_AUTH_CODE_INVALID = -69,    // unknown id or wrong secret: one answer for both
+    KT_ERR_AUTH_CODE_INVALID = -69, // unknown id or wrong secret: one answer for both
     KT_ERR_AUTH_CODE_EXPIRED = -70,
     KT_ERR_AUTH_CODE_USED_UP = -71,
 
@@ -69,33 +69,33 @@ enum kt_err_code {
     KT_ERR_CLIENT_NOT_FOUND = -82,
     KT_ERR_ORGANISATION_NOT_FOUND = -83,
     KT_ERR_ORGANISATION_EXISTS = -84,
-    KT_ERR_HANDLE_TAKEN = -85,         // next version of another client's handle
-    KT_ERR_DEPOSIT_ID_CONFLICT = -86,  // same deposit id, other content
+    KT_ERR_HANDLE_TAKEN = -85,        // next version of another client's handle
+    KT_ERR_DEPOSIT_ID_CONFLICT = -86, // same deposit id, other content
     KT_ERR_BODY_EMPTY = -87,
-    KT_ERR_HASH_MISMATCH = -88,        // body does not have the SHA-256 that was sent
-    KT_ERR_NOT_CIPHERTEXT = -89,       // body is not an encrypted OpenPGP message in form
+    KT_ERR_HASH_MISMATCH = -88,  // body does not have the SHA-256 that was sent
+    KT_ERR_NOT_CIPHERTEXT = -89, // body is not an encrypted OpenPGP message in form
     KT_ERR_ENCRYPTED_TO_CLUSTER = -90,
     KT_ERR_OPENPGP_KEY_INVALID = -91,
     KT_ERR_CSR_INVALID = -92,
-    KT_ERR_CLIENT_EXISTS = -93,        // that key is registered already, by another auth code
+    KT_ERR_CLIENT_EXISTS = -93, // that key is registered already, by another auth code
     KT_ERR_GRANT_NOT_FOUND = -94,
     KT_ERR_DEPOSIT_LOCKED = -95,
 
     // the server cannot now (all 5xx; the client may try again or elsewhere)
     KT_ERR_DATABASE_UNAVAILABLE = -110,
     KT_ERR_DATABASE_TIMEOUT = -111,
-    KT_ERR_DATABASE = -112,            // the database refused a statement: ours to mend
+    KT_ERR_DATABASE = -112, // the database refused a statement: ours to mend
     KT_ERR_WRITER_UNAVAILABLE = -113,
     KT_ERR_AUDIT_UNAVAILABLE = -114,
     KT_ERR_AGENT_UNAVAILABLE = -115,
-    KT_ERR_IN_DOUBT = -116,            // the change may or may not take effect; asking again is safe
+    KT_ERR_IN_DOUBT = -116, // the change may or may not take effect; asking again is safe
     KT_ERR_NO_QUORUM = -117,
-    KT_ERR_PASSIVE = -118,             // this node is a passive: changes go to the active
-    KT_ERR_FENCED = -119,              // a newer epoch exists
+    KT_ERR_PASSIVE = -118, // this node is a passive: changes go to the active
+    KT_ERR_FENCED = -119,  // a newer epoch exists
     KT_ERR_WRITE_TIMEOUT = -120,
     KT_ERR_SHUTTING_DOWN = -121,
     KT_ERR_STORAGE_FULL = -122,
-    KT_ERR_UNSAFE_SETTINGS = -123,     // the guard found weakened PostgreSQL settings
+    KT_ERR_UNSAFE_SETTINGS = -123, // the guard found weakened PostgreSQL settings
 };
 
 // One row of the table. `http` is 0 for codes that never reach the wire.

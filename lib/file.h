@@ -13,8 +13,8 @@
 // Appends the whole file to `buf` (bounded by its max). KT_ERR_NOT_FOUND, KT_ERR_TOO_LARGE.
 int kt_file_read(const char *path, struct kt_buf *buf, struct kt_error *error) KT_MUST_CHECK;
 // Reads as text: NUL-terminated, no NUL inside; the caller frees (kt_wipe first if secret).
-int kt_file_read_text(const char *path, size_t max, char **text, struct kt_error *error)
-    KT_MUST_CHECK;
+int kt_file_read_text(const char *path, size_t max, char **text,
+                      struct kt_error *error) KT_MUST_CHECK;
 // Temp file in the same folder, mode, fsync, rename, fsync of the folder.
 int kt_file_replace(const char *path, const void *bytes, size_t n, mode_t mode,
                     struct kt_error *error) KT_MUST_CHECK;

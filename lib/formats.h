@@ -20,7 +20,8 @@ void kt_incarnation_format(const struct kt_incarnation *inc, char out[KT_INCARNA
 int kt_incarnation_parse(const char *text, struct kt_incarnation *inc) KT_MUST_CHECK;
 // Order is by (number, epoch); equal numbers with other bits: KT_ERR_PROTOCOL. *order is <0, 0, >0.
 int kt_incarnation_compare(const struct kt_incarnation *a, uint64_t epoch_a,
-                           const struct kt_incarnation *b, uint64_t epoch_b, int *order) KT_MUST_CHECK;
+                           const struct kt_incarnation *b, uint64_t epoch_b,
+                           int *order) KT_MUST_CHECK;
 
 // --- leaf and receipt (formats_receipt.c) ---
 struct kt_leaf {
@@ -31,11 +32,11 @@ struct kt_leaf {
     struct kt_uuid client_id;
     uint8_t handle_hash[KT_SHA256_LEN]; // SHA-256 of the handle's bytes
     uint32_t version;
-    uint8_t sha256[KT_SHA256_LEN];      // of the body
-    uint64_t size;                      // bytes of the body
+    uint8_t sha256[KT_SHA256_LEN]; // of the body
+    uint64_t size;                 // bytes of the body
     int64_t time_us;
 };
-#define KT_LEAF_TEXT 768
+#define KT_LEAF_TEXT    768
 #define KT_RECEIPT_TEXT 1280
 // Fixed text, one "name value" a line, first line "keytrustee-leaf 1".
 void kt_leaf_format(const struct kt_leaf *leaf, char out[KT_LEAF_TEXT]);
@@ -43,25 +44,25 @@ int kt_leaf_parse(const char *text, size_t n, struct kt_leaf *leaf) KT_MUST_CHEC
 
 struct kt_receipt {
     struct kt_leaf leaf;
-    uint32_t w;                         // members that had it beside the active when acknowledged
+    uint32_t w; // members that had it beside the active when acknowledged
     uint8_t key_id[KT_KEY_ID_LEN];
     uint8_t signature[KT_ED25519_SIG_LEN];
 };
 // Signs "keytrustee-receipt 1\n", the leaf and "w N\n". Fills w, key_id, signature.
 int kt_receipt_sign(struct kt_receipt *receipt, uint32_t w, struct evp_pkey_st *key) KT_MUST_CHECK;
-int kt_receipt_verify(const struct kt_receipt *receipt, const uint8_t pub[KT_ED25519_PUB_LEN])
-    KT_MUST_CHECK;
+int kt_receipt_verify(const struct kt_receipt *receipt,
+                      const uint8_t pub[KT_ED25519_PUB_LEN]) KT_MUST_CHECK;
 void kt_receipt_format(const struct kt_receipt *receipt, char out[KT_RECEIPT_TEXT]);
 int kt_receipt_parse(const char *text, size_t n, struct kt_receipt *receipt) KT_MUST_CHECK;
 
 // --- auth code (formats_authcode.c): <id>-<160 random bits>-<CA fingerprint>, base32 ---
-#define KT_AUTHCODE_ID_LEN 5       // bytes; 8 characters
-#define KT_AUTHCODE_SECRET_LEN 20  // bytes; 32 characters
-#define KT_AUTHCODE_TEXT 95        // 8 + 1 + 32 + 1 + 52 characters and NUL
+#define KT_AUTHCODE_ID_LEN     5  // bytes; 8 characters
+#define KT_AUTHCODE_SECRET_LEN 20 // bytes; 32 characters
+#define KT_AUTHCODE_TEXT       95 // 8 + 1 + 32 + 1 + 52 characters and NUL
 struct kt_authcode {
-    char id[9];                                  // base32 text
-    uint8_t secret[KT_AUTHCODE_SECRET_LEN];      // wipe after use
-    uint8_t ca_sha256[KT_SHA256_LEN];            // SHA-256 of the CA certificate's DER
+    char id[9];                             // base32 text
+    uint8_t secret[KT_AUTHCODE_SECRET_LEN]; // wipe after use
+    uint8_t ca_sha256[KT_SHA256_LEN];       // SHA-256 of the CA certificate's DER
 };
 int kt_authcode_new(const uint8_t ca_sha256[KT_SHA256_LEN], struct kt_authcode *code) KT_MUST_CHECK;
 void kt_authcode_format(const struct kt_authcode *code, char out[KT_AUTHCODE_TEXT]);
@@ -97,17 +98,18 @@ struct kt_promise {
     char member[KT_MEMBER_TEXT];
     struct kt_incarnation incarnation;
     uint64_t epoch;
-    char active[KT_MEMBER_TEXT];      // X of the promised pair (e, X): a node name
-    uint64_t floor_lsn;               // 0 = none
-    uint64_t active_since;            // active without rewind since this epoch; 0 = not
-    char retired_by[64];              // "" or "<epoch> <node>"
+    char active[KT_MEMBER_TEXT]; // X of the promised pair (e, X): a node name
+    uint64_t floor_lsn;          // 0 = none
+    uint64_t active_since;       // active without rewind since this epoch; 0 = not
+    char retired_by[64];         // "" or "<epoch> <node>"
 };
 #define KT_PROMISE_TEXT 1024
 int kt_promise_format(const struct kt_promise *promise, char out[KT_PROMISE_TEXT]) KT_MUST_CHECK;
 int kt_promise_parse(const char *text, size_t n, struct kt_promise *promise) KT_MUST_CHECK;
-int kt_promise_load(const char *path, struct kt_promise *promise, struct kt_error *error) KT_MUST_CHECK;
-int kt_promise_save(const char *path, const struct kt_promise *promise, struct kt_error *error)
-    KT_MUST_CHECK;
+int kt_promise_load(const char *path, struct kt_promise *promise,
+                    struct kt_error *error) KT_MUST_CHECK;
+int kt_promise_save(const char *path, const struct kt_promise *promise,
+                    struct kt_error *error) KT_MUST_CHECK;
 
 // --- audit record (formats_audit.c): one line "kta1 <seq> <hash> <json>\n" ---
 // hash = SHA-256("kta1\n" || previous hash (32 bytes) || seq (u64, big endian) || json)
@@ -116,8 +118,8 @@ int kt_promise_save(const char *path, const struct kt_promise *promise, struct k
 int kt_audit_hash(const uint8_t previous[KT_SHA256_LEN], uint64_t seq, const char *json, size_t n,
                   uint8_t out[KT_SHA256_LEN]) KT_MUST_CHECK;
 // Formats the line (newline included); `*len` receives its length.
-int kt_audit_line_format(uint64_t seq, const uint8_t hash[KT_SHA256_LEN], const char *json, size_t n,
-                         char out[KT_AUDIT_LINE_MAX], size_t *len) KT_MUST_CHECK;
+int kt_audit_line_format(uint64_t seq, const uint8_t hash[KT_SHA256_LEN], const char *json,
+                         size_t n, char out[KT_AUDIT_LINE_MAX], size_t *len) KT_MUST_CHECK;
 // Splits a line without its newline; json points into it.
 int kt_audit_line_parse(const char *line, size_t n, uint64_t *seq, uint8_t hash[KT_SHA256_LEN],
                         const char **json, size_t *json_len) KT_MUST_CHECK;
@@ -133,6 +135,7 @@ struct kt_wrapped {
     size_t len;           // 24 .. 65536, a multiple of 8
 };
 int kt_wrapped_parse(const void *bytes, size_t n, struct kt_wrapped *wrapped) KT_MUST_CHECK;
-int kt_wrapped_format(const struct kt_wrapped *wrapped, void *out, size_t size, size_t *len) KT_MUST_CHECK;
+int kt_wrapped_format(const struct kt_wrapped *wrapped, void *out, size_t size,
+                      size_t *len) KT_MUST_CHECK;
 
 #endif

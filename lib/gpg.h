@@ -22,20 +22,24 @@ enum kt_gpg_kind {
 };
 // Makes a key; `fingerprint` receives 40 upper-case hex digits and NUL.
 int kt_gpg_generate(struct kt_gpg *gpg, enum kt_gpg_kind kind, const char *user_id,
-                    char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT], struct kt_error *error) KT_MUST_CHECK;
+                    char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT],
+                    struct kt_error *error) KT_MUST_CHECK;
 // The fingerprint of the only (or first) secret key whose user id is exactly `user_id`;
 // KT_ERR_NOT_FOUND. Used by steps that must be repeatable.
 int kt_gpg_find_secret(struct kt_gpg *gpg, const char *user_id,
-                       char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT], struct kt_error *error) KT_MUST_CHECK;
+                       char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT],
+                       struct kt_error *error) KT_MUST_CHECK;
 // The binary public key, appended to `out`.
 int kt_gpg_export(struct kt_gpg *gpg, const char *fingerprint, struct kt_buf *out,
                   struct kt_error *error) KT_MUST_CHECK;
 int kt_gpg_import(struct kt_gpg *gpg, const void *bytes, size_t n,
-                  char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT], struct kt_error *error) KT_MUST_CHECK;
+                  char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT],
+                  struct kt_error *error) KT_MUST_CHECK;
 // Binary, signed by `signer` and encrypted to all of `recipients` (NULL-terminated fingerprints),
 // not compressed, always-trust.
 int kt_gpg_encrypt(struct kt_gpg *gpg, const char *signer, const char *const *recipients,
-                   const void *bytes, size_t n, struct kt_buf *out, struct kt_error *error) KT_MUST_CHECK;
+                   const void *bytes, size_t n, struct kt_buf *out,
+                   struct kt_error *error) KT_MUST_CHECK;
 // Decrypts and verifies. KT_ERR_SIGNATURE unless there is a good signature by `signer` (NULL: any
 // key of the home). `*plain` is set only on full success.
 int kt_gpg_decrypt(struct kt_gpg *gpg, const char *signer, const void *bytes, size_t n,

@@ -13,22 +13,22 @@
 struct kt_http_client;
 
 struct kt_http_tls {
-    const char *ca_file;         // PEM, or NULL with a pin
-    const uint8_t *ca_sha256;    // pin for the first contact (KT_SHA256_LEN bytes), or NULL
-    const char *cert_file;       // client certificate and key, or NULL
+    const char *ca_file;      // PEM, or NULL with a pin
+    const uint8_t *ca_sha256; // pin for the first contact (KT_SHA256_LEN bytes), or NULL
+    const char *cert_file;    // client certificate and key, or NULL
     const char *key_file;
 };
 
 struct kt_http_request {
     const char *method;
-    const char *path;              // with query, already percent-encoded
-    const char *const *headers;    // "Name: value", NULL-terminated, or NULL
+    const char *path;           // with query, already percent-encoded
+    const char *const *headers; // "Name: value", NULL-terminated, or NULL
     const void *body;
     size_t body_len;
-    int has_body;                  // 1: send Content-Length even when empty
-    int timeout_ms;                // whole request
+    int has_body;   // 1: send Content-Length even when empty
+    int timeout_ms; // whole request
     int connect_timeout_ms;
-    size_t max_answer;             // bytes of body
+    size_t max_answer; // bytes of body
 };
 
 struct kt_http_answer {

@@ -5,7 +5,13 @@
 
 #include "lib/err.h"
 
-enum kt_log_level { KT_LOG_ERROR = 3, KT_LOG_WARNING = 4, KT_LOG_NOTICE = 5, KT_LOG_INFO = 6, KT_LOG_DEBUG = 7 };
+enum kt_log_level {
+    KT_LOG_ERROR = 3,
+    KT_LOG_WARNING = 4,
+    KT_LOG_NOTICE = 5,
+    KT_LOG_INFO = 6,
+    KT_LOG_DEBUG = 7
+};
 
 // `program` names the process in each line and must stay valid. `file` NULL = standard error.
 // Lines are one write(2), control characters are escaped. Call again to reopen after rotation.

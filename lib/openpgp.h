@@ -13,9 +13,9 @@
 #define KT_OPENPGP_RECIPIENTS_MAX   64
 
 struct kt_openpgp_message {
-    size_t recipients;                            // session-key packets to a public key
-    uint64_t key_ids[KT_OPENPGP_RECIPIENTS_MAX];  // their key ids
-    size_t passphrases;                           // session-key packets to a passphrase
+    size_t recipients;                           // session-key packets to a public key
+    uint64_t key_ids[KT_OPENPGP_RECIPIENTS_MAX]; // their key ids
+    size_t passphrases;                          // session-key packets to a passphrase
 };
 
 // Checks that `bytes` is exactly one encrypted OpenPGP message in form: one or more session-key
@@ -28,7 +28,7 @@ int kt_openpgp_check_message(const void *bytes, size_t n, struct kt_openpgp_mess
 
 struct kt_openpgp_key {
     uint8_t fingerprint[KT_OPENPGP_FINGERPRINT_LEN];
-    size_t key_id_count;   // of the primary key and the subkeys
+    size_t key_id_count; // of the primary key and the subkeys
     uint64_t key_ids[16];
 };
 

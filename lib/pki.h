@@ -20,7 +20,8 @@ int kt_pki_new_ed25519(EVP_PKEY **key) KT_MUST_CHECK;
 int kt_pki_key_save(const char *path, EVP_PKEY *key, struct kt_error *error) KT_MUST_CHECK;
 int kt_pki_key_load(const char *path, EVP_PKEY **key, struct kt_error *error) KT_MUST_CHECK;
 // One certificate; for a file with several the first. Saving writes `chain` (may be NULL) behind it.
-int kt_pki_cert_save(const char *path, X509 *cert, X509 *chain, struct kt_error *error) KT_MUST_CHECK;
+int kt_pki_cert_save(const char *path, X509 *cert, X509 *chain,
+                     struct kt_error *error) KT_MUST_CHECK;
 int kt_pki_cert_load(const char *path, X509 **cert, struct kt_error *error) KT_MUST_CHECK;
 int kt_pki_cert_from_pem(const void *pem, size_t n, X509 **cert) KT_MUST_CHECK;
 int kt_pki_cert_from_der(const void *der, size_t n, X509 **cert) KT_MUST_CHECK;
@@ -30,12 +31,13 @@ int kt_pki_cert_to_der(X509 *cert, struct kt_buf *buf) KT_MUST_CHECK;
 // SHA-256 of the DER.
 int kt_pki_cert_sha256(const X509 *cert, uint8_t out[KT_SHA256_LEN]) KT_MUST_CHECK;
 // Times in microseconds since 1970.
-int kt_pki_cert_validity(const X509 *cert, int64_t *not_before_us, int64_t *not_after_us) KT_MUST_CHECK;
+int kt_pki_cert_validity(const X509 *cert, int64_t *not_before_us,
+                         int64_t *not_after_us) KT_MUST_CHECK;
 
 enum kt_pki_role {
-    KT_PKI_CA,      // self-signed, CA:TRUE, pathlen 0, keyCertSign
-    KT_PKI_SERVER,  // serverAuth; SAN KT_PKI_SERVICE_NAME, localhost, 127.0.0.1, ::1 and `names`
-    KT_PKI_NODE,    // serverAuth, clientAuth; SAN as a server; CN = node name, OU = "keytrustee node"
+    KT_PKI_CA,     // self-signed, CA:TRUE, pathlen 0, keyCertSign
+    KT_PKI_SERVER, // serverAuth; SAN KT_PKI_SERVICE_NAME, localhost, 127.0.0.1, ::1 and `names`
+    KT_PKI_NODE, // serverAuth, clientAuth; SAN as a server; CN = node name, OU = "keytrustee node"
     KT_PKI_CLIENT,  // clientAuth; CN = client UUID, O = organisation name, OU = "keytrustee client"
     KT_PKI_RECEIPT, // digitalSignature only; OU = "keytrustee receipt key"
 };
@@ -43,14 +45,15 @@ enum kt_pki_role {
 struct kt_pki_subject {
     enum kt_pki_role role;
     const char *common_name;
-    const char *organisation;      // or NULL
-    const char *const *names;      // further SANs, host names or addresses, NULL-terminated, or NULL
+    const char *organisation; // or NULL
+    const char *const *names; // further SANs, host names or addresses, NULL-terminated, or NULL
     int64_t lifetime_s;
 };
 
 // CA certificate for `key`, signed by itself. Serial numbers are 127 random bits; validity begins
 // one hour before now, so that a client's clock may be slow.
-int kt_pki_make_ca(EVP_PKEY *key, const char *cluster_id, int64_t lifetime_s, X509 **cert) KT_MUST_CHECK;
+int kt_pki_make_ca(EVP_PKEY *key, const char *cluster_id, int64_t lifetime_s,
+                   X509 **cert) KT_MUST_CHECK;
 // Certificate for `public_key`, signed by the CA. Never outlives the CA's certificate.
 int kt_pki_sign(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
                 const struct kt_pki_subject *subject, X509 **cert) KT_MUST_CHECK;
@@ -58,7 +61,8 @@ int kt_pki_sign(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
 int kt_pki_csr_make(EVP_PKEY *key, struct kt_buf *pem) KT_MUST_CHECK;
 // Parses a PEM request, checks its self-signature and that the key is P-256, P-384 or Ed25519
 // (RSA is refused: it costs the server four times as much a handshake). KT_ERR_CSR_INVALID.
-int kt_pki_csr_key(const void *pem, size_t n, EVP_PKEY **public_key, struct kt_error *error) KT_MUST_CHECK;
+int kt_pki_csr_key(const void *pem, size_t n, EVP_PKEY **public_key,
+                   struct kt_error *error) KT_MUST_CHECK;
 // SHA-256 of the SubjectPublicKeyInfo DER.
 int kt_pki_key_sha256(EVP_PKEY *key, uint8_t out[KT_SHA256_LEN]) KT_MUST_CHECK;
 // Signed by the CA, and in its validity at `now_us`. KT_ERR_CERTIFICATE_UNKNOWN_CA, _EXPIRED.

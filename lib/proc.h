@@ -9,14 +9,14 @@
 #include "lib/err.h"
 
 struct kt_proc {
-    const char *const *argv;   // argv[0] is a path or is looked up in PATH; NULL-terminated
-    const char *const *env;    // "NAME=value" added to PATH, HOME, LANG=C.UTF-8, TZ; may be NULL
-    const void *input;         // written to stdin, which is /dev/null when NULL
+    const char *const *argv; // argv[0] is a path or is looked up in PATH; NULL-terminated
+    const char *const *env;  // "NAME=value" added to PATH, HOME, LANG=C.UTF-8, TZ; may be NULL
+    const void *input;       // written to stdin, which is /dev/null when NULL
     size_t input_len;
-    struct kt_buf *output;     // receives stdout up to its max (more: see below), NULL to discard
-    struct kt_buf *errors;     // receives stderr up to its max (rest dropped), or NULL to inherit
-    int timeout_ms;            // 0 = none; the whole process group is killed after it
-    int log_fd;                // > 0: stdout and stderr go there instead
+    struct kt_buf *output; // receives stdout up to its max (more: see below), NULL to discard
+    struct kt_buf *errors; // receives stderr up to its max (rest dropped), or NULL to inherit
+    int timeout_ms;        // 0 = none; the whole process group is killed after it
+    int log_fd;            // > 0: stdout and stderr go there instead
 };
 
 // Runs to the end. 0 only when it exited 0; otherwise KT_ERR_CHILD (KT_ERR_TIMEOUT, KT_ERR_SYSTEM)

@@ -23,8 +23,8 @@ int kt_secret_random_hex(size_t bytes, struct kt_secret **secret) KT_MUST_CHECK;
 int kt_secret_from_file(const char *path, size_t max, int as_text, struct kt_secret **secret,
                         struct kt_error *error) KT_MUST_CHECK;
 // Asks on /dev/tty without echo; KT_ERR_USAGE when there is no terminal.
-int kt_secret_prompt(const char *prompt, struct kt_secret **secret, struct kt_error *error)
-    KT_MUST_CHECK;
+int kt_secret_prompt(const char *prompt, struct kt_secret **secret,
+                     struct kt_error *error) KT_MUST_CHECK;
 uint8_t *kt_secret_data(struct kt_secret *secret);
 const char *kt_secret_text(const struct kt_secret *secret);
 size_t kt_secret_len(const struct kt_secret *secret);

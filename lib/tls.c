@@ -172,8 +172,7 @@ int kt_tls_server_new_pem(const struct kt_tls_pem *pem, const char *cluster_id, 
     }
     set_options(made);
     if ((rc = set_protocol(made, cluster_id, error)) != 0 ||
-        (rc = use_own_certificate(made, pem, error)) != 0 ||
-        (rc = trust_ca(made, pem, error)) != 0)
+        (rc = use_own_certificate(made, pem, error)) != 0 || (rc = trust_ca(made, pem, error)) != 0)
         goto out;
     *ctx = made;
     made = NULL;
@@ -185,7 +184,8 @@ out:
 int kt_tls_server_new(const char *cert_file, const char *key_file, const char *ca_file,
                       const char *cluster_id, SSL_CTX **ctx, struct kt_error *error)
 {
-    struct kt_buf cert = KT_BUF_INIT(PEM_MAX), key = KT_BUF_INIT(PEM_MAX), ca = KT_BUF_INIT(PEM_MAX);
+    struct kt_buf cert = KT_BUF_INIT(PEM_MAX), key = KT_BUF_INIT(PEM_MAX),
+                  ca = KT_BUF_INIT(PEM_MAX);
     struct kt_error why = {0};
     int rc = 0;
 
@@ -198,9 +198,12 @@ int kt_tls_server_new(const char *cert_file, const char *key_file, const char *c
         (rc = kt_file_read(ca_file, &ca, error)) != 0)
         goto out;
     const struct kt_tls_pem pem = {
-        .cert = kt_buf_ptr(&cert), .cert_len = kt_buf_left(&cert),
-        .key = kt_buf_ptr(&key), .key_len = kt_buf_left(&key),
-        .ca = kt_buf_ptr(&ca), .ca_len = kt_buf_left(&ca),
+        .cert = kt_buf_ptr(&cert),
+        .cert_len = kt_buf_left(&cert),
+        .key = kt_buf_ptr(&key),
+        .key_len = kt_buf_left(&key),
+        .ca = kt_buf_ptr(&ca),
+        .ca_len = kt_buf_left(&ca),
     };
     rc = kt_tls_server_new_pem(&pem, cluster_id, ctx, &why);
     if (rc != 0)

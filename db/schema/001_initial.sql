@@ -150,7 +150,7 @@ CREATE TABLE grants (
 CREATE INDEX grants_by_subject ON grants (organisation_id, access, client_id) WHERE revoked_at IS NULL;
 
 -- The deposits. A body is written once; only the purge function of the owner may later set it to
--- NULL, its hash stays. Bodies up to about 2 KB stay in the row; ciphertext does not compress.
+-- NULL, its hash stays. Bodies up to about 3.7 KB stay in the row; ciphertext does not compress.
 CREATE TABLE deposits (
     deposit_id      uuid NOT NULL,
     organisation_id uuid NOT NULL REFERENCES organisations,
@@ -182,6 +182,7 @@ CREATE TABLE deposits (
     CHECK (body IS NOT NULL OR purged_at IS NOT NULL)
 ) WITH (toast_tuple_target = 4080, fillfactor = 95);
 ALTER TABLE deposits ALTER COLUMN body SET STORAGE EXTERNAL;
+CREATE INDEX deposits_by_client ON deposits (organisation_id, client_id, handle, version);
 
 -- What changed who may do what, in the transaction of the change.
 CREATE TABLE change_log (

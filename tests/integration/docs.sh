@@ -5,7 +5,7 @@
 . "$KT_SOURCE/tests/support/lib.sh"
 
 man_text() {
-    mandoc -T utf8 -O width=200 "$KT_SOURCE/docs/man/$1" 2>/dev/null | col -b
+    mandoc -T ascii -O width=200 "$KT_SOURCE/docs/man/$1" 2>/dev/null | sed 's/.\x08//g'
 }
 
 # Long options and commands as PROGRAM --help (and the help of each command) lists them.

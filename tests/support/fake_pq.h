@@ -13,13 +13,13 @@ enum fake_kind {
 };
 
 struct fake_answer {
-    const char *expect;       // must occur in the statement's name or text
+    const char *expect; // must occur in the statement's name or text
     enum fake_kind kind;
-    const char *sqlstate;     // FAKE_ERROR
-    int notices;              // warnings that come with the answer
-    const char *tag;          // rows affected
-    int columns;              // > 0: one row
-    const char *row[32];      // NULL = SQL NULL
+    const char *sqlstate; // FAKE_ERROR
+    int notices;          // warnings that come with the answer
+    const char *tag;      // rows affected
+    int columns;          // > 0: one row
+    const char *row[32];  // NULL = SQL NULL
 };
 
 // The script for all statements to come on any connection, in order, up to one with expect NULL.
