@@ -35,6 +35,7 @@ void kts_request_free(struct kts_request *request)
     kts_ask_forget(&request->question);
     kts_barrier_forget(&request->waiter);
     kts_record_forget(&request->record);
+    request->worker->body_bytes -= request->body_reserved;
     free(request->query);
     free(request);
 }
@@ -134,6 +135,19 @@ static int check_body(struct kts_request *request, const struct kts_http_head *h
     return check_type(request, head);
 }
 
+// The memory that all bodies together may take is bounded too.
+static int reserve_body(struct kts_request *request, const struct kts_http_head *head)
+{
+    struct kts_worker *worker = request->worker;
+    size_t max = (size_t)kt_settings_number(worker->settings, KT_SET_LIMIT_BODIES);
+
+    if (head->content_length > 0 && worker->body_bytes + head->content_length > max)
+        return kts_fail(request, KT_ERR_TOO_MANY_CONNECTIONS, "too many bodies are under way");
+    request->body_reserved = (size_t)head->content_length;
+    worker->body_bytes += request->body_reserved;
+    return 0;
+}
+
 static int check_freshness(struct kts_request *request, const struct kts_http_head *head)
 {
     struct kts_span value = kts_http_field(head, "kt-freshness");
@@ -155,6 +169,8 @@ static int check_head(struct kts_request *request, const struct kts_http_head *h
         rc = check_caller(request);
     if (rc == 0)
         rc = check_body(request, head);
+    if (rc == 0)
+        rc = reserve_body(request, head);
     if (rc == 0)
         rc = check_freshness(request, head);
     if (rc == 0 &&

@@ -39,6 +39,7 @@ struct kts_worker {
     struct event *stop_timer;
     struct kts_conn *conns; // all open ones
     size_t conn_count;
+    size_t body_bytes; // announced by all requests that are under way
 
     // Work put off to the end of the loop turn, when all readable clients have been served: the
     // batch of reads and that of audit records.

@@ -371,6 +371,25 @@ comes_true 20 timed_out header
 has "$KT_TMP/slow.header.out" 'request_timeout'
 comes_true 20 timed_out body
 
+check "the bodies of all requests together are bounded: beyond it 503, and room again afterwards"
+set_setting kts-01 timeouts body 30s
+set_setting kts-01 limits bodies 1MiB
+kill -HUP "$pid"
+slow large $'PUT /v1/deposits/large HTTP/1.1\r\nHost: a\r\nContent-Type: application/pgp-encrypted\r\nExpect: 100-continue\r\nContent-Length: 1048500\r\n\r\n'
+large=$!
+large_fd=$slow_fd
+comes_true 20 grep -qa '100 Continue' "$KT_TMP/slow.large.out"
+deposit kts-01 host-1 bounded "$KT_TMP/cipher"
+answers 503 too_many_connections
+request kts-01 host-1 GET /v1/deposits/none
+answers 404
+exec {large_fd}>&-
+end_process "$large"
+room_again() { deposit kts-01 host-1 bounded "$KT_TMP/cipher"; [[ $http == 201 ]]; }
+comes_true 20 room_again
+set_setting kts-01 limits bodies 256MiB
+kill -HUP "$pid"
+
 check "a thousand idle connections do not keep others from being served, and are closed in time"
 set_setting kts-01 timeouts handshake 2s
 kill -HUP "$pid"
