@@ -61,7 +61,7 @@ int db_schema_dir(char *out, size_t size, struct kt_error *error)
         if (kt_path_join(out, size, program, "../share/keytrustee/schema") == 0 && has_files(out))
             return 0;
     }
-    if (kt_path_join(out, size, "/", KT_SCHEMA_DIR + 1) == 0 && has_files(out))
+    if (kt_path_join(out, size, "/", &KT_SCHEMA_DIR[1]) == 0 && has_files(out))
         return 0;
     return kt_error_set(error, KT_ERR_NOT_FOUND, "install the package again",
                         "the schema files are not in '%s'", KT_SCHEMA_DIR);

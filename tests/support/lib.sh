@@ -22,7 +22,9 @@ mkdir -p "$HOME"
 kt_case='' kt_problems='' kt_passed=0 kt_failed=0 kt_skipped=0
 
 kt_close_case() {
-    [[ -z $kt_case ]] && return
+    # What goes wrong between cases is a failure too.
+    [[ -z $kt_case && -z $kt_problems ]] && return
+    kt_case=${kt_case:-what the cases stand on is there}
     if [[ -z $kt_problems ]]; then
         echo "ok - $kt_case"
         kt_passed=$((kt_passed + 1))
