@@ -184,8 +184,9 @@ int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pendin
                      struct keytrustee_deposit *deposit, struct kt_error *error) KT_MUST_CHECK;
 
 // --- fetching (lib_get.c) ---
-// The name that stands inside the encryption of a deposit under `handle`: a server that gives one
-// handle's ciphertext for another is noticed also where no receipt is.
+// The name that stands inside the encryption of deposit `id` under `handle`: a server that gives one
+// handle's ciphertext for another, or an old one under an invented id, is noticed also where no
+// receipt is.
 #define KTC_BIND_TEXT 120
 int ktc_bind_name(const char *handle, const struct kt_uuid *id,
                   char out[KTC_BIND_TEXT]) KT_MUST_CHECK;

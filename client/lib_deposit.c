@@ -141,10 +141,12 @@ void ktc_deposit_from_receipt(const struct kt_receipt *receipt, const char *hand
                               struct keytrustee_deposit *deposit)
 {
     const struct kt_leaf *leaf = &receipt->leaf;
+    char kept[sizeof deposit->handle]; // `handle` may be the one in `deposit`
 
+    snprintf(kept, sizeof kept, "%s", handle);
     memset(deposit, 0, sizeof *deposit);
     kt_uuid_format(&leaf->deposit_id, deposit->id);
-    snprintf(deposit->handle, sizeof deposit->handle, "%s", handle);
+    memcpy(deposit->handle, kept, sizeof kept);
     deposit->version = leaf->version;
     kt_hex_encode(leaf->sha256, sizeof leaf->sha256, deposit->sha256);
     deposit->size = leaf->size;

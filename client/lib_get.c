@@ -169,8 +169,9 @@ int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SH
 
 // The content must say itself that it is this handle's and this deposit's: a server that invents a
 // deposit id, to show an old version as a new one, cannot write that inside the encryption.
-static int decrypt(struct keytrustee *client, const struct keytrustee_deposit *deposit,
-                   const struct kt_buf *body, struct kt_secret **secret, struct kt_error *error)
+static int decrypt(struct keytrustee *client, const char *handle,
+                   const struct keytrustee_deposit *deposit, const struct kt_buf *body,
+                   struct kt_secret **secret, struct kt_error *error)
 {
     char expected[KTC_BIND_TEXT], name[KTC_BIND_TEXT] = "";
     struct kt_secret *plain = NULL;
@@ -180,7 +181,7 @@ static int decrypt(struct keytrustee *client, const struct keytrustee_deposit *d
     if (rc == 0)
         rc = kt_uuid_parse(deposit->id, &id);
     if (rc == 0)
-        rc = ktc_bind_name(deposit->handle, &id, expected);
+        rc = ktc_bind_name(handle, &id, expected);
     if (rc == 0)
         rc = kt_gpg_decrypt_named(client->gpg, client->state.fingerprint, kt_buf_ptr(body),
                                   kt_buf_left(body), name, sizeof name, &plain, error);
@@ -189,7 +190,7 @@ static int decrypt(struct keytrustee *client, const struct keytrustee_deposit *d
         strcmp(name, expected) != 0)
         rc = kt_error_set(error, KT_ERR_SIGNATURE, "report this to the operator of the key trustee",
                           "the server gave the content of another handle or deposit for \"%s\"",
-                          deposit->handle);
+                          handle);
     if (rc == 0)
         *secret = plain;
     else
@@ -219,7 +220,7 @@ static int get(struct keytrustee *client, const char *handle, uint32_t version,
     if (rc == 0)
         rc = ktc_check_kept_receipt(client, sha256, deposit, error);
     if (rc == 0)
-        rc = decrypt(client, deposit, &answer.http.body, secret, error);
+        rc = decrypt(client, handle, deposit, &answer.http.body, secret, error);
     ktc_answer_free(&answer);
     free(path);
     return rc;

@@ -41,7 +41,7 @@ struct kts_request {
     int fresh;   // ... and has been passed
     uint64_t body_expected;
     size_t body_reserved; // of worker->body_bytes
-    int body_unread; // then the connection cannot be used again
+    int body_unread;      // then the connection cannot be used again
     // From the head; "" when absent.
     char content_type[64]; // as the table of ciphertexts spells it
     char deposit_id[KT_UUID_TEXT];

@@ -47,7 +47,8 @@ static const struct kt_setting_info TABLE[KT_SET_COUNT] = {
     {KT_SET_LIMIT_BODY, "limits", "body_size", KT_TYPE_SIZE, "1MiB", KIB, 16 * MIB, NULL, 1,
      "Largest body of a deposit."},
     {KT_SET_LIMIT_BODIES, "limits", "bodies", KT_TYPE_SIZE, "256MiB", MIB, 4096 * MIB, NULL, 1,
-     "Bytes of all request bodies that a worker holds at one time; beyond it requests with a body get 503."},
+     "Bytes of all request bodies that a worker holds at one time; beyond it requests with a body "
+     "get 503."},
     {KT_SET_LIMIT_LIST, "limits", "list", KT_TYPE_INTEGER, "1000", 1, 10000, NULL, 1,
      "Most entries in one page of a listing."},
     {KT_SET_TIMEOUT_HANDSHAKE, "timeouts", "handshake", KT_TYPE_DURATION, "10s", 100, 60 * MIN,

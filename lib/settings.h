@@ -35,7 +35,7 @@ enum kt_setting {
     KT_SET_NETWORK_USER,           // account of the workers when started by root
     KT_SET_LIMIT_HEADER,           // [limits]
     KT_SET_LIMIT_BODY,
-    KT_SET_LIMIT_BODIES,           // all bodies that a worker is taking in or working on
+    KT_SET_LIMIT_BODIES, // all bodies that a worker is taking in or working on
     KT_SET_LIMIT_LIST,
     KT_SET_TIMEOUT_HANDSHAKE, // [timeouts]
     KT_SET_TIMEOUT_HEADER,

@@ -217,6 +217,37 @@ static void give_version_one(const char *server, const struct kt_http_request *r
     fake_get(&fake.deposits[0], answer);
 }
 
+static void replace_header(struct kt_http_answer *answer, const char *name, const char *value)
+{
+    for (size_t i = 0; i < answer->header_count; i++) {
+        if (strcmp(answer->header_names[i], name) == 0) {
+            free(answer->header_values[i]);
+            answer->header_values[i] = strdup(value);
+        }
+    }
+}
+
+// Version one's content under an invented deposit id, as if it were the newest.
+static void give_version_one_as_new(const char *server, const struct kt_http_request *request,
+                                    struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_get(&fake.deposits[0], answer);
+    replace_header(answer, "KT-Deposit-Id", "9d3b9a0e-3a52-4f0c-8a2e-2b8d5f1c7e11");
+    replace_header(answer, "KT-Version", "3");
+}
+
+static void an_old_version_under_an_invented_id_is_refused(void **state)
+{
+    (void)state;
+    put("h", "one");
+    put("h", "two");
+    fake.meddle = give_version_one_as_new;
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+    forget_receipts();
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+}
+
 static void another_version_than_asked_for_is_refused(void **state)
 {
     (void)state;
@@ -383,6 +414,7 @@ int main(void)
         CASE(a_deleted_latest_is_believed_behind_a_barrier),
         CASE(changed_content_is_refused),
         CASE(content_of_another_handle_is_refused),
+        CASE(an_old_version_under_an_invented_id_is_refused),
         CASE(another_version_than_asked_for_is_refused),
         CASE(an_answer_without_hash_is_refused),
         CASE(content_signed_by_another_key_is_refused),
