@@ -62,6 +62,14 @@ static SSL *connect_one(SSL_CTX *ctx, int port)
     return ssl;
 }
 
+static void close_one(SSL *ssl)
+{
+    int fd = SSL_get_fd(ssl);
+
+    SSL_free(ssl);
+    close(fd);
+}
+
 // Reads one answer; its status, 0 when the connection ended.
 static int read_answer(SSL *ssl)
 {
@@ -106,6 +114,7 @@ static int run_get(SSL_CTX *ctx, int port, int count, const char *path)
         good += request(ssl, path) == 200;
     printf("%d of %d answered 200, %.0f a second\n", good, count,
            count * 1e6 / (double)(kt_monotonic_now() - began));
+    close_one(ssl);
     return good == count ? 0 : 1;
 }
 
@@ -127,6 +136,9 @@ static int run_idle(SSL_CTX *ctx, int port, int count)
     for (int i = 0; i < count; i++)
         good += request(all[i], "/v1/health") == 200;
     printf("%d of %d idle connections still answered\n", good, count);
+    for (int i = 0; i < count; i++)
+        close_one(all[i]);
+    free(all);
     return good == count ? 0 : 1;
 }
 
@@ -150,13 +162,14 @@ static int run_slow(SSL_CTX *ctx, int port, int ms)
     }
     printf("cut off after %.1f s with status %d\n", (double)(kt_monotonic_now() - began) / 1e6,
            status);
+    close_one(ssl);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
     SSL_CTX *ctx;
-    int port, n;
+    int port, n, status;
 
     if (argc < 5)
         die("usage: PORT CONFDIR get COUNT PATH | idle COUNT | slow MILLISECONDS");
@@ -165,8 +178,11 @@ int main(int argc, char **argv)
     port = (int)strtol(argv[1], NULL, 10);
     n = (int)strtol(argv[4], NULL, 10);
     if (strcmp(argv[3], "get") == 0 && argc == 6)
-        return run_get(ctx, port, n, argv[5]);
-    if (strcmp(argv[3], "idle") == 0)
-        return run_idle(ctx, port, n);
-    return run_slow(ctx, port, n);
+        status = run_get(ctx, port, n, argv[5]);
+    else if (strcmp(argv[3], "idle") == 0)
+        status = run_idle(ctx, port, n);
+    else
+        status = run_slow(ctx, port, n);
+    SSL_CTX_free(ctx);
+    return status;
 }
