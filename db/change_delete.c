@@ -4,11 +4,14 @@
 
 #include "db/write.h"
 
-// 7: present versions, 8: those that this client may delete, 9: those that it may browse.
+// Of the present versions, 7: those that were named, 8: those of them that this client may delete,
+// 9: those, named or not, that it may browse.
 static const char check_sql[] =
-    "SELECT " DB_AUTH_COLUMNS ", count(d.deposit_id), count(d.deposit_id) FILTER (WHERE d.may),"
+    "SELECT " DB_AUTH_COLUMNS ", count(d.deposit_id) FILTER (WHERE d.named),"
+    " count(d.deposit_id) FILTER (WHERE d.named AND d.may),"
     " count(d.deposit_id) FILTER (WHERE d.sees)" DB_AUTH_FROM
     " LEFT JOIN LATERAL (SELECT d1.deposit_id,"
+    "  $3::bigint = 0 OR d1.version = $3::bigint AS named,"
     "  coalesce(bool_or(g.access = 'delete'), false) AS may,"
     "  coalesce(bool_or(g.access = 'browse'), false) AS sees"
     "  FROM deposits d1 LEFT JOIN grants g ON g.organisation_id = d1.organisation_id"
@@ -18,8 +21,7 @@ static const char check_sql[] =
     "    WHEN 'prefix' THEN starts_with(d1.handle, g.prefix)"
     "    ELSE g.key_group_id = d1.key_group_id END"
     "  WHERE d1.organisation_id = c.organisation_id AND d1.handle = $2::text COLLATE \"C\""
-    "   AND d1.deleted_at IS NULL AND ($3::bigint = 0 OR d1.version = $3::bigint)"
-    "  GROUP BY d1.deposit_id) d ON true"
+    "   AND d1.deleted_at IS NULL GROUP BY d1.deposit_id, d1.version) d ON true"
     " WHERE cc.sha256 = $1::bytea"
     " GROUP BY c.client_id, o.organisation_id, cc.sha256";
 
@@ -43,10 +45,10 @@ static int checked(struct db_writer *writer, struct db_member *member, const PGr
     sees = db_column_number(result, 9);
     if (present > 0 && may < present)
         return db_refuse(member, sees > 0 ? KT_ERR_NOT_GRANTED : KT_ERR_DEPOSIT_NOT_FOUND, NULL);
+    // which names and versions exist is told only to those who may browse them
     if (present == 0)
-        return db_refuse(
-            member, member->change->version ? KT_ERR_VERSION_NOT_FOUND : KT_ERR_DEPOSIT_NOT_FOUND,
-            NULL);
+        return db_refuse(member, sees > 0 ? KT_ERR_VERSION_NOT_FOUND : KT_ERR_DEPOSIT_NOT_FOUND,
+                         NULL);
     member->version = member->change->version;
     return 0;
 }

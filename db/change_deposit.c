@@ -14,7 +14,9 @@ static const char check_sql[] =
     " (extract(epoch FROM d.deposited_at) * 1000000)::bigint, d.w, d.receipt_key_id,"
     " d.receipt_signature, t.version, t.client_id,"
     " coalesce(g.granted, false), coalesce(g.any_right, false)" DB_AUTH_FROM
-    " LEFT JOIN LATERAL (SELECT d1.*, i.bits FROM deposits d1"
+    " LEFT JOIN LATERAL (SELECT d1.deposit_id, d1.client_id, d1.handle, d1.sha256, d1.size,"
+    "  d1.version, d1.log_index, d1.incarnation, d1.epoch, d1.deposited_at, d1.w,"
+    "  d1.receipt_key_id, d1.receipt_signature, i.bits FROM deposits d1"
     "  JOIN incarnations i ON i.number = d1.incarnation"
     "  WHERE d1.organisation_id = c.organisation_id AND d1.deposit_id = $2::uuid) d ON true"
     " LEFT JOIN LATERAL (SELECT version, client_id, key_group_id FROM deposits"

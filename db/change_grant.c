@@ -41,19 +41,27 @@ static int grant_checked(struct db_writer *writer, struct db_member *member, con
     return 0;
 }
 
+// What is granted already is not granted twice: else taking one back would leave the other in force.
 static const char grant_sql[] =
-    "WITH g AS (INSERT INTO grants (grant_id, organisation_id, client_id, object, prefix,"
+    "WITH wanted AS (SELECT DISTINCT x AS access FROM unnest(string_to_array($6::text, ',')) x),"
+    " have AS (SELECT g1.grant_id, g1.access FROM grants g1 JOIN wanted USING (access)"
+    "  WHERE g1.organisation_id = $1::uuid AND g1.client_id IS NOT DISTINCT FROM $2::uuid"
+    "   AND g1.object = $3::text AND g1.revoked_at IS NULL"
+    "   AND (g1.object <> 'prefix' OR g1.prefix = $4::text COLLATE \"C\")"
+    "   AND (g1.object <> 'key_group' OR g1.key_group_id = $5::uuid)),"
+    " g AS (INSERT INTO grants (grant_id, organisation_id, client_id, object, prefix,"
     "  key_group_id, access, created_at, created_by)"
     "  SELECT gen_random_uuid(), $1::uuid, $2::uuid, $3::text,"
     "   CASE WHEN $3::text = 'prefix' THEN $4::text END,"
-    "   CASE WHEN $3::text = 'key_group' THEN $5::uuid END, x, $7::timestamptz, $8::text"
-    "   FROM unnest(string_to_array($6::text, ',')) x RETURNING grant_id, access),"
+    "   CASE WHEN $3::text = 'key_group' THEN $5::uuid END, access, $7::timestamptz, $8::text"
+    "   FROM wanted WHERE access NOT IN (SELECT access FROM have) RETURNING grant_id, access),"
     " l AS (INSERT INTO change_log (changed_at, event, organisation_id, client_id, by_whom, detail)"
     "  SELECT $7::timestamptz, 'grant.add', $1::uuid, $2::uuid, $8::text, jsonb_build_object("
     "   'grants', (SELECT jsonb_agg(grant_id) FROM g), 'object', $3::text, 'prefix', $4::text,"
-    "   'rights', $6::text))"
+    "   'rights', $6::text) WHERE EXISTS (SELECT 1 FROM g)),"
+    " held AS (SELECT * FROM have UNION ALL SELECT * FROM g)"
     " SELECT json_build_object('grants', json_agg(json_build_object('grant', grant_id, 'right',"
-    "  access))), count(*) FROM g";
+    "  access) ORDER BY access)), count(*) FROM held";
 
 static void grant_params(struct db_writer *writer, const struct db_member *member,
                          struct db_params *params)

@@ -12,14 +12,18 @@
 
 // 0 organisation id, 1 its name, 2 needs approval, 3 disabled, 4 secret is right, 5 used up,
 // 6 expired, 7 revoked, 8 rights, 9-14 of a certificate for this TLS key: client, its code,
-// certificate, client's state, revoked, client's name; 15 the OpenPGP key is that client's.
+// certificate, client's state, revoked, client's name; 15 the OpenPGP key is that client's, 16 it is
+// another client's of the organisation that is not revoked.
 static const char register_check_sql[] =
     "SELECT a.organisation_id, o.name, o.needs_approval, o.disabled_at IS NOT NULL,"
     " a.secret_sha256 = $2::bytea, a.uses >= a.max_uses, a.expires_at <= now(),"
     " a.revoked_at IS NOT NULL, array_to_string(a.rights, ','), e.client_id, e.code_id,"
     " e.certificate, e.state, e.revoked, e.name,"
     " EXISTS (SELECT 1 FROM client_openpgp_keys k WHERE k.client_id = e.client_id"
-    "  AND k.fingerprint = $4::text COLLATE \"C\" AND k.retired_at IS NULL)"
+    "  AND k.fingerprint = $4::text COLLATE \"C\" AND k.retired_at IS NULL),"
+    " EXISTS (SELECT 1 FROM client_openpgp_keys k JOIN clients c1 USING (client_id)"
+    "  WHERE k.fingerprint = $4::text COLLATE \"C\" AND k.retired_at IS NULL"
+    "   AND c1.organisation_id = a.organisation_id AND c1.state <> 'revoked')"
     " FROM auth_codes a JOIN organisations o USING (organisation_id)"
     " LEFT JOIN LATERAL (SELECT cc.client_id, c.code_id, cc.certificate, c.state, c.name,"
     "  cc.revoked_at IS NOT NULL AS revoked FROM client_certificates cc"
@@ -94,6 +98,9 @@ static int register_checked(struct db_writer *writer, struct db_member *member,
         return db_refuse(member, KT_ERR_AUTH_CODE_EXPIRED, NULL);
     if (db_column_true(result, 5))
         return db_refuse(member, KT_ERR_AUTH_CODE_USED_UP, NULL);
+    if (db_column_true(result, 16))
+        return db_refuse(member, KT_ERR_CLIENT_EXISTS,
+                         "a client of the organisation has this OpenPGP key");
     member->pending = db_column_true(result, 2);
     snprintf(member->rights, sizeof(member->rights), "%s", db_column_text(result, 8));
     return kt_uuid_random(&member->client_id);

@@ -19,6 +19,10 @@ struct db_writer {
     char *standby_names;     // what synchronous_standby_names must be in this epoch
 };
 
+// A commit that came back clean, under settings that hold, and that W members have: a quorum is here
+// now. Any failure says that it was not proven. (write_group.c)
+int db_write_barrier(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
+
 // Parameters of one prepared statement, all text except those put as bytes.
 #define DB_PARAMS_MAX 24
 #define DB_PARAM_TEXT 192

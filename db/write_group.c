@@ -86,36 +86,40 @@ static int send_checks(struct db_writer *writer, struct db_member *members, size
     return r != 0 ? r : db_pipe_sync(writer->main);
 }
 
-int db_group_check(struct db_writer *writer, struct db_member *members, size_t count)
+int db_group_check(struct db_writer *writer, struct db_member *members, size_t count,
+                   struct kt_error *error)
 {
     int64_t until = deadline(writer), now = kt_time_now();
-    int r = send_checks(writer, members, count);
+    int r = send_checks(writer, members, count), failed = 0;
 
     for (size_t i = 0; i < count && r == 0; i++) {
         const struct db_change_ops *ops = db_change_ops(members[i].change->kind);
         PGresult *result = NULL;
         struct kt_error why = {0};
+        int code;
 
         members[i].now_us = now;
         if (ops == NULL)
             continue;
         if ((r = db_pipe_result(writer->main, until, &result)) != 0)
             break;
-        // a failed check fails its neighbours in the segment: all are tried again singly
-        if (db_result_code(result, &why) != 0) {
-            kt_log_error(&why, "cannot check a change of kind '%s'",
-                         kt_change_event(members[i].change->kind));
-            db_refuse(&members[i], KT_ERR_DATABASE, NULL);
-        } else {
+        // a failed check fails its neighbours in the segment too: the first one's reason counts
+        code = db_result_code(result, &why);
+        if (code == 0)
             r = ops->checked(writer, &members[i], result);
-        }
+        else if (failed == 0)
+            failed = kt_error_set(error, code, NULL, "cannot check a change of kind '%s': %.300s",
+                                  kt_change_event(members[i].change->kind), why.message);
         PQclear(result);
     }
     if (r == 0)
         r = db_pipe_end(writer->main, until);
-    if (r == 0)
+    if (r != 0) // whatever is left in the pipeline, the connection cannot be used any more
+        return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL,
+                            "the checks of a group were not answered");
+    if (failed == 0)
         find_waiting(members, count);
-    return r;
+    return failed;
 }
 
 static int takes_part(const struct db_member *member)
@@ -270,11 +274,14 @@ static int prove_group(struct db_writer *writer, int64_t until, struct kt_error 
     return r;
 }
 
-static int make_barrier(struct db_writer *writer, struct kt_error *error)
+int db_write_barrier(struct db_writer *writer, struct kt_error *error)
 {
     int64_t until = deadline(writer);
-    int r = db_pipe_run(writer->main, "SELECT pg_logical_emit_message(true, 'kt', 'barrier')",
-                        until, NULL, error);
+    int r;
+
+    writer->notices = 0;
+    r = db_pipe_run(writer->main, "SELECT pg_logical_emit_message(true, 'kt', 'barrier')", until,
+                    NULL, error);
 
     if (r == 0)
         r = prove_group(writer, until, error);
@@ -323,7 +330,7 @@ int db_group_write(struct db_writer *writer, struct db_member *members, size_t c
         barrier |= members[i].change->kind == KT_CHANGE_BARRIER;
     }
     if (!writes)
-        return barrier ? make_barrier(writer, error) : 0;
+        return barrier ? db_write_barrier(writer, error) : 0;
     gid.group = writer->next_group++;
     kt_gid_format(&gid, name);
     writer->notices = 0;

@@ -168,8 +168,7 @@ static int settle(struct db_writer *writer, struct kt_error *error)
     PGresult *left = NULL;
     int r;
 
-    r = db_pipe_run(writer->main, "SELECT pg_logical_emit_message(true, 'kt', 'settle')",
-                    deadline(writer), NULL, error);
+    r = db_write_barrier(writer, error);
     if (r == 0)
         r = db_pipe_run(writer->main,
                         "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
@@ -312,6 +311,11 @@ void db_writer_close(struct db_writer *writer)
 void db_writer_state(const struct db_writer *writer, struct db_writer_state *state)
 {
     *state = writer->state;
+}
+
+void db_writer_set_timeout(struct db_writer *writer, int timeout_ms)
+{
+    writer->settings.timeout_ms = timeout_ms;
 }
 
 void db_writer_fds(const struct db_writer *writer, int fds[2])

@@ -43,6 +43,7 @@ struct db_writer_state {
 int db_writer_open(const struct db_target *target, const struct db_writer_settings *settings,
                    struct db_writer **writer, struct kt_error *error) KT_MUST_CHECK;
 void db_writer_close(struct db_writer *writer);
+void db_writer_set_timeout(struct db_writer *writer, int timeout_ms);
 void db_writer_state(const struct db_writer *writer, struct db_writer_state *state);
 // Reads what has arrived on idle connections; KT_ERR_DATABASE_UNAVAILABLE when one is gone.
 int db_writer_idle(struct db_writer *writer) KT_MUST_CHECK;
@@ -75,8 +76,10 @@ int db_change_is_groupable(enum kt_change_kind kind);
 
 // Checks all members against the database and each other: afterwards outcome.code says refused (or
 // 0), outcome.repeated that it is answered from its row, `wait` that it must come in a later group.
-// KT_ERR_DATABASE_UNAVAILABLE: the connection is gone, nothing was changed.
-int db_group_check(struct db_writer *writer, struct db_member *members, size_t count) KT_MUST_CHECK;
+// KT_ERR_DATABASE_UNAVAILABLE: the connection is gone. Any other code: a check failed, for which member
+// is not known: they may be tried singly. Nothing was changed in either case, and no outcome counts.
+int db_group_check(struct db_writer *writer, struct db_member *members, size_t count,
+                   struct kt_error *error) KT_MUST_CHECK;
 // Assigns log indices, makes receipts, has certificates signed.
 int db_group_plan(struct db_writer *writer, struct db_member *members, size_t count) KT_MUST_CHECK;
 // Takes back what planning assumed, when the group is not written after all.

@@ -142,6 +142,9 @@ static void apply_settings(struct kts_writer *writer, struct kt_settings *settin
     writer->start->settings = settings;
     writer->timeout_ms = (int)kt_settings_number(settings, KT_SET_TIMEOUT_WRITE);
     writer->group_max = (int)kt_settings_number(settings, KT_SET_GROUP_MAX);
+    if (writer->db)
+        db_writer_set_timeout(writer->db, writer->timeout_ms);
+    kts_reload_level(settings);
 }
 
 static int take_control(struct kts_writer *writer, struct kt_buf *storage)
@@ -358,7 +361,7 @@ static int turn(struct kts_writer *writer, struct kt_buf *storage)
             (short)((has_room(writer) ? POLLIN : 0) | (kts_link_wants_write(link) ? POLLOUT : 0));
         n++;
     }
-    if (poll(fds, n, writer->first || writer->stopping ? 0 : -1) < 0)
+    if (poll(fds, n, writer->first ? 0 : writer->stopping ? 50 : -1) < 0)
         return errno == EINTR ? 0 : KT_ERR_SYSTEM;
     if (fds[0].revents && (r = take_control(writer, storage)) != 0)
         return r;
@@ -393,7 +396,8 @@ static int run(struct kts_writer *writer, struct kt_buf *storage)
             r = kts_writer_group(writer);
         if (r == KT_ERR_DATABASE_UNAVAILABLE || r == KT_ERR_IN_DOUBT) {
             kt_log_code(KT_LOG_WARNING, r, "giving the database up");
-            give_up(writer, KT_ERR_DATABASE_UNAVAILABLE);
+            // a retry of what is in doubt may stand in the queue
+            give_up(writer, r);
             return KTS_EXIT_DATABASE_LOST;
         }
         if (r != 0)

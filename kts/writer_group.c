@@ -223,29 +223,46 @@ static void publish(struct kts_writer *writer)
     atomic_store(&writer->start->status->last_commit_us, kt_time_now());
 }
 
+// What the steps so far have said does not count: the group comes to nothing.
+static void clear_outcomes(struct group *group)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        kt_outcome_free(&group->members[i].outcome);
+        memset(&group->members[i].outcome, 0, sizeof(group->members[i].outcome));
+    }
+}
+
 // The steps up to the write. 0: all went well, everything is answered.
 static int run_group(struct kts_writer *writer, struct group *group, struct kt_error *error)
 {
     int r;
 
-    if ((r = db_group_check(writer->db, group->members, group->count)) != 0)
-        return KT_ERR_DATABASE_UNAVAILABLE;
+    if ((r = db_group_check(writer->db, group->members, group->count, error)) != 0) {
+        clear_outcomes(group);
+        return r;
+    }
     put_back(writer, group, 0);
     if ((r = db_group_plan(writer->db, group->members, group->count)) != 0)
         return r;
     if ((r = audit_group(writer, group, "allowed", 0)) != 0) {
         db_group_forget(writer->db, group->members, group->count);
+        clear_outcomes(group); // without its record nothing is answered, not even a refusal
         return r;
     }
     return db_group_write(writer->db, group->members, group->count, error);
 }
 
-static size_t count_writes(const struct group *group)
+// How many are left that write, or that ask for a barrier.
+static size_t count_left(const struct group *group, int barriers)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < group->count; i++)
+    for (size_t i = 0; i < group->count; i++) {
+        if (group->queued[i] == NULL)
+            continue;
         n += (size_t)group->members[i].writes;
+        n += barriers && group->members[i].change->kind == KT_CHANGE_BARRIER;
+    }
     return n;
 }
 
@@ -268,6 +285,21 @@ static int retry_singly(struct kts_writer *writer, struct group *group)
     return r;
 }
 
+// Nothing of the group was written, and the database goes on.
+static int group_failed(struct kts_writer *writer, struct group *group, int code,
+                        const struct kt_error *error)
+{
+    if (group->count > 1) {
+        kt_log_error(error, "a group of %zu changes failed, trying them singly", group->count);
+        return retry_singly(writer, group);
+    }
+    kt_log_error(error, "a change was not written");
+    if (count_left(group, 0) > 0 && audit_group(writer, group, "failed", code) != 0)
+        kt_log(KT_LOG_WARNING, "the failure could not be audited");
+    answer_group(writer, group, code, error);
+    return 0;
+}
+
 int kts_writer_group(struct kts_writer *writer)
 {
     struct group group;
@@ -278,28 +310,17 @@ int kts_writer_group(struct kts_writer *writer)
         return KT_ERR_DATABASE_UNAVAILABLE; // no memory: a fresh process is the way out
     r = run_group(writer, &group, &error);
     if (r == 0) {
-        publish(writer);
+        if (count_left(&group, 1) > 0)
+            publish(writer);
         answer_group(writer, &group, 0, NULL);
     } else if (r == KT_ERR_IN_DOUBT) {
         atomic_fetch_add(&writer->start->status->in_doubt, 1);
-        kt_log_error(&error, "a group of %zu changes is in doubt", count_writes(&group));
-        answer_group(writer, &group, KT_ERR_IN_DOUBT, &error);
-    } else if (r == KT_ERR_AUDIT_UNAVAILABLE) {
-        // without its record nothing is answered, not even from a row or with a refusal
-        for (size_t i = 0; i < group.count; i++)
-            group.members[i].outcome.code = r;
-        answer_group(writer, &group, 0, NULL);
-    } else if (r == KT_ERR_DATABASE_UNAVAILABLE) {
+        kt_log_error(&error, "a group of %zu changes is in doubt", count_left(&group, 0));
         answer_group(writer, &group, r, &error);
-    } else if (count_writes(&group) > 1) {
-        kt_log_error(&error, "a group of %zu changes failed, trying them singly",
-                     count_writes(&group));
-        r = retry_singly(writer, &group);
+    } else if (r == KT_ERR_DATABASE_UNAVAILABLE || r == KT_ERR_AUDIT_UNAVAILABLE) {
+        answer_group(writer, &group, r, &error);
     } else {
-        kt_log_error(&error, "a change was not written");
-        if (audit_group(writer, &group, "failed", r) != 0)
-            kt_log(KT_LOG_WARNING, "the failure could not be audited");
-        answer_group(writer, &group, r, &error);
+        r = group_failed(writer, &group, r, &error);
     }
     group_free(&group);
     return r == KT_ERR_IN_DOUBT || r == KT_ERR_DATABASE_UNAVAILABLE ? r : 0;

@@ -147,6 +147,9 @@ CREATE TABLE grants (
     CHECK ((object = 'prefix') = (prefix IS NOT NULL)),
     CHECK ((object = 'key_group') = (key_group_id IS NOT NULL))
 );
+CREATE UNIQUE INDEX grants_in_force ON grants
+    (organisation_id, client_id, object, prefix, key_group_id, access) NULLS NOT DISTINCT
+    WHERE revoked_at IS NULL;
 CREATE INDEX grants_by_subject ON grants (organisation_id, access, client_id) WHERE revoked_at IS NULL;
 
 -- The deposits. A body is written once; only the purge function of the owner may later set it to
@@ -205,7 +208,13 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT SELECT ON cluster, incarnations, epochs, organisations, clients, client_certificates,
     client_openpgp_keys, receipt_keys, key_groups, grants, deposits TO kts_reader;
 
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO kts_writer;
+GRANT SELECT ON schema_version, cluster, incarnations, epochs, organisations, auth_codes, clients,
+    client_certificates, client_openpgp_keys, node_certificates, receipt_keys, key_groups, grants
+    TO kts_writer;
+GRANT SELECT (deposit_id, organisation_id, client_id, handle, version, content_type, sha256, size,
+    key_group_id, log_index, incarnation, epoch, deposited_at, w, receipt_key_id, receipt_signature,
+    deleted_at, deleted_by, lock_mode, lock_until, legal_hold, purge_after, purged_at)
+    ON deposits TO kts_writer;
 GRANT INSERT ON organisations, auth_codes, clients, client_certificates, client_openpgp_keys,
     node_certificates, receipt_keys, key_groups, grants, deposits, change_log TO kts_writer;
 GRANT UPDATE (contacts, needs_approval, disabled_at, lock_default, policy) ON organisations TO kts_writer;
@@ -225,3 +234,20 @@ GRANT SELECT (deposit_id, organisation_id, client_id, handle, version, content_t
     key_group_id, log_index, incarnation, epoch, deposited_at, w, receipt_key_id, receipt_signature,
     deleted_at, deleted_by, lock_mode, lock_until, legal_hold, purge_after, purged_at)
     ON deposits TO kts_agent;
+
+-- What PostgreSQL lets everybody do, and a taken-over process could use to fill the disk or to keep
+-- the next writer from opening.
+REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea),
+    lo_put(oid, bigint, bytea), lo_open(oid, integer), lowrite(integer, bytea), lo_unlink(oid),
+    pg_logical_emit_message(boolean, text, text), pg_logical_emit_message(boolean, text, bytea),
+    pg_advisory_lock(bigint), pg_advisory_lock(integer, integer),
+    pg_advisory_lock_shared(bigint), pg_advisory_lock_shared(integer, integer),
+    pg_advisory_xact_lock(bigint), pg_advisory_xact_lock(integer, integer),
+    pg_advisory_xact_lock_shared(bigint), pg_advisory_xact_lock_shared(integer, integer),
+    pg_try_advisory_lock(bigint), pg_try_advisory_lock(integer, integer),
+    pg_try_advisory_lock_shared(bigint), pg_try_advisory_lock_shared(integer, integer),
+    pg_try_advisory_xact_lock(bigint), pg_try_advisory_xact_lock(integer, integer),
+    pg_try_advisory_xact_lock_shared(bigint), pg_try_advisory_xact_lock_shared(integer, integer)
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text),
+    pg_try_advisory_lock(bigint) TO kts_writer;

@@ -274,6 +274,26 @@ deposit kts-01 host-2 mine "$KT_TMP/cipher.host-2" "$id"
 answers 409 deposit_id_conflict
 hasnt "$KT_TMP/body" 'twice'
 
+check "what another client has does not show in the refusal of a deletion"
+for query in '' '?version=1' '?version=7'; do
+    request kts-01 host-2 DELETE "/v1/deposits/twice$query"
+    answers 404 deposit_not_found
+done
+request kts-01 host-1 DELETE '/v1/deposits/twice?version=7'
+answers 404 version_not_found
+
+check "an OpenPGP key that a client has is not registered for another"
+new_auth_code kts-01 acme "$KT_TMP/code.mallory"
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x \
+    -keyout "$KT_TMP/mallory.key" -out "$KT_TMP/mallory.csr" 2>/dev/null
+gpg --homedir "$(client_dir host-1)/gnupg" --batch --export 2>/dev/null | base64 -w 0 >"$KT_TMP/mallory.pgp"
+printf '{"auth_code": "%s", "name": "mallory", "csr": "%s", "openpgp": "%s"}' \
+    "$(cat "$KT_TMP/code.mallory")" "$(awk '{ printf "%s\\n", $0 }' "$KT_TMP/mallory.csr")" \
+    "$(cat "$KT_TMP/mallory.pgp")" >"$KT_TMP/mallory.json"
+request kts-01 none POST /v1/clients -H 'Content-Type: application/json' \
+    --data-binary "@$KT_TMP/mallory.json"
+answers 409 client_exists
+
 check "unknown and malformed versions are told apart"
 request kts-01 host-1 GET '/v1/deposits/twice?version=7'
 answers 404 version_not_found

@@ -124,6 +124,10 @@ answers 200
 exits some client host-2 get db/master
 is "$(wc -c <"$KT_TMP/out")" 0 "bytes on stdout"
 
+check "the same grant given twice is one grant"
+succeeds admin kts-01 grant acme browse,retrieve --client host-2 --prefix db/
+is "$(sql kts-01 "select count(*) from grants where prefix = 'db/' and revoked_at is null")" 2 "grants"
+
 check "a grant that is taken back no longer holds at the next request"
 for grant in $(sql kts-01 "select grant_id from grants where prefix = 'db/'"); do
     succeeds admin kts-01 revoke "$grant" --yes

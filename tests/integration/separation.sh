@@ -89,6 +89,17 @@ for role in kts_reader kts_writer kts_agent; do
     [[ $status -ne 0 ]] || problem "$role becomes the owner"
 done
 
+check "a role can neither fill the disk with large objects or WAL, nor keep the next writer out"
+for role in kts_reader kts_agent; do
+    for call in 'lo_creat(-1)' "lo_from_bytea(0, 'x')" "pg_logical_emit_message(true, 'x', 'x')" \
+        'pg_advisory_lock(7308604759847039585)' 'pg_try_advisory_lock_shared(7308604759847039585)'; do
+        run as_role "$role" "select $call"
+        [[ $status -ne 0 ]] || problem "$role may $call"
+    done
+done
+run as_role kts_writer 'select body from deposits'
+[[ $status -ne 0 ]] || problem "kts_writer reads bodies"
+
 check "the secrets are random and stored as SCRAM only"
 is "$(sort "$dir"/.keytrustee/secrets/kts_* | uniq | wc -l)" 3 "different secrets"
 is "$(sql kts-01 "select count(*) from pg_authid where rolname like 'kts%' and rolpassword like 'SCRAM-SHA-256\$%'")" 3

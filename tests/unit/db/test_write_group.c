@@ -121,7 +121,7 @@ static int run(struct fixture *f, size_t count, const struct fake_answer *script
     int r;
 
     fake_pq_script(script, noticed, f);
-    r = db_group_check(&f->writer, f->members, count);
+    r = db_group_check(&f->writer, f->members, count, &error);
     if (r == 0)
         r = db_group_plan(&f->writer, f->members, count);
     return r != 0 ? r : db_group_write(&f->writer, f->members, count, &error);
