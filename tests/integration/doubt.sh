@@ -32,7 +32,7 @@ as_writer() {
 insert_next='
 begin;
 insert into deposits select gen_random_uuid(), organisation_id, client_id, :'"'handle'"', 1,
-    content_type, body, sha256, size, key_group_id, (select max(log_index) + 1 from deposits),
+    content_type, decode($$01$$, $$hex$$), sha256, size, key_group_id, (select max(log_index) + 1 from deposits),
     incarnation, epoch, deposited_at, w, receipt_key_id, receipt_signature from deposits
     order by log_index desc limit 1;'
 gid=kt:$(sql kts-01 "select number || '.' || encode(bits, 'hex') from incarnations"):1
