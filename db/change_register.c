@@ -13,7 +13,8 @@
 // 0 organisation id, 1 its name, 2 needs approval, 3 disabled, 4 secret is right, 5 used up,
 // 6 expired, 7 revoked, 8 rights, 9-14 of a certificate for this TLS key: client, its code,
 // certificate, client's state, revoked, client's name; 15 the OpenPGP key is that client's, 16 it is
-// another client's of the organisation that is not revoked.
+// another client's of the organisation that is not revoked; 17 the client is of the code's organisation,
+// 18 its certificate has expired.
 static const char register_check_sql[] =
     "SELECT a.organisation_id, o.name, o.needs_approval, o.disabled_at IS NOT NULL,"
     " a.secret_sha256 = $2::bytea, a.uses >= a.max_uses, a.expires_at <= now(),"
@@ -23,10 +24,12 @@ static const char register_check_sql[] =
     "  AND k.fingerprint = $4::text COLLATE \"C\" AND k.retired_at IS NULL),"
     " EXISTS (SELECT 1 FROM client_openpgp_keys k JOIN clients c1 USING (client_id)"
     "  WHERE k.fingerprint = $4::text COLLATE \"C\" AND k.retired_at IS NULL"
-    "   AND c1.organisation_id = a.organisation_id AND c1.state <> 'revoked')"
+    "   AND c1.organisation_id = a.organisation_id AND c1.state <> 'revoked'),"
+    " e.organisation_id = a.organisation_id, e.expired"
     " FROM auth_codes a JOIN organisations o USING (organisation_id)"
     " LEFT JOIN LATERAL (SELECT cc.client_id, c.code_id, cc.certificate, c.state, c.name,"
-    "  cc.revoked_at IS NOT NULL AS revoked FROM client_certificates cc"
+    "  c.organisation_id, cc.revoked_at IS NOT NULL AS revoked, cc.not_after <= now() AS expired"
+    "  FROM client_certificates cc"
     "  JOIN clients c USING (client_id) WHERE cc.key_sha256 = $3::bytea"
     "  ORDER BY cc.created_at DESC LIMIT 1) e ON true"
     " WHERE a.code_id = $1::text COLLATE \"C\"";
@@ -62,20 +65,25 @@ static int register_answer(struct db_writer *writer, struct db_member *member,
     return member->outcome.text ? 0 : KT_ERR_NO_MEMORY;
 }
 
-// The TLS key is registered already: the same code gets the same certificate, whatever became of
-// the code since; another code is a conflict.
+// The TLS key is registered already. The same code gets the same certificate, whatever became of the
+// code since. A code that is still good gets a new one for the same client: so a host whose
+// certificate has expired comes back. 1: the latter.
 static int registered_before(struct db_writer *writer, struct db_member *member,
                              const PGresult *result)
 {
     const char *state = db_column_text(result, 12);
 
-    if (strcmp(db_column_text(result, 10), member->change->code_id) != 0 ||
-        !db_column_true(result, 15))
+    if (!db_column_true(result, 15) || !db_column_true(result, 17))
         return db_refuse(member, KT_ERR_CLIENT_EXISTS, NULL);
     if (strcmp(state, "revoked") == 0 || db_column_true(result, 13))
         return db_refuse(member, KT_ERR_CLIENT_REVOKED, NULL);
     if (db_column_uuid(result, 9, &member->client_id) != 0)
         return KT_ERR_DATABASE;
+    member->pending = strcmp(state, "pending") == 0;
+    member->again = 1;
+    if (strcmp(db_column_text(result, 10), member->change->code_id) != 0 ||
+        db_column_true(result, 18))
+        return 1;
     member->outcome.repeated = 1;
     return register_answer(writer, member, db_column_text(result, 11), state);
 }
@@ -83,6 +91,8 @@ static int registered_before(struct db_writer *writer, struct db_member *member,
 static int register_checked(struct db_writer *writer, struct db_member *member,
                             const PGresult *result)
 {
+    int r;
+
     if (PQntuples(result) != 1 || !db_column_true(result, 4))
         return db_refuse(member, KT_ERR_AUTH_CODE_INVALID, NULL);
     if (db_column_uuid(result, 0, &member->organisation_id) != 0)
@@ -90,14 +100,16 @@ static int register_checked(struct db_writer *writer, struct db_member *member,
     snprintf(member->organisation, sizeof(member->organisation), "%s", db_column_text(result, 1));
     if (db_column_true(result, 3))
         return db_refuse(member, KT_ERR_ORGANISATION_DISABLED, NULL);
-    if (!db_column_is_null(result, 9))
-        return registered_before(writer, member, result);
+    if (!db_column_is_null(result, 9) && (r = registered_before(writer, member, result)) != 1)
+        return r;
     if (db_column_true(result, 7))
         return db_refuse(member, KT_ERR_AUTH_CODE_INVALID, "the auth code was withdrawn");
     if (db_column_true(result, 6))
         return db_refuse(member, KT_ERR_AUTH_CODE_EXPIRED, NULL);
     if (db_column_true(result, 5))
         return db_refuse(member, KT_ERR_AUTH_CODE_USED_UP, NULL);
+    if (member->again)
+        return 0;
     if (db_column_true(result, 16))
         return db_refuse(member, KT_ERR_CLIENT_EXISTS,
                          "a client of the organisation has this OpenPGP key");
@@ -143,17 +155,21 @@ static const char register_write_sql[] =
     "  RETURNING organisation_id),"
     " c AS (INSERT INTO clients (client_id, organisation_id, name, state, code_id, created_at)"
     "  SELECT $2::uuid, organisation_id, $3::text,"
-    "   CASE WHEN $4::boolean THEN 'pending' ELSE 'active' END, $1::text, $5::timestamptz FROM a),"
+    "   CASE WHEN $4::boolean THEN 'pending' ELSE 'active' END, $1::text, $5::timestamptz FROM a"
+    "   WHERE NOT $13::boolean),"
     " cc AS (INSERT INTO client_certificates (sha256, client_id, key_sha256, certificate,"
     "   not_after, created_at)"
     "  VALUES ($6::bytea, $2::uuid, $7::bytea, $8::text, $9::timestamptz, $5::timestamptz)),"
     " k AS (INSERT INTO client_openpgp_keys (fingerprint, client_id, public_key, created_at)"
-    "  VALUES ($10::text, $2::uuid, $11::bytea, $5::timestamptz)),"
+    "  SELECT $10::text, $2::uuid, $11::bytea, $5::timestamptz WHERE NOT $13::boolean),"
     " g AS (INSERT INTO grants (grant_id, organisation_id, client_id, object, access, created_at,"
     "   created_by) SELECT gen_random_uuid(), organisation_id, $2::uuid, 'own', x, $5::timestamptz,"
-    "   'auth code ' || $1::text FROM a, unnest(string_to_array($12::text, ',')) x)"
+    "   'auth code ' || $1::text FROM a, unnest(string_to_array($12::text, ',')) x"
+    "   WHERE NOT $13::boolean)"
     " INSERT INTO change_log (changed_at, event, organisation_id, client_id, by_whom, detail)"
-    "  SELECT $5::timestamptz, 'client.register', organisation_id, $2::uuid,"
+    "  SELECT $5::timestamptz, CASE WHEN $13::boolean THEN 'client.renew' ELSE 'client.register' "
+    "END,"
+    "   organisation_id, $2::uuid,"
     "   'auth code ' || $1::text, jsonb_build_object('name', $3::text, 'certificate',"
     "   encode($6::bytea, 'hex'), 'openpgp', $10::text, 'rights', $12::text) FROM a";
 
@@ -175,6 +191,7 @@ static void register_write_params(struct db_writer *writer, const struct db_memb
     db_param_text(params, change->fingerprint);
     db_param_bytes(params, change->openpgp, change->openpgp_len);
     db_param_text(params, member->rights);
+    db_param_boolean(params, member->again);
 }
 
 const struct db_change_ops db_change_register = {

@@ -68,6 +68,7 @@ struct db_member {
     int64_t certificate_not_after_us;
     char rights[128];
     int pending; // REGISTER: waits for approval
+    int again;   // REGISTER: a new certificate for a client that there is
     int64_t now_us;
 };
 

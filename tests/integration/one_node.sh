@@ -135,6 +135,18 @@ done
 request kts-01 host-2 GET /v1/deposits/db%2Fmaster
 answers 404 deposit_not_found
 
+check "a client whose certificate has expired gets a new one with a new auth code, and is who it was"
+succeeds client host-1 put late/key "$key"
+sql kts-01 "update client_certificates set not_after = now() - interval '1 day'
+    where client_id = (select client_id from clients where name = 'host-1')" >/dev/null
+exits 4 client host-1 get late/key
+new_auth_code kts-01 acme "$KT_TMP/code.again"
+succeeds client host-1 register --server "127.0.0.1:${NODE_PORT[kts-01]}" \
+    --auth-code-file "$KT_TMP/code.again" --name host-1
+succeeds client host-1 get late/key
+same "$KT_TMP/out" "$key"
+is "$(sql kts-01 "select count(*) from clients where name = 'host-1'")" 1 "clients of that name"
+
 check "delete is asked for, and then the deposit is gone for its client"
 exits some client host-1 delete web/tls
 succeeds client host-1 delete web/tls --yes
