@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,19 +22,63 @@
 #define LEFTOVER_US  5000000
 #define EXTRA_MS     10000 // beyond pg_ctl's own limit, before it is killed
 
+enum look { NOT_OURS, OURS, CANNOT_LOOK };
+
 // Whether `pid` is a process of this data directory: it works in it. After a reboot the number
-// in an old pid file may belong to anybody.
-static int works_in(const struct db_cluster *cluster, long pid)
+// in an old pid file may belong to anybody. What is in another user namespace cannot be looked at.
+static enum look works_in(const struct db_cluster *cluster, long pid)
 {
-    char link[64];
+    char path[64];
     struct stat there, ours;
 
-    if (pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH))
-        return 0;
-    snprintf(link, sizeof(link), "/proc/%ld/cwd", pid);
-    if (stat(link, &there) != 0 || stat(cluster->dir, &ours) != 0)
-        return 0;
-    return there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
+    if (pid <= 0 || stat(cluster->dir, &ours) != 0)
+        return NOT_OURS;
+    if (kill((pid_t)pid, 0) != 0) {
+        if (errno == ESRCH)
+            return NOT_OURS;
+        // PostgreSQL is run by the owner of its data directory, whom we could send a signal.
+        return ours.st_uid == geteuid() ? NOT_OURS : CANNOT_LOOK;
+    }
+    snprintf(path, sizeof(path), "/proc/%ld/cwd", pid);
+    if (stat(path, &there) == 0)
+        return there.st_dev == ours.st_dev && there.st_ino == ours.st_ino ? OURS : NOT_OURS;
+    if (errno != ENOENT)
+        return CANNOT_LOOK;
+    // Listed without a folder: it is dead, and not yet buried. Not listed: gone, or hidden from us.
+    snprintf(path, sizeof(path), "/proc/%ld", pid);
+    return stat(path, &there) == 0 || kill((pid_t)pid, 0) != 0 ? NOT_OURS : CANNOT_LOOK;
+}
+
+// Whether the process may be PostgreSQL by its program's name, which everybody may read.
+static int may_be_postgres(long pid)
+{
+    char path[64], name[32] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%ld/comm", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return 1;
+    if (!fgets(name, sizeof(name), file))
+        name[0] = '\0';
+    fclose(file);
+    return name[0] == '\0' || strcmp(name, "postgres\n") == 0;
+}
+
+// Whether the process that a pid file names is its postmaster. `memory` is the file's line 7, key
+// and id of the shared memory, which a living postmaster is attached to. When nothing can be seen
+// the answer is yes: "not running" must never be a guess.
+static int is_postmaster(const struct db_cluster *cluster, long pid, const char *memory)
+{
+    enum look look = works_in(cluster, pid);
+    struct shmid_ds shm;
+    int id;
+
+    if (look != CANNOT_LOOK)
+        return look == OURS;
+    if (sscanf(memory, "%*u %9d", &id) == 1 && shmctl(id, IPC_STAT, &shm) == 0)
+        return shm.shm_nattch > 0;
+    return may_be_postgres(pid);
 }
 
 // Line `number` (from 1) of `text`, copied without its end and the spaces before it.
@@ -54,7 +99,7 @@ static void line_of(const char *text, int number, char *out, size_t size)
 int db_cluster_state(struct db_cluster *cluster, enum db_run_state *state, long *pid,
                      struct kt_error *error)
 {
-    char path[KT_PATH_MAX], word[32], number[32], *text = NULL;
+    char path[KT_PATH_MAX], word[32], number[32], memory[64], *text = NULL;
     int rc = kt_path_join(path, sizeof(path), cluster->dir, "postmaster.pid");
 
     if (rc)
@@ -67,10 +112,11 @@ int db_cluster_state(struct db_cluster *cluster, enum db_run_state *state, long 
     if (rc == KT_ERR_NOT_FOUND)
         return 0;
     line_of(text, 1, number, sizeof(number));
+    line_of(text, 7, memory, sizeof(memory));
     line_of(text, 8, word, sizeof(word)); // "starting", "ready", "standby", "stopping"
     free(text);
     long found = labs(atol(number)); // negative: single-user mode
-    if (!works_in(cluster, found))
+    if (!is_postmaster(cluster, found, memory))
         return 0;
     *pid = found;
     if (strcmp(word, "ready") == 0 || strcmp(word, "standby") == 0)
@@ -88,7 +134,7 @@ static int is_leftover(const struct db_cluster *cluster, long pid, int named)
     FILE *file;
     size_t n;
 
-    if (works_in(cluster, pid))
+    if (works_in(cluster, pid) == OURS)
         return 1;
     if (!named)
         return 0;
@@ -230,18 +276,34 @@ int db_cluster_start(struct db_cluster *cluster, int timeout_s, struct kt_error 
                         inner.message);
 }
 
+// pg_ctl returns when the pid file is gone, a moment before the process is.
+static int wait_for_end(const struct db_cluster *cluster, long pid, int timeout_s)
+{
+    const struct timespec step = {.tv_nsec = 20 * 1000000};
+    int64_t until = kt_monotonic_now() + timeout_s * INT64_C(1000000);
+
+    while (works_in(cluster, pid) != NOT_OURS) {
+        if (kt_monotonic_now() >= until)
+            return KT_ERR_TIMEOUT;
+        nanosleep(&step, NULL);
+    }
+    return 0;
+}
+
 int db_cluster_stop(struct db_cluster *cluster, int timeout_s, struct kt_error *error)
 {
     const char *arguments[] = {"-m", "fast", "stop", NULL};
     enum db_run_state state;
     struct kt_error inner;
-    long pid;
+    long pid, now;
     int rc = db_cluster_state(cluster, &state, &pid, error);
 
     if (rc || state == DB_STOPPED)
         return rc;
     rc = run_pg_ctl(cluster, arguments, timeout_s, &inner);
-    if (rc == 0 || (db_cluster_state(cluster, &state, &pid, NULL) == 0 && state == DB_STOPPED))
+    if (rc == 0 || (db_cluster_state(cluster, &state, &now, NULL) == 0 && state == DB_STOPPED))
+        rc = wait_for_end(cluster, pid, timeout_s);
+    if (rc == 0)
         return 0;
     return kt_error_set(error, KT_ERR_TIMEOUT, "look into the log folder beside the confdir",
                         "PostgreSQL (pid %ld) did not stop within %d s", pid, timeout_s);

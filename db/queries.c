@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define ROWS_MAX    10000
-#define WAIT_MS     6000 // beyond statement_timeout: a server that is stopped does not keep that
+#define WAIT_MS     3000 // beyond statement_timeout: a server that is stopped does not keep that
 #define TIME_FORM   "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
 #define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', " TIME_FORM ") "
 
@@ -95,7 +95,7 @@ int db_session_check(struct db_session *session, struct kt_error *error)
         session->socket_dir, session->port, session->database, session->user, session->password,
         "2", session->application_name,
         // A reader by right, and by intent: no plan of this process may ever write.
-        "-c statement_timeout=5s -c lock_timeout=200ms -c default_transaction_read_only=on "
+        "-c statement_timeout=2500ms -c lock_timeout=200ms -c default_transaction_read_only=on "
         "-c client_min_messages=error",
         NULL};
     char why[256];

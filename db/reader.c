@@ -91,6 +91,9 @@ static int dispatch(struct db_reader *reader, struct db_read *read)
     if (!PQsendQueryPrepared(reader->conn, read->statement->name, read->count, values,
                              read->lengths, formats, 1))
         return KT_ERR_DATABASE_UNAVAILABLE;
+    if (!reader->first)
+        reader->progress_us = kt_monotonic_now();
+    reader->count++;
     read->next = NULL;
     read->attempts++;
     read->syncs = 0;
@@ -112,7 +115,7 @@ int db_reader_send(struct db_reader *reader, const struct db_statement *statemen
     size_t used = 0;
     int rc;
 
-    if (reader->broken)
+    if (reader->broken || reader->count >= DB_READS_MAX)
         return KT_ERR_DATABASE_UNAVAILABLE;
     fresh = malloc(sizeof(*fresh));
     if (!fresh)
@@ -206,7 +209,13 @@ static struct db_read *take_first(struct db_reader *reader)
     reader->first = read->next;
     if (!reader->first)
         reader->last = NULL;
+    reader->count--;
     return read;
+}
+
+int db_reader_is_stuck(const struct db_reader *reader, int64_t now_us, int64_t us)
+{
+    return reader->first != NULL && now_us - reader->progress_us > us;
 }
 
 void db_reader_fail(struct db_reader *reader)
@@ -231,6 +240,7 @@ static int step(struct db_reader *reader)
     case STAGE_RESULT:
         if (!result)
             return KT_ERR_DATABASE_UNAVAILABLE;
+        reader->progress_us = kt_monotonic_now();
         take_result(read, result);
         reader->stage = STAGE_END;
         break;

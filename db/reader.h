@@ -9,6 +9,10 @@
 struct db_reader;
 struct db_read; // one read under way
 
+// Reads under way on one connection, those that were forgotten too; beyond it the calls of
+// db/reads.h give KT_ERR_DATABASE_UNAVAILABLE.
+#define DB_READS_MAX 4096
+
 // Connects, prepares all statements and enters pipeline mode; waits for that up to `timeout_ms`.
 // `statement_timeout_ms` bounds each read on the server's side. KT_ERR_DATABASE_UNAVAILABLE,
 // KT_ERR_DATABASE when a statement is refused (a schema that does not fit).
@@ -28,6 +32,10 @@ int db_reader_flush(struct db_reader *reader) KT_MUST_CHECK;
 // queue further reads. KT_ERR_DATABASE_UNAVAILABLE: the connection is gone, all reads under way
 // have been called back with that code, and nothing but db_reader_close may follow.
 int db_reader_process(struct db_reader *reader) KT_MUST_CHECK;
+
+// 1 when reads are under way and none was answered for `us` microseconds (monotonic time): longer
+// than statement_timeout, such a connection is as good as lost.
+int db_reader_is_stuck(const struct db_reader *reader, int64_t now_us, int64_t us);
 
 // Calls every read under way back with KT_ERR_DATABASE_UNAVAILABLE; only db_reader_close may
 // follow.

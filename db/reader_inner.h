@@ -15,7 +15,9 @@ struct db_reader {
     struct db_read *first;
     struct db_read *last;
     enum stage stage;
-    int unsynced; // reads behind the last sync
+    int unsynced;        // reads behind the last sync
+    int count;           // reads under way
+    int64_t progress_us; // when an answer came last, or the first of the reads was sent
     int broken;
 };
 

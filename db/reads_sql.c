@@ -148,7 +148,8 @@ static const struct db_statement STATEMENTS[] = {
     [OPENPGP] = {"openpgp",
                  WHO "SELECT " WHO_COLUMNS ", (SELECT p.public_key FROM client_openpgp_keys p"
                  " JOIN clients c ON c.client_id = p.client_id WHERE p.fingerprint = $2"
-                 " AND c.organisation_id = w.organisation_id AND w.good LIMIT 1) FROM w",
+                 " AND c.organisation_id = w.organisation_id AND c.state = 'active'"
+                 " AND p.retired_at IS NULL AND w.good ORDER BY p.created_at LIMIT 1) FROM w",
                  2, {DB_OID_BYTEA, DB_OID_TEXT}},
 };
 // clang-format on

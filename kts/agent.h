@@ -36,6 +36,7 @@ struct kts_agent {
     struct kts_agent_link audit;
     int listen_fd;
     struct event *listener;
+    struct event *listen_pause; // after EMFILE
     struct kts_call *calls;
     int call_count;
     struct kts_pending *pending;
@@ -44,6 +45,7 @@ struct kts_agent {
     struct db_session *database;
     struct event *watch;     // the next look
     struct event *watch_end; // the end of the connection, while it is up
+    int watch_ms;            // pause after a look that waited in vain; grows
     EVP_PKEY *ca_key;
     X509 *ca_cert;
     uint8_t ca_sha256[KT_SHA256_LEN];

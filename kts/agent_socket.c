@@ -19,7 +19,8 @@
 #define CALLS_MAX   64
 #define REQUEST_MAX (1u << 20) // no verb has more to say
 #define READ_STEP   (64u << 10)
-#define CALL_S      10 // for the request, and again for taking the answer
+#define PAUSE_MS    200 // when there are no descriptors left
+#define CALL_S      10  // for the request, and again for taking the answer
 
 struct kts_call {
     struct kts_call *next;
@@ -265,6 +266,25 @@ static int new_call(struct kts_agent *agent, int fd, uid_t uid)
     return 0;
 }
 
+static void on_pause_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_agent *agent = arg;
+
+    (void)fd;
+    (void)what;
+    event_add(agent->listener, NULL);
+}
+
+// The connection that cannot be taken stays readable: without a pause the loop would spin.
+static void pause_accepting(struct kts_agent *agent, const char *why)
+{
+    const struct timeval tv = {.tv_usec = PAUSE_MS * 1000};
+
+    kt_log(KT_LOG_WARNING, "the agent's socket pauses: %s", why);
+    event_del(agent->listener);
+    event_add(agent->listen_pause, &tv);
+}
+
 static void on_connection(evutil_socket_t fd, short what, void *arg)
 {
     struct kts_agent *agent = arg;
@@ -273,8 +293,11 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
 
     (void)what;
     s = accept4((int)fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (s < 0)
+    if (s < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            pause_accepting(agent, strerror(errno));
         return;
+    }
     if (!is_allowed(agent, s, &uid) || agent->call_count >= CALLS_MAX || new_call(agent, s, uid))
         close(s);
 }
@@ -301,7 +324,8 @@ int kts_agent_listen(struct kts_agent *agent, struct kt_error *error)
     if (bound || listen(fd, CALLS_MAX))
         return kt_error_errno(error, "cannot listen on '%s'", path);
     agent->listener = event_new(agent->base, fd, EV_READ | EV_PERSIST, on_connection, agent);
-    if (!agent->listener || event_add(agent->listener, NULL))
+    agent->listen_pause = evtimer_new(agent->base, on_pause_over, agent);
+    if (!agent->listener || !agent->listen_pause || event_add(agent->listener, NULL))
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
     return 0;
 }
@@ -312,7 +336,9 @@ void kts_agent_unlisten(struct kts_agent *agent)
         event_free(agent->listener);
         unlink(agent->start->paths->agent_socket);
     }
-    agent->listener = NULL;
+    if (agent->listen_pause)
+        event_free(agent->listen_pause);
+    agent->listener = agent->listen_pause = NULL;
     if (agent->listen_fd >= 0)
         close(agent->listen_fd);
     agent->listen_fd = -1;

@@ -95,7 +95,7 @@ static int run_status(struct kts_call *call, const json_t *args, json_t **result
     set_text(object, "audit", atomic_load(&status->audit_open) ? "open" : "closed");
     set_number(object, "audit_seq", atomic_load(&status->audit_seq));
     json_object_set_new(object, "database", database_state(agent));
-    set_number(object, "connections", atomic_load(&status->connections));
+    set_number(object, "connections", kts_status_connections(status));
     set_number(object, "requests", atomic_load(&status->requests));
     set_number(object, "retrievals", atomic_load(&status->retrievals));
     json_object_set_new(object, "certificates", certificates(agent));

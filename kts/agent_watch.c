@@ -5,6 +5,10 @@
 
 #define UP_MS   1000
 #define DOWN_MS 100
+// A look that waits in vain keeps the agent from everything else: then ever fewer of them.
+#define SLOW_US       500000
+#define SLOW_FIRST_MS 1000
+#define SLOW_LAST_MS  5000
 
 static void again(struct kts_agent *agent, int ms)
 {
@@ -70,24 +74,37 @@ static void watch_end(struct kts_agent *agent)
         event_add(agent->watch_end, NULL);
 }
 
+static int pause_after(struct kts_agent *agent, int64_t took_us)
+{
+    if (took_us < SLOW_US)
+        agent->watch_ms = 0;
+    else if (agent->watch_ms == 0)
+        agent->watch_ms = SLOW_FIRST_MS;
+    else
+        agent->watch_ms = agent->watch_ms * 2 < SLOW_LAST_MS ? agent->watch_ms * 2 : SLOW_LAST_MS;
+    return agent->watch_ms ? agent->watch_ms : DOWN_MS;
+}
+
 static void on_watch(evutil_socket_t fd, short what, void *arg)
 {
     struct kts_agent *agent = arg;
     struct kts_status *status = agent->start->status;
     struct db_epoch_state state;
     struct kt_error why = {0};
+    int64_t begun_us = kt_monotonic_now();
 
     (void)fd;
     (void)what;
     if (db_query_epoch(kts_agent_database(agent), &state, &why) == 0) {
         publish(agent, &state);
         watch_end(agent);
+        agent->watch_ms = 0;
         again(agent, UP_MS);
         return;
     }
     if (atomic_exchange(&status->database_up, 0))
         kt_log_error(&why, "the database is down");
-    again(agent, DOWN_MS);
+    again(agent, pause_after(agent, kt_monotonic_now() - begun_us));
 }
 
 int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error)

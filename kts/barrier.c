@@ -23,6 +23,9 @@ int kts_writer_check(const struct kts_worker *worker)
     }
     if (atomic_load(&status->writer_open) && kts_ask_is_open(worker->writer))
         return 0;
+    // What is in doubt may be this very change, asked for again: it must not be called undone.
+    if (atomic_load(&status->in_doubt) > 0)
+        return KT_ERR_IN_DOUBT;
     return atomic_load(&status->database_up) ? KT_ERR_WRITER_UNAVAILABLE
                                              : KT_ERR_DATABASE_UNAVAILABLE;
 }

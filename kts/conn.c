@@ -9,11 +9,12 @@
 #include "kts/conn_inner.h"
 #include "kts/worker.h"
 
-#define IN_STEP   4096          // of a head
-#define BODY_STEP 16384         // one TLS record
-#define KEEP_MAX  8192          // storage kept by an idle connection
-#define PIPELINED 16384         // bytes taken in while a request is worked on
-#define IN_MAX    ((18u << 20)) // largest header and body that settings allow, and a step
+#define IN_STEP   4096                  // of a head
+#define BODY_STEP 16384                 // one TLS record
+#define KEEP_MAX  8192                  // storage kept by an idle connection
+#define PIPELINED 16384                 // bytes taken in while a request is worked on
+#define AHEAD_MAX (PIPELINED + IN_STEP) // they never are more
+#define IN_MAX    ((18u << 20))         // largest header and body that settings allow, and a step
 #define OUT_MAX   (20u << 20)
 #define IN_A_TURN 16 // pipelined requests served before others get their turn
 #define DRAIN_MS  2000
@@ -36,13 +37,23 @@ void kts_conn_deadline(struct kts_conn *conn, int64_t ms)
 
 // --- requests ---
 
+// What a body had is given back, also when the client has sent something ahead.
+static void shrink_in(struct kts_conn *conn)
+{
+    size_t left = kt_buf_left(&conn->in);
+
+    if (left == 0 && conn->in.cap > KEEP_MAX)
+        kt_buf_free(&conn->in);
+    else if (conn->in.cap > AHEAD_MAX && kts_conn_resize(conn, AHEAD_MAX))
+        conn->dead = 1;
+}
+
 static void next_request(struct kts_conn *conn)
 {
     conn->state = KTS_CONN_HEAD;
     conn->scanned = 0;
     conn->head_begun = 0;
-    if (conn->in.cap > KEEP_MAX && kt_buf_left(&conn->in) == 0)
-        kt_buf_free(&conn->in);
+    shrink_in(conn);
     if (conn->out.cap > KEEP_MAX)
         kt_buf_free(&conn->out);
     kts_conn_watch_reads(conn, 1);
@@ -78,6 +89,12 @@ static int begin_request(struct kts_conn *conn, const struct kts_http_head *head
     if (!wanted || conn->dead)
         return !conn->dead;
     conn->state = KTS_CONN_BODY;
+    // Exactly what limits.bodies has been charged for.
+    if (conn->request->body_expected > conn->in.cap &&
+        kts_conn_resize(conn, (size_t)conn->request->body_expected)) {
+        conn->dead = 1;
+        return 0;
+    }
     if (conn->request->body_expected > 0)
         kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_BODY));
     if (asked && kt_buf_left(&conn->in) < conn->request->body_expected) {
@@ -117,7 +134,7 @@ static int step_body(struct kts_conn *conn)
     size_t expected = (size_t)conn->request->body_expected;
 
     if (left < expected)
-        return kts_conn_fill(conn, BODY_STEP);
+        return kts_conn_fill(conn, expected - left < BODY_STEP ? expected - left : BODY_STEP);
     conn->state = KTS_CONN_WORKING;
     kts_dispatch_body(conn->request, kt_buf_ptr(&conn->in), expected);
     if (kt_buf_consume(&conn->in, expected))
@@ -212,11 +229,12 @@ static void run(struct kts_conn *conn)
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
     struct kts_conn *conn = arg;
+    struct kts_worker *worker = conn->worker;
 
     (void)fd;
     (void)what;
-    kts_worker_count_call(conn->worker);
-    run(conn);
+    run(conn); // may free it; so may the turn's work, which answers requests
+    kts_worker_count_call(worker);
 }
 
 // --- what the dispatcher calls ---
@@ -309,7 +327,7 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
         conn->next->link = &conn->next;
     worker->conns = conn;
     worker->conn_count++;
-    atomic_fetch_add(&worker->status->connections, 1);
+    atomic_fetch_add(kts_status_connections_of(worker->status, worker->start->index), 1);
     if (prepare(conn)) {
         destroy(conn);
         return;
@@ -338,7 +356,8 @@ void kts_conn_free(struct kts_conn *conn)
     if (conn->next)
         conn->next->link = conn->link;
     conn->worker->conn_count--;
-    atomic_fetch_sub(&conn->worker->status->connections, 1);
+    atomic_fetch_sub(kts_status_connections_of(conn->worker->status, conn->worker->start->index),
+                     1);
     free(conn);
 }
 

@@ -46,6 +46,8 @@ struct kts_conn {
 
 // 1: something was done, go on; 0: wait for an event (which has been added), or conn->dead.
 int kts_conn_shake(struct kts_conn *conn);
+// Moves what is in conn->in into storage of exactly `size` bytes, which it must fit into.
+int kts_conn_resize(struct kts_conn *conn, size_t size) KT_MUST_CHECK;
 // Reads up to `want` bytes more into conn->in.
 int kts_conn_fill(struct kts_conn *conn, size_t want);
 // Writes conn->out; 1 when all of it is out.

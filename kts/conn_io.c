@@ -70,6 +70,24 @@ int kts_conn_shake(struct kts_conn *conn)
     return 0;
 }
 
+int kts_conn_resize(struct kts_conn *conn, size_t size)
+{
+    struct kt_buf fresh = KT_BUF_INIT(size); // its bound keeps the storage from being doubled
+    uint8_t *where;
+    int rc = kt_buf_reserve(&fresh, size, &where);
+
+    if (rc == 0)
+        rc = kt_buf_put(&fresh, kt_buf_ptr(&conn->in), kt_buf_left(&conn->in));
+    if (rc) {
+        kt_buf_free(&fresh);
+        return rc;
+    }
+    fresh.max = conn->in.max;
+    kt_buf_free(&conn->in);
+    conn->in = fresh;
+    return 0;
+}
+
 int kts_conn_fill(struct kts_conn *conn, size_t want)
 {
     uint8_t *where;

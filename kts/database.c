@@ -8,6 +8,7 @@
 #include "lib/log.h"
 
 #define OPEN_TIMEOUT_MS 2000
+#define TICK_MS         1000
 
 struct line {
     struct kts_database *database;
@@ -19,7 +20,10 @@ struct line {
 struct kts_database {
     struct kts_worker *worker;
     struct line lines[KTS_DB_USES];
+    int64_t stuck_us;   // without an answer: the connection is lost
+    struct event *tick; // looks after connections that say nothing
     int lost;
+    int told; // the master knows
 };
 
 static void close_line(struct line *line)
@@ -46,6 +50,7 @@ int kts_database_open(struct kts_worker *worker, struct kts_database **database)
     if (!fresh)
         return KT_ERR_NO_MEMORY;
     fresh->worker = worker;
+    fresh->stuck_us = (int64_t)timeout_ms * 2000; // twice what each read may take
     rc = db_target_load(start->paths, worker->settings, DB_ROLE_READER, &target, &secret, &error);
     for (int i = 0; rc == 0 && i < KTS_DB_USES; i++) {
         fresh->lines[i].database = fresh;
@@ -61,6 +66,16 @@ int kts_database_open(struct kts_worker *worker, struct kts_database **database)
     return 0;
 }
 
+static void tell_master(struct kts_database *database)
+{
+    const struct kts_start *start = database->worker->start;
+    int rc = kts_control_send(start->control_fd, KTS_CTL_DATABASE_LOST, NULL, 0, -1);
+
+    database->told = rc != KT_ERR_AGAIN; // no room: at the next tick
+    if (rc && rc != KT_ERR_AGAIN)
+        kt_log_code(KT_LOG_ERROR, rc, "worker %d cannot tell the master", start->index);
+}
+
 // Both go together: the master replaces the process, which opens both again. The readers are freed
 // at the end of the turn, not under the feet of a caller that is using one.
 static void lose(struct kts_database *database)
@@ -71,8 +86,7 @@ static void lose(struct kts_database *database)
         return;
     database->lost = 1;
     kt_log(KT_LOG_WARNING, "worker %d has lost its database", worker->start->index);
-    if (kts_control_send(worker->start->control_fd, KTS_CTL_DATABASE_LOST, NULL, 0, -1))
-        kt_log(KT_LOG_ERROR, "worker %d cannot tell the master", worker->start->index);
+    tell_master(database);
     for (int i = 0; i < KTS_DB_USES; i++) {
         struct line *line = &database->lines[i];
         if (line->read_event)
@@ -103,9 +117,31 @@ static void on_ready(evutil_socket_t fd, short what, void *arg)
         watch(line);
 }
 
+// A database that hangs closes nothing: its reads would only pile up.
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_database *database = arg;
+    int64_t now_us = kt_monotonic_now();
+
+    (void)fd;
+    (void)what;
+    if (database->lost && !database->told)
+        tell_master(database);
+    for (int i = 0; i < KTS_DB_USES && !database->lost; i++) {
+        struct db_reader *reader = database->lines[i].reader;
+        if (reader && db_reader_is_stuck(reader, now_us, database->stuck_us))
+            lose(database);
+    }
+}
+
 int kts_database_start(struct kts_database *database)
 {
     struct event_base *base = database->worker->base;
+    struct timeval every = kts_milliseconds(TICK_MS);
+
+    database->tick = event_new(base, -1, EV_PERSIST, on_tick, database);
+    if (!database->tick || event_add(database->tick, &every))
+        return KT_ERR_NO_MEMORY;
 
     for (int i = 0; i < KTS_DB_USES; i++) {
         struct line *line = &database->lines[i];
@@ -126,6 +162,8 @@ void kts_database_close(struct kts_database *database)
         return;
     for (int i = 0; i < KTS_DB_USES; i++)
         close_line(&database->lines[i]);
+    if (database->tick)
+        event_free(database->tick);
     free(database);
 }
 

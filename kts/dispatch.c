@@ -10,6 +10,13 @@
 #include "kts/request_inner.h"
 #include "kts/worker.h"
 
+#define STRANGERS_SHARE 8 // one part in so many of limits.bodies
+
+int kts_is_stranger(const struct kts_request *request)
+{
+    return request->certificate_error != 0;
+}
+
 struct kts_request *kts_request_new(struct kts_conn *conn, struct kts_worker *worker)
 {
     struct kts_request *request = calloc(1, sizeof(*request));
@@ -36,6 +43,8 @@ void kts_request_free(struct kts_request *request)
     kts_barrier_forget(&request->waiter);
     kts_record_forget(&request->record);
     request->worker->body_bytes -= request->body_reserved;
+    if (kts_is_stranger(request))
+        request->worker->stranger_bytes -= request->body_reserved;
     free(request->query);
     free(request);
 }
@@ -135,16 +144,22 @@ static int check_body(struct kts_request *request, const struct kts_http_head *h
     return check_type(request, head);
 }
 
-// The memory that all bodies together may take is bounded too.
+// The memory that all bodies together may take is bounded too; strangers have a small share of it,
+// so that they cannot keep the clients out.
 static int reserve_body(struct kts_request *request, const struct kts_http_head *head)
 {
     struct kts_worker *worker = request->worker;
     size_t max = (size_t)kt_settings_number(worker->settings, KT_SET_LIMIT_BODIES);
+    size_t n = (size_t)head->content_length;
+    int stranger = kts_is_stranger(request);
 
-    if (head->content_length > 0 && worker->body_bytes + head->content_length > max)
+    if (n > 0 && (worker->body_bytes + n > max ||
+                  (stranger && worker->stranger_bytes + n > max / STRANGERS_SHARE)))
         return kts_fail(request, KT_ERR_TOO_MANY_CONNECTIONS, "too many bodies are under way");
-    request->body_reserved = (size_t)head->content_length;
-    worker->body_bytes += request->body_reserved;
+    request->body_reserved = n;
+    worker->body_bytes += n;
+    if (stranger)
+        worker->stranger_bytes += n;
     return 0;
 }
 

@@ -191,9 +191,9 @@ int kts_link_send(struct kts_link *link, uint16_t type, uint64_t id, const void 
         size_t skip = sent > HEADER ? sent - HEADER : 0;
         rc = kt_buf_put(&link->out, (const uint8_t *)payload + skip, n - skip);
     }
-    if (rc) {
-        link->broken =
-            KT_ERR_NETWORK; // half a message is out, or its header is queued: no way back
+    if (rc) { // half a message is out, or its header is queued: no way back
+        link->broken = KT_ERR_NETWORK;
+        shutdown(link->fd, SHUT_RDWR); // both sides then read the end, and take a new link
         return rc;
     }
     rc = kts_link_flush(link);

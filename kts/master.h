@@ -119,6 +119,8 @@ void kts_child_run(struct kts_child *child, int control_fd) __attribute__((noret
 // --- master_control.c ---
 int kts_child_open_control(struct kts_child *child, int fd) KT_MUST_CHECK;
 void kts_child_close_control(struct kts_child *child);
+// Wipes what was not sent yet.
+void kts_child_drop_queue(struct kts_child *child);
 // Sends, or queues. `fd` (-1: none) is taken over.
 void kts_child_send(struct kts_child *child, enum kts_control_type type, const void *payload,
                     size_t n, int fd);

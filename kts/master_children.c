@@ -194,16 +194,18 @@ int kts_children_alive(const struct kts_master *master, int process)
 }
 
 // What a process that is gone can no longer take back.
-static void clear_status(struct kts_master *master, enum kts_process process)
+static void clear_status(const struct kts_child *child)
 {
-    struct kts_status *status = master->status;
+    struct kts_status *status = child->master->status;
 
-    if (process == KTS_WRITER)
+    if (child->process == KTS_WRITER)
         atomic_store(&status->writer_open, 0);
-    else if (process == KTS_AUDIT)
+    else if (child->process == KTS_AUDIT)
         atomic_store(&status->audit_open, 0);
-    else if (process == KTS_AGENT)
+    else if (child->process == KTS_AGENT)
         atomic_store(&status->database_up, 0);
+    else if (child->process == KTS_WORKER)
+        atomic_store(kts_status_connections_of(status, child->index), 0);
 }
 
 static void log_end(const struct kts_child *child, pid_t pid, int status)
@@ -233,7 +235,7 @@ static void on_end(struct kts_child *child, int status)
     child->ready = 0;
     kts_child_close_control(child);
     event_del(child->timer);
-    clear_status(master, child->process);
+    clear_status(child);
     if (child->retiring || child->is_replaced) {
         remove_child(child);
         return;

@@ -133,6 +133,16 @@ int kts_child_open_control(struct kts_child *child, int fd)
     return 0;
 }
 
+void kts_child_drop_queue(struct kts_child *child)
+{
+    while (child->queue) {
+        struct kts_outgoing *out = child->queue;
+        child->queue = out->next;
+        free_outgoing(out);
+    }
+    child->queue_end = &child->queue;
+}
+
 void kts_child_close_control(struct kts_child *child)
 {
     if (child->readable)
@@ -143,12 +153,7 @@ void kts_child_close_control(struct kts_child *child)
     if (child->control_fd >= 0)
         close(child->control_fd);
     child->control_fd = -1;
-    while (child->queue) {
-        struct kts_outgoing *out = child->queue;
-        child->queue = out->next;
-        free_outgoing(out);
-    }
-    child->queue_end = &child->queue;
+    kts_child_drop_queue(child);
 }
 
 // Asker, then the one who answers.

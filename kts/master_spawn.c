@@ -55,16 +55,21 @@ static void die_with_master(const struct kts_master *master)
 }
 
 // Root goes for good, except in a worker that becomes the network user: it needs the owner's
-// files for its first connection to the database, so it drops by itself.
+// files for its first connection to the database, so it drops by itself, and until then has the
+// owner's effective ids: its files are opened with no more than that.
 static int become_owner(struct kts_child *child, int *still_root)
 {
     struct kts_master *master = child->master;
     struct kt_error why = {0};
 
-    *still_root = master->started_as_root;
-    if (!master->started_as_root || (child->process == KTS_WORKER && master->has_network_user))
-        return 0;
     *still_root = 0;
+    if (!master->started_as_root)
+        return 0;
+    if (child->process == KTS_WORKER && master->has_network_user) {
+        *still_root = 1;
+        kts_master_as_owner(master);
+        return kt_proc_harden() ? 1 : 0;
+    }
     if (kt_proc_drop_to_owner(master->paths->confdir, &why)) {
         kt_log_error(&why, "cannot become the owner of the confdir");
         return 1;
@@ -104,6 +109,8 @@ void kts_child_run(struct kts_child *child, int control_fd)
     int still_root;
 
     die_with_master(master);
+    for (struct kts_child *c = master->children; c; c = c->next)
+        kts_child_drop_queue(c); // what waits for others has the server key in it
     close_others(child, control_fd);
     reset_signals();
     snprintf(name, sizeof(name), "kts: %.10s", child->title);

@@ -34,7 +34,8 @@ struct kts_start {
     struct kts_status *status;
     int control_fd;      // SOCK_SEQPACKET to the master
     int listen_fd;       // workers; -1 otherwise
-    int started_as_root; // workers then become [server] network_user
+    int started_as_root; // workers then have the owner's effective ids, root's as the real ones,
+                         // and become [server] network_user
     // workers: TLS material as bytes (PEM), read by the master, since workers cannot open files
     struct kt_buf server_cert;
     struct kt_secret *server_key;

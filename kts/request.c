@@ -54,9 +54,17 @@ static int needs_record(const struct kts_request *request)
     return request->refusal ? is_decision : route->audited;
 }
 
+static int is_recorded(struct kts_request *request)
+{
+    if (!needs_record(request))
+        return 0;
+    return !kts_is_stranger(request) ||
+           kts_strangers_allow(&request->worker->strangers, kt_monotonic_now());
+}
+
 void kts_dispatch_answered(struct kts_request *request)
 {
-    if (!needs_record(request)) {
+    if (!is_recorded(request)) {
         deliver(request);
         return;
     }

@@ -91,6 +91,9 @@ struct kts_query {
     const char *prefix, *after; // list
     uint32_t limit;
 };
+// 1 as long as the caller has shown no certificate that the CA signed and that is in its validity:
+// anybody may be that.
+int kts_is_stranger(const struct kts_request *request);
 // Begins the read. `done` runs only when the caller is known, in good standing and, where the route
 // has a right, has it on the deposit that was found. It returns 0 when it has answered, or the
 // error to answer; so do start functions.

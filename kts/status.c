@@ -33,3 +33,17 @@ int kts_status_new(struct kts_status **status)
     *status = p; // zeroed by the kernel
     return 0;
 }
+
+_Atomic uint32_t *kts_status_connections_of(struct kts_status *status, int worker)
+{
+    return &status->connections[(unsigned)worker % KTS_STATUS_WORKERS];
+}
+
+uint64_t kts_status_connections(struct kts_status *status)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < KTS_STATUS_WORKERS; i++)
+        sum += atomic_load(kts_status_connections_of(status, i));
+    return sum;
+}

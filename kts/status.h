@@ -18,6 +18,8 @@ enum kts_role {
 };
 const char *kts_role_name(enum kts_role role); // "standalone", ...
 
+#define KTS_STATUS_WORKERS 128 // 64, and those that are being replaced
+
 // One process writes each field, all read. Everything is a lock-free atomic.
 struct kts_status {
     // agent
@@ -40,11 +42,14 @@ struct kts_status {
     _Atomic uint64_t audit_seq;
     // workers (added up by all)
     _Atomic uint64_t requests;
-    _Atomic uint64_t connections; // now open
     _Atomic uint64_t retrievals;
+    // Open connections, by the worker's index; the master clears that of a worker that has ended.
+    _Atomic uint32_t connections[KTS_STATUS_WORKERS];
 };
 
 // Anonymous shared memory, zeroed.
 int kts_status_new(struct kts_status **status) KT_MUST_CHECK;
+_Atomic uint32_t *kts_status_connections_of(struct kts_status *status, int worker);
+uint64_t kts_status_connections(struct kts_status *status); // of all workers
 
 #endif

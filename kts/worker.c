@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "kts/conn.h"
 #include "kts/records.h"
@@ -159,16 +160,33 @@ static int make_events(struct kts_worker *worker)
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
     worker->base = event_base_new_with_config(config);
     event_config_free(config);
-    // Two priorities: what comes in, then the work of the turn.
-    if (!worker->base || event_base_priority_init(worker->base, 2))
+    // What the master says, then what comes in (libevent's default is the middle), then the turn.
+    if (!worker->base || event_base_priority_init(worker->base, KTS_PRIORITIES))
         return rc;
     worker->turn_event = event_new(worker->base, -1, 0, on_turn, worker);
     worker->stop_timer = evtimer_new(worker->base, on_stop_timer, worker);
-    if (!worker->turn_event || !worker->stop_timer || event_priority_set(worker->turn_event, 1))
+    if (!worker->turn_event || !worker->stop_timer ||
+        event_priority_set(worker->turn_event, KTS_PRIORITY_TURN))
         return rc;
     rc = kts_ask_new(worker->base, "writer", KTS_MSG_OUTCOME, &worker->writer);
     if (rc == 0)
         rc = kts_ask_new(worker->base, "audit process", KTS_MSG_AUDIT_DONE, &worker->audit);
+    if (rc == 0)
+        rc = kts_strangers_start(worker);
+    return rc;
+}
+
+// Until now it had the owner's effective ids (kts_child_run), for the files and the database.
+static int become_network_user(struct kts_worker *worker, struct kt_error *error)
+{
+    int rc;
+
+    if (seteuid(0) || setegid(0))
+        return kt_error_errno(error, "cannot become root again");
+    rc = kt_proc_drop_to_user(kt_settings_text(worker->settings, KT_SET_NETWORK_USER), error);
+    // a change of user forgets it: the worker must not outlive the master
+    if (rc == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        rc = kt_error_errno(error, "cannot tie the worker to the master");
     return rc;
 }
 
@@ -183,10 +201,7 @@ static int prepare(struct kts_worker *worker, struct kt_error *error)
     if (rc == 0)
         rc = make_events(worker);
     if (rc == 0 && start->started_as_root)
-        rc = kt_proc_drop_to_user(kt_settings_text(worker->settings, KT_SET_NETWORK_USER), error);
-    // a change of user forgets it: the worker must not outlive the master
-    if (rc == 0 && start->started_as_root && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
-        rc = kt_error_errno(error, "cannot tie the worker to the master");
+        rc = become_network_user(worker, error);
     if (rc == 0)
         rc = kts_sandbox_enter(KTS_SANDBOX_WORKER, error);
     if (rc == 0)
@@ -208,6 +223,7 @@ static void clean_up(struct kts_worker *worker)
     kts_conns_free_all(worker);
     kts_ask_free(worker->writer);
     kts_ask_free(worker->audit);
+    kts_strangers_end(&worker->strangers);
     kts_database_close(worker->database);
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
         if (*events[i])

@@ -12,6 +12,7 @@
 #include "kts/ciphertext.h"
 #include "kts/database.h"
 #include "kts/process.h"
+#include "kts/strangers.h"
 
 struct kts_conn;
 struct kts_record; // kts/records.h
@@ -39,7 +40,8 @@ struct kts_worker {
     struct event *stop_timer;
     struct kts_conn *conns; // all open ones
     size_t conn_count;
-    size_t body_bytes; // announced by all requests that are under way
+    size_t body_bytes;     // announced by all requests that are under way
+    size_t stranger_bytes; // of these, by callers without a certificate of the cluster
 
     // Work put off to the end of the loop turn, when all readable clients have been served: the
     // batch of reads and that of audit records.
@@ -47,10 +49,14 @@ struct kts_worker {
     int turn_pending;
     unsigned turn_calls; // events served since it was put off
     struct kts_record *records, **records_end;
+    struct kts_strangers strangers;
 
     int stopping;
     int exit_code;
 };
+
+// Of the worker's events. New ones have the middle.
+enum { KTS_PRIORITY_CONTROL, KTS_PRIORITY_CLIENTS, KTS_PRIORITY_TURN, KTS_PRIORITIES };
 
 // Has kts_worker_turn run at the end of this loop turn.
 void kts_worker_put_off(struct kts_worker *worker);

@@ -119,7 +119,8 @@ int kts_worker_control_start(struct kts_worker *worker)
 {
     worker->control_event = event_new(worker->base, worker->start->control_fd, EV_READ | EV_PERSIST,
                                       on_control, worker);
-    if (!worker->control_event || event_add(worker->control_event, NULL))
+    if (!worker->control_event || event_priority_set(worker->control_event, KTS_PRIORITY_CONTROL) ||
+        event_add(worker->control_event, NULL))
         return KT_ERR_NO_MEMORY;
     return 0;
 }

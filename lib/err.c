@@ -85,7 +85,7 @@ static const struct kt_err_info TABLE[] = {
      "check that client and server belong to the same cluster"},
     {KT_ERR_CERTIFICATE_EXPIRED, "certificate_expired", 401, KT_EXIT_REFUSED,
      "the certificate is outside its validity",
-     "check the clocks; if it has expired register this client again"},
+     "check the clocks; if it has expired register this client again, with a new auth code"},
     {KT_ERR_CERTIFICATE_REVOKED, "certificate_revoked", 401, KT_EXIT_REFUSED,
      "the certificate was revoked", REGISTER_AGAIN},
     {KT_ERR_CERTIFICATE_UNKNOWN, "certificate_unknown", 401, KT_EXIT_REFUSED,
@@ -138,7 +138,7 @@ static const struct kt_err_info TABLE[] = {
     {KT_ERR_CLIENT_EXISTS, "client_exists", 409, KT_EXIT_FAILURE, "that key is registered already",
      "make a new key, or use the registration there is"},
     {KT_ERR_GRANT_NOT_FOUND, "grant_not_found", 404, KT_EXIT_NOT_FOUND, "no such grant",
-     "list the grants (ktadmin grant list)"},
+     "list the grants (ktadmin grants)"},
     {KT_ERR_DEPOSIT_LOCKED, "deposit_locked", 409, KT_EXIT_REFUSED, "the deposit is locked",
      "wait for the lock to end, or ask the operator"},
 

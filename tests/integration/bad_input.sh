@@ -105,6 +105,25 @@ check "a self-signed certificate is refused"
 request kts-01 "$KT_TMP/pki/other-ca" GET /v1/deposits/a
 answers 401 certificate_unknown_ca
 
+check "of many refusals to strangers some have their audit record, and one record counts the others"
+curl -s --max-time 60 --cacert "$(ca_of kts-01)" --cert "$KT_TMP/pki/other-ca-cert.pem" \
+    --key "$KT_TMP/pki/other-ca-key.pem" -w '%{http_code}\n' -o /dev/null \
+    "$(url_of kts-01)/v1/deposits/flood-[1-1500]" >"$KT_TMP/flood"
+is "$(grep -c '^401$' "$KT_TMP/flood")" 1500 "refusals"
+recorded() { grep -rhaF '"handle":"flood-' "$dir/audit" | wc -l; }
+all_counted() {
+    local count sum
+
+    sum=$(recorded)
+    for count in $(grep -rhao '"count":[0-9]*,"event":"audit.skipped"' "$dir/audit" | tr -dc '0-9\n'); do
+        ((sum += count))
+    done
+    [[ $sum -eq 1500 ]]
+}
+comes_true 10 all_counted
+[[ $(recorded) -lt 1500 ]] || problem "each refusal has its record"
+succeeds admin kts-01 audit verify
+
 check "an expired certificate is refused, also when a client is listed with it"
 certificate expired "$KT_TMP/pki/our-ca" "$year_ago" "$hour_ago"
 request kts-01 "$KT_TMP/pki/expired" GET /v1/deposits/a
@@ -360,6 +379,23 @@ is "$http" 200 "first answer"
 is "$(grep -ao 'HTTP/1.1 200' "$KT_TMP/body" | wc -l)" 2 "good answers"
 is "$(grep -ao 'HTTP/1.1 400' "$KT_TMP/body" | wc -l)" 1 "refusals"
 
+check "requests sent ahead behind a large body are answered too"
+head -c 600000 /dev/urandom >"$KT_TMP/ahead.key"
+encrypt_to host-1 "$KT_TMP/ahead.key" "$KT_TMP/ahead.cipher" || give_up "gpg: $(cat "$KT_TMP/gpg.err")"
+{
+    printf '%s\r\n' 'PUT /v1/deposits/ahead HTTP/1.1' 'Host: a' 'Content-Type: application/pgp-encrypted' \
+        "KT-Deposit-Id: $(new_uuid)" "KT-SHA256: $(sha256sum "$KT_TMP/ahead.cipher" | cut -c 1-64)" \
+        "Content-Length: $(stat -c %s "$KT_TMP/ahead.cipher")" ''
+    cat "$KT_TMP/ahead.cipher"
+    for ((i = 0; i < 200; i++)); do
+        printf 'HEAD /v1/deposits/ahead HTTP/1.1\r\nHost: a\r\n\r\n'
+    done
+    printf 'GET /v1/health/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+} >"$KT_TMP/ahead"
+raw host-1 <"$KT_TMP/ahead"
+is "$http" 201 "first answer"
+is "$(grep -ao 'HTTP/1.1 200' "$KT_TMP/body" | wc -l)" 201 "answers behind it"
+
 check "plain HTTP on the port, and TLS garbage, hurt nobody"
 for bytes in "GET / HTTP/1.1$n$n" $'\x16\x03\x01\xff\xff\x01' $'\x80\x80\x80\x80'; do
     exec {plain}<> "/dev/tcp/127.0.0.1/${NODE_PORT[kts-01]}"
@@ -407,6 +443,19 @@ exec {large_fd}>&-
 end_process "$large"
 room_again() { deposit kts-01 host-1 bounded "$KT_TMP/cipher"; [[ $http == 201 ]]; }
 comes_true 20 room_again
+
+check "bodies of callers without a certificate have a small share of their own; clients go on"
+head -c 100000 /dev/zero | tr '\0' ' ' >"$KT_TMP/stranger"
+slow stranger $'POST /v1/clients HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n'
+stranger=$!
+stranger_fd=$slow_fd
+comes_true 20 grep -qa '100 Continue' "$KT_TMP/slow.stranger.out"
+request kts-01 none POST /v1/clients --data-binary "@$KT_TMP/stranger" -H 'Content-Type: application/json'
+answers 503 too_many_connections
+deposit kts-01 host-1 beside-strangers "$KT_TMP/cipher"
+answers 201
+exec {stranger_fd}>&-
+end_process "$stranger"
 set_setting kts-01 limits bodies 256MiB
 kill -HUP "$pid"
 

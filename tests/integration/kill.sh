@@ -257,10 +257,22 @@ cp "$KT_TMP/audit.good" "$file"
 succeeds admin kts-01 audit verify
 
 check "everything the client ever deposited is fetched, and opens"
+set_setting kts-01 timeouts read 1s
 start_server kts-01
 comes_true 30 ready kts-01
 succeeds client host-1 get before -o "$KT_TMP/got"
 same "$KT_TMP/key" "$KT_TMP/got"
+nothing_lost
+
+check "a database that hangs is given up: reads are refused at once, and go on when it answers again"
+postmaster_of kts-01 || give_up "no PostgreSQL"
+mapfile -t hung < <(echo "$pid"; pgrep -P "$pid")
+kill -STOP "${hung[@]}"
+given_up() { request kts-01 host-1 GET /v1/deposits/before && [[ $(error_code) == database_unavailable ]]; }
+comes_true 20 given_up
+kill -CONT "${hung[@]}"
+comes_true 30 ready kts-01
+comes_true 20 served
 nothing_lost
 
 finish
