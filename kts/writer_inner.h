@@ -53,6 +53,8 @@ void kts_writer_answer(struct kts_writer *writer, struct kts_queued *queued,
                        const struct kt_outcome *outcome);
 // Answers everything that is queued with `code`.
 void kts_writer_refuse_all(struct kts_writer *writer, int code);
+// The queue (writer_queue.c) owns what is in it.
+void kts_writer_push(struct kts_writer *writer, struct kts_queued *queued);
 struct kts_queued *kts_writer_pop(struct kts_writer *writer);
 void kts_writer_push_front(struct kts_writer *writer, struct kts_queued *queued);
 
