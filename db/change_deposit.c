@@ -8,6 +8,7 @@
 // Behind the client's columns: 7-18 the deposit that has this id already (id, client, handle,
 // sha256, size, version, log index, incarnation, its bits, epoch, time, w), 19-20 receipt key and
 // signature, 21-22 newest version of the handle and its client, 23 granted, 24 may deposit at all.
+// A handle is the own one of the client that made its first version.
 static const char check_sql[] =
     "SELECT " DB_AUTH_COLUMNS ", d.deposit_id, d.client_id, d.handle, d.sha256, d.size, d.version,"
     " d.log_index, d.incarnation, d.bits, d.epoch,"
@@ -19,11 +20,13 @@ static const char check_sql[] =
     "  d1.receipt_key_id, d1.receipt_signature, i.bits FROM deposits d1"
     "  JOIN incarnations i ON i.number = d1.incarnation"
     "  WHERE d1.organisation_id = c.organisation_id AND d1.deposit_id = $2::uuid) d ON true"
-    " LEFT JOIN LATERAL (SELECT version, client_id, key_group_id FROM deposits"
+    " LEFT JOIN LATERAL (SELECT version, client_id, key_group_id,"
+    "   (SELECT f.client_id FROM deposits f WHERE f.organisation_id = c.organisation_id"
+    "    AND f.handle = $3::text COLLATE \"C\" ORDER BY f.version LIMIT 1) AS owner FROM deposits"
     "  WHERE organisation_id = c.organisation_id AND handle = $3::text COLLATE \"C\""
     "  ORDER BY version DESC LIMIT 1) t ON true"
     " LEFT JOIN LATERAL (SELECT bool_or(CASE g1.object"
-    "   WHEN 'own' THEN t.client_id IS NULL OR t.client_id = c.client_id"
+    "   WHEN 'own' THEN t.client_id IS NULL OR t.owner = c.client_id"
     "   WHEN 'prefix' THEN starts_with($3::text, g1.prefix)"
     "   ELSE g1.key_group_id = coalesce($4::uuid, t.key_group_id) END) AS granted,"
     "  true AS any_right FROM grants g1"

@@ -59,11 +59,15 @@
 // a.granted. `rows` selects at most one deposit as d, beside w.
 #define ONE_DEPOSIT(access, receipt, joins, version_found, body, rows)                             \
     WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " receipt ", a.granted,"                     \
-    " a.granted OR (d.deposit_id IS NOT NULL AND " GRANTED("'browse'") "), "                       \
+    " a.granted OR (d.deposit_id IS NOT NULL AND (" GRANTED("'browse'") " OR " HAS_ONE ")), "      \
     version_found ", " body                                                                        \
     " FROM w LEFT JOIN LATERAL (" rows ") d ON true " joins                                        \
     " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(access) " AS granted"      \
     " OFFSET 0) a"
+// Who has a version of the handle knows the name: a newer one of somebody else's is refused, not absent.
+#define HAS_ONE                                                                                    \
+    "EXISTS (SELECT 1 FROM deposits o WHERE o.organisation_id = w.organisation_id"                 \
+    " AND o.client_id = w.client_id AND o.handle = d.handle)"
 #define BODY(condition) "CASE WHEN w.good AND a.granted AND " condition " THEN d.body END"
 #define NO_BODY         "NULL::bytea"
 #define BY_HANDLE       "d.organisation_id = w.organisation_id AND d.handle = $3"

@@ -2,6 +2,7 @@
 // Parsing of command lines against the tables of a program, and running the command found.
 #include "lib/cli.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -300,12 +301,26 @@ static int run_command(struct parse *parse)
     return rc;
 }
 
+// A program started with one of its standard descriptors closed would get the next file or socket in
+// its place, and write a secret into it. /dev/null takes the place, opened the wrong way round, so
+// that using it fails.
+static int hold_standard_descriptors(void)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            return KT_ERR_SYSTEM;
+    }
+    return 0;
+}
+
 int kt_cli_main(const struct kt_cli_program *program, int argc, char **argv)
 {
     struct parse parse = {.program = program};
     size_t room = 1; // short options can stand several in a word
     int rc;
 
+    if (hold_standard_descriptors())
+        return KT_EXIT_FAILURE;
     for (int i = 1; i < argc; i++)
         room += strlen(argv[i]) + 1;
     parse.given = calloc(room, sizeof(*parse.given));

@@ -124,6 +124,22 @@ answers 200
 exits some client host-2 get db/master
 is "$(wc -c <"$KT_TMP/out")" 0 "bytes on stdout"
 
+check "get with its output closed fails"
+KEYTRUSTEE_CONFDIR=$(client_dir host-1) "$KEYTRUSTEE" get db/master >&- 2>"$KT_TMP/err" &&
+    problem "exit status 0"
+
+check "the owner of a handle keeps it when another client, by a grant, has made the newest version"
+succeeds client host-1 put shared/key "$key"
+succeeds admin kts-01 grant acme deposit --client host-2 --prefix shared/
+succeeds client host-2 put shared/key "$key.2"
+exits 4 client host-1 get shared/key
+request kts-01 host-1 GET /v1/deposits/shared%2Fkey
+answers 403 not_granted
+succeeds client host-1 get shared/key --version 1
+succeeds client host-1 put shared/key "$key"
+succeeds client host-1 get shared/key
+same "$KT_TMP/out" "$key"
+
 check "the same grant given twice is one grant"
 succeeds admin kts-01 grant acme browse,retrieve --client host-2 --prefix db/
 is "$(sql kts-01 "select count(*) from grants where prefix = 'db/' and revoked_at is null")" 2 "grants"
