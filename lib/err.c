@@ -165,7 +165,7 @@ static const struct kt_err_info TABLE[] = {
     {KT_ERR_PASSIVE, "passive", 503, KT_EXIT_UNAVAILABLE, "this node is a passive",
      "send changes to the active; ktadmin status names it"},
     {KT_ERR_FENCED, "fenced", 503, KT_EXIT_UNAVAILABLE, "this node belongs to an older epoch",
-     "use another node; the operator runs ktadmin rejoin"},
+     "use another node, and tell the operator"},
     {KT_ERR_WRITE_TIMEOUT, "write_timeout", 503, KT_EXIT_IN_DOUBT,
      "the change was not durable in time and may still take effect",
      "send the same request again: it is done at most once"},
