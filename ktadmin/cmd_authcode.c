@@ -59,10 +59,12 @@ static int run_new(struct kt_cli_run *run)
         kta_text_of(result, "expires_at", expires, sizeof(expires));
         kta_text_of(result, "uses", uses, sizeof(uses));
         if (!kt_cli_flag(run, "quiet"))
-            fprintf(stderr,
-                    "Auth code of organisation %s: good for %s registration(s) until %s.\n"
-                    "It is not shown again. On the client: keytrustee register --server HOST\n",
-                    run->argv[0], uses, expires);
+            fprintf(
+                stderr,
+                "Auth code of organisation %s: good for %s registration(s) until %s.\n"
+                "It is not shown again. On the client, with the code in a file that only you can "
+                "read:\n    keytrustee register --server HOST --auth-code-file FILE\n",
+                run->argv[0], uses, expires);
     }
     if (code) // jansson's memory is not wiped; the text is ours to overwrite before it is freed
         kt_wipe((void *)(uintptr_t)code, strlen(code));

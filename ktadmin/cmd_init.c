@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // init: makes a new cluster with this node as its first, step by step; can always be repeated.
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "ktadmin/commands.h"
 #include "ktadmin/init.h"
@@ -63,6 +65,24 @@ static void print_json(const struct kta_init *init)
     json_decref(answer);
 }
 
+// Under systemd PostgreSQL may write below the base folder only.
+static void print_drop_in(const struct kta_init *init)
+{
+    char *base = realpath(init->paths.base, NULL),
+         *dir = realpath(db_cluster_dir(init->cluster), NULL);
+    size_t n = base ? strlen(base) : 0;
+
+    if (base && dir && (strncmp(dir, base, n) != 0 || dir[n] != '/'))
+        fprintf(stderr,
+                "note: '%s' is outside '%s'. For the unit keytrustee-db to write there:\n"
+                "    systemctl edit keytrustee-db.service\n"
+                "        [Service]\n"
+                "        ReadWritePaths=%s\n",
+                dir, base, dir);
+    free(base);
+    free(dir);
+}
+
 static void print_end(const struct kta_init *init)
 {
     const char *given = kt_cli_value(init->run, "confdir");
@@ -92,6 +112,8 @@ static int run_init(struct kt_cli_run *run)
         print_json(&init);
     else if (rc == 0)
         print_end(&init);
+    if (rc == 0 && !kt_cli_flag(run, "quiet"))
+        print_drop_in(&init);
     kta_init_unlock(&init);
     db_cluster_close(init.cluster);
     kt_settings_free(init.settings);

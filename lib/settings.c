@@ -63,7 +63,7 @@ static const struct kt_setting_info TABLE[KT_SET_COUNT] = {
      "Time for the database to answer a read."},
     {KT_SET_TIMEOUT_WRITE, "timeouts", "write", KT_TYPE_DURATION, "10s", 100, 60 * MIN, NULL, 1,
      "Time for a change to become durable; then it is answered 503."},
-    {KT_SET_TIMEOUT_STOP, "timeouts", "stop", KT_TYPE_DURATION, "30s", 0, 60 * MIN, NULL, 1,
+    {KT_SET_TIMEOUT_STOP, "timeouts", "stop", KT_TYPE_DURATION, "30s", 0, 50 * SEC, NULL, 1,
      "Time for requests in flight to end at a stop."},
     {KT_SET_GROUP_MAX, "writer", "group_max", KT_TYPE_INTEGER, "128", 1, 1024, NULL, 1,
      "Most changes in one transaction."},

@@ -51,34 +51,65 @@ prepare_apt() {
         --no-install-recommends "$@" </dev/null
 }
 
-# PostgreSQL's package makes and starts a cluster of its own unless it is told not to first.
-prepare_install() {
-    local conf=/etc/postgresql-common/createcluster.conf log
+# PostgreSQL's package makes and starts a cluster of its own unless it is told not to first. It is told
+# for this installation only: what the machine's administrator installs later is none of our business.
+PREPARE_CREATECLUSTER=/etc/postgresql-common/createcluster.conf
+PREPARE_DROP_IN=/etc/postgresql-common/createcluster.d/keytrustee.conf
 
-    log=$(mktemp)
-    if ! prepare_apt update >"$log" 2>&1; then
-        cat "$log" >&2
-        prepare_note "hint: apt-get update failed; check the machine's network and apt sources"
-        rm -f "$log"
-        return 1
-    fi
-    if [[ " $* " == *" postgresql "* ]]; then
-        if ! prepare_apt install postgresql-common >"$log" 2>&1; then
-            tail -n 20 "$log" >&2
-            rm -f "$log"
-            return 1
-        fi
-        prepare_note "setting create_main_cluster = false in $conf:" \
-            "PostgreSQL is not to start a cluster of the machine's own"
-        sed -i '/^[[:space:]]*#*[[:space:]]*create_main_cluster[[:space:]]*=/d' "$conf"
-        printf 'create_main_cluster = false\n' >>"$conf"
-    fi
-    if ! prepare_apt install "$@" >"$log" 2>&1; then
-        tail -n 20 "$log" >&2
-        rm -f "$log"
-        return 1
-    fi
+prepare_withhold_cluster() {
+    install -d -m 0755 "${PREPARE_DROP_IN%/*/*}" "${PREPARE_DROP_IN%/*}" &&
+        printf 'create_main_cluster = false\n' >"$PREPARE_DROP_IN" && chmod 0644 "$PREPARE_DROP_IN" &&
+        [[ $(<"$PREPARE_DROP_IN") == 'create_main_cluster = false' ]] && return
+    prepare_note "cannot write $PREPARE_DROP_IN: PostgreSQL would start a cluster of its own"
+    prepare_note "hint: let root install postgresql as the machine's policy wants it"
+    return 1
+}
+
+# Asked as the package's own script will ask, once postgresql-common is there.
+prepare_is_withheld() {
+    [[ $(pg_conftool "$PREPARE_CREATECLUSTER" show -bs create_main_cluster 2>/dev/null) == off ]] && return
+    prepare_note "$PREPARE_CREATECLUSTER does not lead to $PREPARE_DROP_IN:" \
+        "PostgreSQL would start a cluster of its own"
+    prepare_note "hint: put include_dir '${PREPARE_DROP_IN%/*}' at its end"
+    return 1
+}
+
+prepare_allow_cluster() {
+    rm -f "$PREPARE_DROP_IN"
+    rmdir "${PREPARE_DROP_IN%/*}" 2>/dev/null
+    true
+}
+
+# prepare_apt whose output only matters when it fails.
+prepare_apt_quietly() {
+    local log status=0
+
+    log=$(mktemp) || return 1
+    prepare_apt "$@" >"$log" 2>&1 || status=1
+    [[ $status -eq 0 ]] || tail -n 20 "$log" >&2
     rm -f "$log"
+    return "$status"
+}
+
+prepare_install() {
+    local status=0
+
+    if ! prepare_apt_quietly update; then
+        prepare_note "hint: apt-get update failed; check the machine's network and apt sources"
+        return 1
+    fi
+    if [[ " $* " != *" postgresql "* ]]; then
+        prepare_apt_quietly install "$@"
+        return
+    fi
+    # In a shell of its own, so that an interrupt leaves nothing behind either.
+    (
+        trap prepare_allow_cluster EXIT
+        trap 'exit 1' INT TERM HUP
+        prepare_withhold_cluster && prepare_apt_quietly install postgresql-common &&
+            prepare_is_withheld && prepare_apt_quietly install "$@"
+    ) || status=1
+    return "$status"
 }
 
 # As root: the service account, from the same description that packages use.

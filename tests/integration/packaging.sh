@@ -64,6 +64,17 @@ same "$KT_TMP/out" "$usr/share/keytrustee/keytrustee.conf.sample"
 # --- systemd ---
 
 units=$usr/lib/systemd/system
+check "no unit takes PostgreSQL's shared memory away, or hides PostgreSQL from its operators"
+hasnt "$units/keytrusteed.service" '^RemoveIPC='
+hasnt "$units/keytrustee-db.service" '^(RemoveIPC|PrivateUsers)='
+
+check "systemd waits longer for a stop than timeouts.stop can be"
+has "$units/keytrusteed.service" '^TimeoutStopSec=60$'
+mkdir -m 0700 "$KT_TMP/long-stop" "$KT_TMP/long-stop/.keytrustee"
+printf '[timeouts]\nstop = 51s\n' >"$KT_TMP/long-stop/.keytrustee/keytrustee.conf"
+exits some "$KTADMIN" -c "$KT_TMP/long-stop" init --node kts-09
+has "$KT_TMP/err" 'timeouts.stop.*must be between'
+
 # The tools look below a root folder of their own, which is no root folder in truth.
 analyze() {
     systemd-analyze --no-pager --man=no "$@"

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+#include <sched.h>
 #include <signal.h>
 
 #include "tests/unit/db/real_cluster.h"
@@ -307,6 +309,74 @@ static void stopping_is_repeatable_and_a_stale_pid_file_is_nobody(void **state)
     assert_int_equal(db_cluster_start(real.cluster, 60, NULL), 0);
 }
 
+// What an operator's ktadmin and the unit's PostgreSQL are to each other under PrivateUsers=: in
+// different user namespaces, where /proc/PID/cwd cannot be read. Runs `work` so in a process of its
+// own; its result, or -1 when the system allows no namespaces.
+static int from_another_user_namespace(int (*work)(long pid), long pid)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0) {
+        char link[64];
+        struct stat st;
+        snprintf(link, sizeof(link), "/proc/%ld/cwd", pid);
+        if (unshare(CLONE_NEWUSER) != 0 || stat(link, &st) == 0 || errno != EACCES)
+            _exit(255);
+        _exit(work(pid));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status) == 255 ? -1 : WEXITSTATUS(status);
+}
+
+static int stop_it(long wanted)
+{
+    enum db_run_state run_state;
+    long pid = 0;
+
+    if (db_cluster_state(real.cluster, &run_state, &pid, NULL) != 0)
+        return 1;
+    if (run_state != DB_RUNNING || pid != wanted)
+        return 2;
+    return db_cluster_stop(real.cluster, 60, NULL) == 0 ? 0 : 3;
+}
+
+static int say_it_is_stopped(long named)
+{
+    enum db_run_state run_state;
+    long pid = 0;
+
+    (void)named;
+    return db_cluster_state(real.cluster, &run_state, &pid, NULL) == 0 && run_state == DB_STOPPED
+               ? 0
+               : 1;
+}
+
+static void one_that_cannot_be_looked_at_is_running_and_is_stopped(void **state)
+{
+    enum db_run_state run_state;
+    char text[KT_PATH_MAX + 32];
+    long pid = 0, again = 0;
+    int rc;
+
+    (void)state;
+    assert_int_equal(db_cluster_state(real.cluster, &run_state, &pid, NULL), 0);
+    rc = from_another_user_namespace(stop_it, pid);
+    if (rc == -1)
+        skip();
+    assert_int_equal(rc, 0);
+    assert_int_equal(db_cluster_state(real.cluster, &run_state, &again, NULL), 0);
+    assert_int_equal(run_state, DB_STOPPED);
+    assert_false(kt_file_exists(temp_path("db/postmaster.pid")));
+    // A living process of the same account, out of sight, that is no PostgreSQL: this one.
+    snprintf(text, sizeof(text), "%ld\n%s\n", (long)getpid(), real.paths.db);
+    temp_text("db/postmaster.pid", text);
+    assert_int_equal(from_another_user_namespace(say_it_is_stopped, getpid()), 0);
+    assert_int_equal(unlink(temp_path("db/postmaster.pid")), 0);
+    assert_int_equal(db_cluster_start(real.cluster, 60, NULL), 0);
+}
+
 static void a_start_that_fails_says_why(void **state)
 {
     struct kt_error error = {0};
@@ -339,6 +409,7 @@ int main(void)
         cmocka_unit_test(starting_a_running_one_is_success_and_running_it_twice_is_refused),
         cmocka_unit_test(after_a_kill_a_start_is_all_it_needs),
         cmocka_unit_test(stopping_is_repeatable_and_a_stale_pid_file_is_nobody),
+        cmocka_unit_test(one_that_cannot_be_looked_at_is_running_and_is_stopped),
         cmocka_unit_test(a_start_that_fails_says_why),
     };
 

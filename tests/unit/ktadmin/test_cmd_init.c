@@ -140,12 +140,18 @@ static void a_whole_run_can_be_repeated_and_its_result_is_right(void **state)
 
     (void)state;
     setenv("KEYTRUSTEE_SCHEMA_DIR", KT_SOURCE_DIR "/db/schema", 1);
+    // The account's home: its own files are in nobody's way.
+    temp_text(".profile", "x");
+    temp_text(".bash_history", "x");
+    temp_text(".psql_history", "x");
     assert_int_equal(
         INIT("--external-name", "kts.example.com", "--port", "31001", "--agent-port", "31002"),
         KT_EXIT_OK);
     assert_int_equal(strncmp(out_text, "Initialized directory for 4096R/", 32), 0);
     assert_non_null(strstr(out_text, "org add"));
     assert_null(strstr(err_text, "already there"));
+    assert_null(strstr(err_text, "ReadWritePaths"));
+    assert_true(kt_file_exists(temp_path(".psql_history")));
     snprintf(first, sizeof(first), "%.*s", (int)strcspn(out_text, "\n"), out_text);
     assert_int_equal(kt_promise_load(temp_path("node/promise"), &promise, NULL), 0);
     assert_int_equal(strncmp(promise.member, "kts-01.", 7), 0);
@@ -218,6 +224,23 @@ static void a_whole_run_can_be_repeated_and_its_result_is_right(void **state)
     assert_int_equal(INIT(), KT_EXIT_FAILURE);
 }
 
+static void a_data_directory_outside_the_base_comes_with_its_drop_in(void **state)
+{
+    char elsewhere[] = "/tmp/kt-elsewhere-XXXXXX", dir[64], line[128], command[128];
+
+    (void)state;
+    setenv("KEYTRUSTEE_SCHEMA_DIR", KT_SOURCE_DIR "/db/schema", 1);
+    assert_non_null(mkdtemp(elsewhere));
+    snprintf(dir, sizeof(dir), "%s/pg", elsewhere);
+    snprintf(line, sizeof(line), "ReadWritePaths=%s\n", dir);
+    assert_int_equal(INIT("--pg-rootdir", dir), KT_EXIT_OK);
+    assert_non_null(strstr(err_text, line));
+    assert_int_equal(INIT("--quiet"), KT_EXIT_OK);
+    assert_string_equal(err_text, "");
+    snprintf(command, sizeof(command), "rm -rf %s", elsewhere);
+    assert_int_equal(system(command), 0);
+}
+
 static void db_wants_exactly_one_of_its_verbs(void **state)
 {
     (void)state;
@@ -248,6 +271,7 @@ int main(void)
         CASE(a_copied_confdir_without_its_promise_is_refused),
         CASE(settings_that_are_there_rule_and_options_that_differ_are_refused),
         CASE(a_whole_run_can_be_repeated_and_its_result_is_right),
+        CASE(a_data_directory_outside_the_base_comes_with_its_drop_in),
         CASE(db_wants_exactly_one_of_its_verbs),
         CASE(commands_without_a_node_say_so),
     };

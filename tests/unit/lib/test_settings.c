@@ -189,7 +189,7 @@ static void wrong_values_are_refused_with_what_is_wanted(void **state)
         {"[timeouts]\nread = 10m\n", "one of ms, s, min, h, d"},
         {"[timeouts]\nread = 0\n", "must be between 100ms and 1h"},
         {"[timeouts]\nread = 1.5s\n", "one of ms, s, min, h, d"},
-        {"[timeouts]\nstop = 2h\n", "must be between 0ms and 1h"},
+        {"[timeouts]\nstop = 2h\n", "must be between 0ms and 50s"},
         {"[log]\nlevel = verbose\n", "one of: error warning notice info debug"},
         {"[log]\nlevel = inf\n", "one of: error warning notice info debug"},
         {"[log]\nlevel =\n", "one of: error warning notice info debug"},
