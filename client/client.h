@@ -111,13 +111,16 @@ struct ktc_answer {
 int ktc_call(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
              struct kt_error *error) KT_MUST_CHECK;
 void ktc_answer_free(struct ktc_answer *answer);
+// 1 for refusals of the content itself: they hold for every earlier try too. That we may not change
+// it now does not tell whether a try before was acted on.
+int ktc_is_refusal_of_content(int rc);
 // As ktc_call, for answers in JSON; the caller json_decref()s.
 int ktc_call_json(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
                   json_t **object, struct kt_error *error) KT_MUST_CHECK;
 // The error an answer carries as code and words; KT_ERR_PROTOCOL when it has none.
 int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
                      struct kt_error *error);
-// Remembers incarnation and epoch of an answer, when it has them. KT_ERR_FENCED for a replaced
+// Remembers incarnation and epoch of an answer, which errors may lack. KT_ERR_FENCED for a replaced
 // epoch, KT_ERR_SIGNATURE for another history.
 int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, const char *server,
                 struct kt_error *error) KT_MUST_CHECK;
@@ -125,6 +128,8 @@ int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, 
 char *ktc_deposit_path(const char *handle, const char *tail, uint32_t version);
 // Turns codes of the JSON helpers into KT_ERR_PROTOCOL naming `server`.
 int ktc_protocol(struct kt_error *error, const char *server, int rc);
+// Turns a failure behind an answer that says "done" into KT_ERR_IN_DOUBT with its words.
+int ktc_in_doubt(struct kt_error *error, int rc);
 
 // --- deposits (lib_deposit.c) ---
 // KT_ERR_HANDLE_INVALID with words.
@@ -142,7 +147,8 @@ int ktc_receipt_keys_keep(const struct keytrustee *client, const json_t *keys, X
 // is not here.
 int ktc_receipt_verify(const struct keytrustee *client, const char *text,
                        struct kt_receipt *receipt, struct kt_error *error) KT_MUST_CHECK;
-// As ktc_receipt_verify, and asks the server for new receipt keys when the key is not here.
+// As ktc_receipt_verify, and asks the server for new receipt keys when the key is not here: any
+// code of that call, too.
 int ktc_receipt_accept(struct keytrustee *client, const char *text, struct kt_receipt *receipt,
                        struct kt_error *error) KT_MUST_CHECK;
 // KT_ERR_SIGNATURE when the receipt is not for this handle, hash and size, (`version` > 0) version,
@@ -157,6 +163,13 @@ int ktc_receipt_keep(const struct keytrustee *client, const char *handle,
 // KT_ERR_NOT_FOUND when there is none for this deposit.
 int ktc_receipt_load(const struct keytrustee *client, const struct kt_uuid *id,
                      struct kt_receipt *receipt, struct kt_error *error) KT_MUST_CHECK;
+// Keeps a salted hash of the plaintext of deposit `id`, for a caller that repeats the call with that
+// id. ktc_check_compare: KT_ERR_DEPOSIT_ID_CONFLICT for another plaintext; 0 when none is kept.
+int ktc_check_keep(const struct keytrustee *client, const struct kt_uuid *id, const void *secret,
+                   size_t len, struct kt_error *error) KT_MUST_CHECK;
+int ktc_check_compare(const struct keytrustee *client, const struct kt_uuid *id, const void *secret,
+                      size_t len, struct kt_error *error) KT_MUST_CHECK;
+void ktc_check_remove(const struct keytrustee *client, const struct kt_uuid *id);
 // The highest version of `handle` this host has a receipt for; 0 = none.
 uint32_t ktc_receipt_latest(const struct keytrustee *client, const char *handle);
 
@@ -173,6 +186,11 @@ int ktc_pending_save(const struct keytrustee *client, const struct ktc_pending *
 // `pending` must be zero or freed. KT_ERR_NOT_FOUND.
 int ktc_pending_load(const struct keytrustee *client, const struct kt_uuid *id,
                      struct ktc_pending *pending, struct kt_error *error) KT_MUST_CHECK;
+// Held while it is sent, until the descriptor is closed. Take ktc_lock around saving and this, or
+// around this alone, so that nobody comes between. KT_ERR_BUSY: another process sends it;
+// KT_ERR_NOT_FOUND: it is settled.
+int ktc_pending_lock(const struct keytrustee *client, const struct kt_uuid *id, int *fd,
+                     struct kt_error *error) KT_MUST_CHECK;
 void ktc_pending_remove(const struct keytrustee *client, const struct kt_uuid *id);
 void ktc_pending_free(struct ktc_pending *pending);
 // The ids of all of them, oldest first, at most `room`.
@@ -193,7 +211,8 @@ int ktc_bind_name(const char *handle, const struct kt_uuid *id,
 // Fetches `path`, which is about this handle and version (0 = the latest); `json` tells what it
 // answers with. What only an up-to-date node can know - that there is no such deposit, or that no
 // version is later than one older than we were acknowledged - is asked again behind a barrier, and
-// is not believed without: KT_ERR_NO_QUORUM.
+// is not believed without: KT_ERR_NO_QUORUM. Nor when a version that was acknowledged here is gone
+// and the server does not show its receipt as that of a deleted one: KT_ERR_SIGNATURE.
 int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
               int json, struct ktc_answer *answer, struct kt_error *error) KT_MUST_CHECK;
 // Compares with the receipt this host was given for that deposit, when it was, and fills the rest

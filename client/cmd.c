@@ -22,6 +22,29 @@ static void warn(void *arg, const char *message, const char *hint)
         fprintf(stderr, "hint: %s\n", hint);
 }
 
+// Seconds, or a duration as the settings of the server have them: "30", "2s", "1min".
+static int parse_timeout(const char *text, uint64_t *seconds)
+{
+    static const struct {
+        const char *unit;
+        uint64_t seconds;
+    } units[] = {{"", 1}, {"s", 1}, {"min", 60}, {"h", 3600}};
+    size_t digits = strspn(text, "0123456789");
+    char number[8];
+
+    if (digits >= sizeof number)
+        return KT_ERR_INVALID;
+    snprintf(number, sizeof number, "%.*s", (int)digits, text);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(text + digits, units[i].unit) != 0)
+            continue;
+        int rc = kt_u64_parse(number, 1, TIMEOUT_MAX_S / units[i].seconds, seconds);
+        *seconds *= units[i].seconds;
+        return rc;
+    }
+    return KT_ERR_INVALID;
+}
+
 int ktc_cmd_open(const struct kt_cli_run *run, struct keytrustee **client)
 {
     struct keytrustee_options options = {.size = sizeof options};
@@ -33,9 +56,9 @@ int ktc_cmd_open(const struct kt_cli_run *run, struct keytrustee **client)
     } arg = {.from = run};
     uint64_t seconds = 0;
 
-    if (timeout != NULL && kt_u64_parse(timeout, 1, TIMEOUT_MAX_S, &seconds) != 0)
-        return ktc_cmd_say(run, KT_ERR_USAGE, "give seconds: --timeout 30",
-                           "--timeout takes a number from 1 to %d", TIMEOUT_MAX_S);
+    if (timeout != NULL && parse_timeout(timeout, &seconds) != 0)
+        return ktc_cmd_say(run, KT_ERR_USAGE, "give seconds or a duration: --timeout 30, 2min",
+                           "--timeout takes 1 to %d seconds", TIMEOUT_MAX_S);
     options.confdir = kt_cli_value(run, "confdir");
     options.timeout_ms = (int)seconds * 1000;
     options.warn = warn;

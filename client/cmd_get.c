@@ -1,11 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 // keytrustee get: fetches a secret; exact bytes, or nothing.
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cmd.h"
 #include "lib/file.h"
+
+// Into what is there and is no file of its own: a device, a pipe, or a link such as /dev/stdout. None
+// is made or replaced. What a link to a file leads to must be ours, as the file will be.
+static int write_in_place(const char *path, const void *bytes, size_t n, struct kt_error *error)
+{
+    struct stat to, out;
+    int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    int rc = 0;
+
+    if (fd < 0)
+        return kt_error_errno(error, "cannot open \"%s\"", path);
+    if (fstat(fd, &to) != 0) {
+        rc = kt_error_errno(error, "cannot look at \"%s\"", path);
+    } else if (fstat(STDOUT_FILENO, &out) == 0 && out.st_dev == to.st_dev &&
+               out.st_ino == to.st_ino) {
+        rc = kt_write_all(STDOUT_FILENO, bytes, n); // behind what it has already
+    } else if (S_ISREG(to.st_mode) && to.st_uid != geteuid()) {
+        rc = kt_error_set(error, KT_ERR_PERMISSION, NULL,
+                          "\"%s\" is a link to a file of somebody else", path);
+    } else {
+        if (S_ISREG(to.st_mode) && (fchmod(fd, 0600) != 0 || ftruncate(fd, 0) != 0))
+            rc = kt_error_errno(error, "cannot empty \"%s\"", path);
+        if (rc == 0)
+            rc = kt_write_all(fd, bytes, n);
+    }
+    if (close(fd) != 0 && rc == 0)
+        rc = kt_error_errno(error, "cannot write \"%s\"", path);
+    if (rc != 0 && error->code == 0)
+        rc = kt_error_set(error, rc, NULL, "cannot write to \"%s\"", path);
+    return rc;
+}
 
 static int write_secret(const struct kt_cli_run *run, const struct keytrustee_secret *secret)
 {
@@ -13,11 +46,13 @@ static int write_secret(const struct kt_cli_run *run, const struct keytrustee_se
     const void *bytes = keytrustee_secret_bytes(secret);
     size_t n = keytrustee_secret_length(secret);
     struct kt_error error = {0};
+    struct stat st;
 
     if (path != NULL && strcmp(path, "-") != 0) {
-        if (kt_file_replace(path, bytes, n, 0600, &error) != 0)
-            return kt_cli_fail(run, &error);
-        return KT_EXIT_OK;
+        int rc = lstat(path, &st) == 0 && !S_ISREG(st.st_mode)
+                     ? write_in_place(path, bytes, n, &error)
+                     : kt_file_replace(path, bytes, n, 0600, &error);
+        return rc == 0 ? KT_EXIT_OK : kt_cli_fail(run, &error);
     }
     // Not through stdio, whose buffer would keep a copy.
     if (kt_write_all(STDOUT_FILENO, bytes, n) != 0)

@@ -16,9 +16,11 @@
  * enum keytrustee_result, and then say why in `error`, which may be NULL. Outputs are set only on
  * success. Text given out is UTF-8, NUL-terminated, without control characters.
  *
- * Versions. The library follows semantic versioning: within a major version nothing is removed,
- * and structures that the caller allocates carry their size, so that they can grow at the end.
- * Structures that the library allocates may grow at the end too; never copy them by sizeof.
+ * Versions. The library follows semantic versioning: within a major version nothing is removed.
+ * Structures that the caller fills in carry their size, so that they can grow at the end; those
+ * that the library fills in for the caller (keytrustee_error, keytrustee_deposit) keep their size,
+ * and have reserved space for what is added. Structures that the library allocates may grow at the
+ * end; never copy them by sizeof.
  *
  * Compile and link with `pkg-config --cflags --libs keytrustee`.
  */
@@ -69,6 +71,7 @@ struct keytrustee_error {
     char name[40];     /* stable name of the precise error: "deposit_not_found" */
     char message[512]; /* for a person, one line */
     char hint[256];    /* what to do next, or "" */
+    char reserved[64]; /* 0; for later versions */
 };
 
 /* A client: its confdir, its keys, its connections. */
@@ -135,13 +138,15 @@ struct keytrustee_deposit {
     int deleted;                                   /* 1: deleted, and not yet purged */
     uint32_t copies; /* nodes that had it on disk when it was acknowledged, at least; 0: not told */
     int receipt;     /* 1: a receipt for exactly this deposit was verified */
+    char reserved[64]; /* 0; for later versions */
 };
 
 /* Signs and encrypts `len` bytes and deposits them as the next version of `handle`, trying again
  * (with the same deposit id, so that it is stored once) until the timeout. KEYTRUSTEE_OK means that
  * the receipt was verified and is on this host's disk.
  * `deposit_id` is a UUID that names this deposit, for callers that repeat calls themselves; NULL
- * makes one. `deposit` may be NULL.
+ * makes one. With another secret than before it fails ("deposit_id_conflict"). `deposit` may be
+ * NULL.
  * After KEYTRUSTEE_IN_DOUBT, KEYTRUSTEE_INTEGRITY, or a kill, the ciphertext stays in the confdir
  * while it may have been stored: the next put under that handle, or keytrustee_resume, settles it
  * first. After any other failure this secret was not deposited. */

@@ -129,8 +129,12 @@ int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, 
     enum ktc_seen seen = KTC_SEEN_SAME;
     uint64_t epoch = 0;
 
-    if (incarnation_text == NULL || epoch_text == NULL)
-        return 0;
+    if (incarnation_text == NULL || epoch_text == NULL) {
+        if (answer->status < 200 || answer->status >= 300)
+            return 0; // what refuses a request before a node sees it need not know
+        return kt_error_set(error, KT_ERR_PROTOCOL, NULL,
+                            "%s: KT-Incarnation or KT-Epoch is missing", server);
+    }
     if (kt_incarnation_parse(incarnation_text, &incarnation) != 0 ||
         kt_u64_parse(epoch_text, 0, INT64_MAX, &epoch) != 0)
         return kt_error_set(error, KT_ERR_PROTOCOL, NULL, "%s: malformed incarnation or epoch",
@@ -277,6 +281,22 @@ static int try_all(struct keytrustee *client, const struct ktc_call *call,
     return all->code;
 }
 
+int ktc_is_refusal_of_content(int rc)
+{
+    int http = kt_err_info(rc)->http;
+
+    return http >= 400 && http < 500 && http != 401 && http != 403 && http != 408;
+}
+
+// Whether `rc` tells what came of the call: an error of the client's side does, unless an earlier
+// server may have taken the request and this one only refuses to look at it.
+static int is_definite(int rc, int doubt)
+{
+    int http = kt_err_info(rc)->http;
+
+    return doubt ? ktc_is_refusal_of_content(rc) : http >= 400 && http < 500;
+}
+
 int ktc_call(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
              struct kt_error *error)
 {
@@ -289,7 +309,7 @@ int ktc_call(struct keytrustee *client, const struct ktc_call *call, struct ktc_
         return rc;
     for (;;) {
         rc = try_all(client, call, answer, &again, &all);
-        definite = rc != 0 && kt_err_info(rc)->http >= 400 && kt_err_info(rc)->http < 500;
+        definite = rc != 0 && is_definite(rc, answer->doubt);
         if (rc == 0)
             return 0;
         if (!call->change || !again || definite || ktc_time_left(client) <= pause_ms)

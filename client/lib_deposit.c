@@ -20,6 +20,16 @@ int ktc_protocol(struct kt_error *error, const char *server, int rc)
     return rc;
 }
 
+int ktc_in_doubt(struct kt_error *error, int rc)
+{
+    char words[401];
+
+    snprintf(words, sizeof words, "%.400s",
+             error && error->code == rc && error->message[0] ? error->message : kt_err_text(rc));
+    return kt_error_set(error, KT_ERR_IN_DOUBT, NULL, "a server says that it is done, but: %s",
+                        words);
+}
+
 int ktc_call_json(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
                   json_t **object, struct kt_error *error)
 {
@@ -32,6 +42,8 @@ int ktc_call_json(struct keytrustee *client, const struct ktc_call *call, struct
     if (rc != 0) {
         answer->doubt = call->change;
         rc = ktc_protocol(error, answer->server, rc);
+        if (call->change)
+            rc = ktc_in_doubt(error, rc);
     }
     return rc;
 }

@@ -64,31 +64,80 @@ static uint32_t answered_version(const struct ktc_answer *answer, int json)
     return (uint32_t)version;
 }
 
-int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
-              int json, struct ktc_answer *answer, struct kt_error *error)
+// The receipt of version `known`, which was acknowledged here, with the word that it was deleted.
+static int check_deleted(struct keytrustee *client, const char *handle, uint32_t known,
+                         const json_t *object, struct kt_error *error)
 {
-    struct ktc_call call = {
-        .method = "GET", .path = path, .max_answer = KTC_BODY_MAX, .latest = version == 0};
-    struct kt_error again = {0};
-    int rc = ktc_call(client, &call, answer, error);
-    uint32_t known = version == 0 ? ktc_receipt_latest(client, handle) : 0;
-    int old = rc == 0 && !answer->fresh && answered_version(answer, json) < known;
+    struct kt_receipt receipt, kept;
+    const char *text = NULL;
+    int rc = kt_json_string(object, "receipt", 1, 2 * KT_RECEIPT_TEXT, &text, error);
 
-    if ((!is_absence(rc) || answer->fresh) && !old)
-        return rc;
-    ktc_answer_free(answer);
-    call.latest = 1;
-    call.barrier = 1;
-    int fresh_rc = ktc_call(client, &call, answer, &again);
-    if ((fresh_rc == 0 || is_absence(fresh_rc)) && answer->fresh) {
+    if (rc == 0)
+        rc = ktc_receipt_accept(client, text, &receipt, error);
+    if (rc == 0)
+        rc = ktc_receipt_load(client, &receipt.leaf.deposit_id, &kept, error);
+    if (rc == 0)
+        rc = ktc_receipt_matches(&receipt, handle, known, &kept.leaf.deposit_id, kept.leaf.sha256,
+                                 kept.leaf.size, error);
+    if (rc == 0 && !kt_json_boolean(object, "deleted", 0))
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, NULL, "it is not deleted");
+    return rc;
+}
+
+// A server that proves to be up to date does not have the newest version that was acknowledged
+// here: it must have been deleted, and the server must know it. KT_ERR_SIGNATURE.
+static int explain_absence(struct keytrustee *client, const char *handle, uint32_t known,
+                           struct kt_error *error)
+{
+    char *path = ktc_deposit_path(handle, "/receipt", known);
+    struct ktc_call call = {.method = "GET", .path = path, .latest = 1, .barrier = 1};
+    struct ktc_answer answer = {0};
+    struct kt_error why = {0};
+    json_t *object = NULL;
+    int rc = path ? ktc_call_json(client, &call, &answer, &object, &why) : KT_ERR_NO_MEMORY;
+
+    if (rc == 0)
+        rc = check_deleted(client, handle, known, object, &why);
+    int exit = kt_err_info(rc)->exit;
+    if (rc == 0) {
+        ktc_warn(client, NULL,
+                 "version %u of \"%s\", which this host deposited, was deleted, the server says",
+                 (unsigned)known, handle);
+    } else if (exit == KEYTRUSTEE_UNAVAILABLE || exit == KEYTRUSTEE_REFUSED) {
+        *error = why; // it could not be asked
+    } else {
+        rc = kt_error_set(error, KT_ERR_SIGNATURE,
+                          "ask the operator whether the cluster was restored from a backup; a "
+                          "version can be named with --version",
+                          "version %u of \"%s\" was acknowledged to this host, and the server does "
+                          "not show that it was deleted: %.200s",
+                          (unsigned)known, handle,
+                          why.code == rc && why.message[0] ? why.message : kt_err_text(rc));
+    }
+    json_decref(object);
+    ktc_answer_free(&answer);
+    free(path);
+    return rc;
+}
+
+// Asks again behind a barrier. `old`: there is an answer, older than what was acknowledged here.
+static int ask_fresh(struct keytrustee *client, const char *handle, struct ktc_call *call, int old,
+                     struct ktc_answer *answer, struct kt_error *error)
+{
+    struct kt_error again = {0};
+    int rc = 0;
+
+    call->latest = 1;
+    call->barrier = 1;
+    rc = ktc_call(client, call, answer, &again);
+    if ((rc == 0 || is_absence(rc)) && answer->fresh) {
         if (error != NULL)
             *error = again;
-        return fresh_rc;
+        return rc;
     }
-    if (fresh_rc == 0) {
+    if (rc == 0) {
         ktc_answer_free(answer);
-        fresh_rc =
-            kt_error_set(&again, KT_ERR_PROTOCOL, NULL, "%s ignores KT-Freshness", answer->server);
+        rc = kt_error_set(&again, KT_ERR_PROTOCOL, NULL, "%s ignores KT-Freshness", answer->server);
     }
     return kt_error_set(
         error, KT_ERR_NO_QUORUM,
@@ -98,7 +147,31 @@ int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, c
               "it and no other could be asked: %.250s"
             : "no deposit \"%s\" on this node, and no up-to-date one could be asked: "
               "%.250s",
-        handle, again.message[0] ? again.message : kt_err_text(fresh_rc));
+        handle, again.message[0] ? again.message : kt_err_text(rc));
+}
+
+int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
+              int json, struct ktc_answer *answer, struct kt_error *error)
+{
+    struct ktc_call call = {
+        .method = "GET", .path = path, .max_answer = KTC_BODY_MAX, .latest = version == 0};
+    int rc = ktc_call(client, &call, answer, error);
+    uint32_t known = version == 0 ? ktc_receipt_latest(client, handle) : 0;
+    int old = rc == 0 && answered_version(answer, json) < known;
+
+    if ((is_absence(rc) || old) && !answer->fresh) {
+        ktc_answer_free(answer);
+        rc = ask_fresh(client, handle, &call, old, answer, error);
+        old = rc == 0 && answered_version(answer, json) < known;
+    }
+    if (old || (known > 0 && is_absence(rc))) {
+        int why = explain_absence(client, handle, known, error);
+        if (why != 0) {
+            ktc_answer_free(answer);
+            return why;
+        }
+    }
+    return rc;
 }
 
 // --- checking ---
@@ -113,8 +186,9 @@ static int check_headers(const struct ktc_answer *answer, const char *handle, ui
     const char *id = kt_http_answer_header(http, "KT-Deposit-Id");
     const char *number = kt_http_answer_header(http, "KT-Version");
     const char *position = kt_http_answer_header(http, "KT-Index");
-    const char *incarnation = kt_http_answer_header(http, "KT-Incarnation");
+    const char *text = kt_http_answer_header(http, "KT-Incarnation");
     char quoted[KT_SHA256_TEXT + 2];
+    struct kt_incarnation incarnation;
     struct kt_uuid uuid;
     uint64_t got = 0;
     int rc = kt_sha256(kt_buf_ptr(&http->body), kt_buf_left(&http->body), sha256);
@@ -139,8 +213,8 @@ static int check_headers(const struct ktc_answer *answer, const char *handle, ui
                             "%s: asked for version %u, got version %llu", answer->server,
                             (unsigned)version, (unsigned long long)got);
     snprintf(deposit->handle, sizeof deposit->handle, "%s", handle);
-    if (incarnation != NULL)
-        snprintf(deposit->incarnation, sizeof deposit->incarnation, "%.31s", incarnation);
+    if (text != NULL && kt_incarnation_parse(text, &incarnation) == 0)
+        kt_incarnation_format(&incarnation, deposit->incarnation);
     if (position != NULL && kt_u64_parse(position, 0, INT64_MAX, &deposit->log_index) != 0)
         deposit->log_index = 0;
     deposit->version = (uint32_t)got;

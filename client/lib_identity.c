@@ -99,11 +99,11 @@ int ktc_identity_keep(struct keytrustee *client, const json_t *object,
     if (rc == 0)
         rc = kt_json_string(object, "certificate", 1, 16384, &certificate, error);
     if (rc == 0)
-        rc = ktc_certificate_keep(client, certificate, ca, error);
+        rc = take_identity(object, &state, error);
     if (rc == 0)
         rc = ktc_receipt_keys_keep(client, json_object_get(object, "receipt_keys"), ca, error);
-    if (rc == 0)
-        rc = take_identity(object, &state, error);
+    if (rc == 0) // behind all that can be refused: a client that works keeps the one it has
+        rc = ktc_certificate_keep(client, certificate, ca, error);
     if (rc == 0) {
         client->state = state;
         rc = ktc_identity_save(client, error);

@@ -8,6 +8,8 @@
 #include "lib/json.h"
 
 #define PAGE 500
+// All pages together may take so many timeouts: a server that gives a row at a time ends too.
+#define LIST_TIMEOUTS 20
 
 // The path of the page behind `after` ("" = the first); the caller frees. NULL = no memory.
 static char *page_path(const char *prefix, const char *after)
@@ -25,8 +27,8 @@ static char *page_path(const char *prefix, const char *after)
 }
 
 // Hands out one page. `after` receives the handle to go on behind; "" = that was all.
-static int give_page(const json_t *object, keytrustee_deposit_fn each, void *arg,
-                     char after[KT_HANDLE_MAX + 1], struct kt_error *error)
+static int give_page(const json_t *object, const char *prefix, keytrustee_deposit_fn each,
+                     void *arg, char after[KT_HANDLE_MAX + 1], struct kt_error *error)
 {
     const json_t *list = json_object_get(object, "deposits");
     const char *next = json_string_value(json_object_get(object, "next"));
@@ -34,26 +36,36 @@ static int give_page(const json_t *object, keytrustee_deposit_fn each, void *arg
 
     if (!json_is_array(list))
         return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "member \"deposits\" is missing");
-    // A next that is not behind the last one would never end.
-    if (next != NULL && (kt_handle_check(next) != 0 || strcmp(next, after) <= 0))
-        return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "member \"next\" is malformed");
+    // The rows ascend, see below: a next that is the last one's handle comes to an end.
+    const json_t *last = count > 0 ? json_array_get(list, count - 1) : NULL;
+    const char *handle = json_string_value(json_object_get(last, "handle"));
+    if (next != NULL && (handle == NULL || strcmp(next, handle) != 0))
+        return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL,
+                            "member \"next\" is not the handle of the last deposit");
     for (size_t i = 0; i < count; i++) {
         struct keytrustee_deposit deposit;
         int rc = ktc_deposit_from_json(json_array_get(list, i), &deposit, error);
         if (rc != 0)
             return rc;
+        if (strncmp(deposit.handle, prefix, strlen(prefix)) != 0 ||
+            strcmp(deposit.handle, after) <= 0)
+            return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL,
+                                "deposits are out of order or were not asked for");
+        snprintf(after, KT_HANDLE_MAX + 1, "%s", deposit.handle);
         if (each(arg, &deposit) != 0) {
             after[0] = '\0';
             return 0;
         }
     }
-    snprintf(after, KT_HANDLE_MAX + 1, "%s", next ? next : "");
+    if (next == NULL)
+        after[0] = '\0';
     return 0;
 }
 
 static int list(struct keytrustee *client, const char *prefix, keytrustee_deposit_fn each,
                 void *arg, struct kt_error *error)
 {
+    const int64_t end = kt_monotonic_now() + LIST_TIMEOUTS * (int64_t)client->timeout_ms * 1000;
     char after[KT_HANDLE_MAX + 1] = "";
     int rc = 0;
 
@@ -70,9 +82,12 @@ static int list(struct keytrustee *client, const char *prefix, keytrustee_deposi
             return KT_ERR_NO_MEMORY;
         call.path = path;
         ktc_begin(client); // the timeout is for each page
+        if (client->deadline > end)
+            client->deadline = end;
         rc = ktc_call_json(client, &call, &answer, &object, error);
         if (rc == 0)
-            rc = ktc_protocol(error, answer.server, give_page(object, each, arg, after, error));
+            rc = ktc_protocol(error, answer.server,
+                              give_page(object, prefix, each, arg, after, error));
         json_decref(object);
         ktc_answer_free(&answer);
         free(path);
@@ -109,7 +124,8 @@ static int delete_deposit(struct keytrustee *client, const char *handle, uint32_
     rc = ktc_call_json(client, &call, &answer, &object, error);
     if (rc == 0) {
         rc = kt_json_integer(object, "deleted", 0, INT64_MAX, 1, &deleted, error);
-        rc = ktc_protocol(error, answer.server, rc);
+        if (rc != 0)
+            rc = ktc_in_doubt(error, ktc_protocol(error, answer.server, rc));
     }
     if (rc == 0)
         *count = (uint64_t)deleted;

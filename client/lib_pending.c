@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,6 +111,34 @@ int ktc_pending_load(const struct keytrustee *client, const struct kt_uuid *id,
         *pending = loaded;
     else
         kt_buf_free(&loaded.body);
+    return rc;
+}
+
+int ktc_pending_lock(const struct keytrustee *client, const struct kt_uuid *id, int *fd,
+                     struct kt_error *error)
+{
+    struct stat held, named;
+    char path[KT_PATH_MAX];
+    int rc = pending_path(client, id, path);
+    int got = rc == 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY) : -1;
+
+    if (rc != 0)
+        return rc;
+    if (got < 0 && errno == ENOENT)
+        return kt_error_set(error, KT_ERR_NOT_FOUND, NULL, "no file \"%s\"", path);
+    if (got < 0)
+        return kt_error_errno(error, "cannot open \"%s\"", path);
+    if (flock(got, LOCK_EX | LOCK_NB) != 0)
+        rc = errno == EWOULDBLOCK ? kt_error_set(error, KT_ERR_BUSY, NULL,
+                                                 "\"%s\" is being sent by another process", path)
+                                  : kt_error_errno(error, "cannot lock \"%s\"", path);
+    else if (fstat(got, &held) != 0 || stat(path, &named) != 0 || held.st_ino != named.st_ino ||
+             held.st_dev != named.st_dev) // settled between our open and our lock
+        rc = kt_error_set(error, KT_ERR_NOT_FOUND, NULL, "no file \"%s\"", path);
+    if (rc == 0)
+        *fd = got;
+    else
+        close(got);
     return rc;
 }
 

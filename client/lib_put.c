@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/client.h"
 #include "lib/json.h"
@@ -77,7 +78,7 @@ static int send_it(struct keytrustee *client, const struct ktc_pending *pending,
     snprintf(hash_header, sizeof hash_header, "KT-SHA256: %s", hex);
     rc = ktc_call_json(client, &call, &answer, &object, error);
     if (rc != 0) {
-        *settled = !answer.doubt;
+        *settled = !answer.doubt || ktc_is_refusal_of_content(rc);
         goto out;
     }
     rc = kt_json_string(object, "receipt", 1, 2 * KT_RECEIPT_TEXT, &text, error);
@@ -90,6 +91,8 @@ static int send_it(struct keytrustee *client, const struct ktc_pending *pending,
     if (rc == 0) {
         *settled = 1;
         ktc_deposit_from_receipt(&receipt, pending->handle, deposit);
+    } else if (rc != KT_ERR_SIGNATURE) { // the server said that it is stored
+        rc = ktc_in_doubt(error, rc);
     }
 out:
     json_decref(object);
@@ -98,26 +101,53 @@ out:
     return rc;
 }
 
-// Refusals of the content itself: they hold for every earlier try too. That we may not deposit now
-// does not tell whether a try before was acted on.
-static int is_refusal_of_content(int rc)
-{
-    int http = kt_err_info(rc)->http;
-
-    return http >= 400 && http < 500 && http != 401 && http != 403 && http != 408;
-}
-
 int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending, int resumed,
                      struct keytrustee_deposit *deposit, struct kt_error *error)
 {
     int settled = 0;
     int rc = send_it(client, pending, &settled, deposit, error);
 
-    if (settled && (rc == 0 || !resumed || is_refusal_of_content(rc)))
+    if (settled && (rc == 0 || !resumed || ktc_is_refusal_of_content(rc))) {
         ktc_pending_remove(client, &pending->id);
+        if (rc != 0)
+            ktc_check_remove(client, &pending->id);
+    }
     if (rc == KT_ERR_IN_DOUBT && error != NULL)
         snprintf(error->hint, sizeof error->hint,
                  "run keytrustee put --resume: the ciphertext is kept, and is stored at most once");
+    return rc;
+}
+
+// Takes one for sending; see ktc_pending_lock.
+static int claim(const struct keytrustee *client, const struct kt_uuid *id, int *fd,
+                 struct kt_error *error)
+{
+    int lock = -1;
+    int rc = ktc_lock(client, &lock, error);
+
+    if (rc == 0)
+        rc = ktc_pending_lock(client, id, fd, error);
+    if (lock >= 0)
+        close(lock);
+    return rc;
+}
+
+// Saves a new one and takes it for sending.
+static int save(const struct keytrustee *client, const struct ktc_pending *pending, int *fd,
+                struct kt_error *error)
+{
+    int lock = -1, saved = 0;
+    int rc = ktc_lock(client, &lock, error);
+
+    if (rc == 0)
+        rc = ktc_pending_save(client, pending, error);
+    saved = rc == 0;
+    if (rc == 0)
+        rc = ktc_pending_lock(client, &pending->id, fd, error);
+    if (rc != 0 && saved) // it will not be sent
+        ktc_pending_remove(client, &pending->id);
+    if (lock >= 0)
+        close(lock);
     return rc;
 }
 
@@ -126,21 +156,24 @@ static int resume_one(struct keytrustee *client, const struct kt_uuid *id, const
                       int *sent, struct keytrustee_deposit *deposit, struct kt_error *error)
 {
     struct ktc_pending pending = {0};
-    int rc = ktc_pending_load(client, id, &pending, error);
+    int fd = -1;
+    int rc = claim(client, id, &fd, error);
 
     *sent = 0;
-    if (rc == KT_ERR_NOT_FOUND) // another process has just settled it
-        return 0;
-    if (rc == KT_ERR_INVALID &&
-        handle != NULL) { // whose it was cannot be told: not this one's fault
-        ktc_warn(client, error->hint, "%s", error->message);
-        return 0;
-    }
-    if (rc == 0 && (handle == NULL || strcmp(handle, pending.handle) == 0)) {
+    if (rc == 0)
+        rc = ktc_pending_load(client, id, &pending, error);
+    if (rc == KT_ERR_NOT_FOUND || rc == KT_ERR_BUSY) { // another process has settled it, or will
+        rc = 0;
+    } else if (rc == KT_ERR_INVALID && handle != NULL) {
+        ktc_warn(client, error->hint, "%s", error->message); // whose it was cannot be told
+        rc = 0;
+    } else if (rc == 0 && (handle == NULL || strcmp(handle, pending.handle) == 0)) {
         rc = ktc_pending_send(client, &pending, 1, deposit, error);
         *sent = rc == 0;
     }
     ktc_pending_free(&pending);
+    if (fd >= 0)
+        close(fd);
     return rc;
 }
 
@@ -238,22 +271,31 @@ static int put(struct keytrustee *client, const char *handle, const void *secret
                const char *deposit_id, struct keytrustee_deposit *deposit, struct kt_error *error)
 {
     struct ktc_pending pending = {.body = KT_BUF_INIT(KTC_BODY_MAX)};
-    int done = 0;
+    int done = 0, fd = -1;
     int rc = check_arguments(client, handle, len, error);
 
     if (rc == 0) // may store the very deposit that `deposit_id` names
         rc = resume(client, handle, NULL, NULL, error);
     if (rc == 0)
         rc = choose_id(client, handle, deposit_id, &pending.id, &done, deposit, error);
+    if (rc == 0 && done)
+        rc = ktc_check_compare(client, &pending.id, secret, len, error);
     if (rc != 0 || done)
         return rc;
     snprintf(pending.handle, sizeof pending.handle, "%s", handle);
     rc = encrypt(client, handle, secret, len, &pending, error);
     if (rc == 0)
-        rc = ktc_pending_save(client, &pending, error);
-    if (rc == 0)
-        rc = ktc_pending_send(client, &pending, 0, deposit, error);
+        rc = save(client, &pending, &fd, error);
+    if (rc == 0) {
+        rc = ktc_check_keep(client, &pending.id, secret, len, error);
+        if (rc != 0) // not sent yet
+            ktc_pending_remove(client, &pending.id);
+        else
+            rc = ktc_pending_send(client, &pending, 0, deposit, error);
+    }
     ktc_pending_free(&pending);
+    if (fd >= 0)
+        close(fd);
     return rc;
 }
 

@@ -270,10 +270,43 @@ static int ask(struct keytrustee *client, const struct kt_authcode *code, json_t
     return rc;
 }
 
+// What client.json says now.
+static int reload(struct keytrustee *client, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = ktc_path(client, "client.json", path);
+
+    return rc == 0 && kt_file_exists(path) ? ktc_state_load(path, &client->state, error) : rc;
+}
+
+// Keeps the answer while no other process of this confdir changes client.json: what they have seen
+// of the cluster's history since we read it must not be forgotten.
+static int keep(struct keytrustee *client, const json_t *object, const struct kt_authcode *code,
+                struct kt_error *error)
+{
+    struct ktc_state disk = {0};
+    enum ktc_seen seen = KTC_SEEN_SAME;
+    char path[KT_PATH_MAX];
+    int fd = -1;
+    int rc = ktc_path(client, "client.json", path);
+
+    if (rc == 0)
+        rc = ktc_lock(client, &fd, error);
+    if (rc == 0)
+        rc = ktc_state_load(path, &disk, error);
+    if (rc == 0 && disk.incarnation.number != 0)
+        rc = ktc_state_observe(&client->state, &disk.incarnation, disk.epoch, &seen);
+    if (rc == 0)
+        rc = ktc_identity_keep(client, object, code, error);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static int do_register(struct keytrustee *client, const struct keytrustee_registration *wanted,
                        const struct kt_authcode *code, struct kt_error *error)
 {
-    struct ktc_state state = client->state;
+    struct ktc_state before, state = {0};
     json_t *object = NULL;
     char name[KEYTRUSTEE_NAME_SIZE], path[KT_PATH_MAX];
     int fd = -1;
@@ -289,20 +322,29 @@ static int do_register(struct keytrustee *client, const struct keytrustee_regist
         rc = kt_file_lock(path, &fd, error);
     if (rc == 0)
         rc = check_cluster(client, code, error);
+    if (rc == 0) // another process may have registered since we were opened
+        rc = reload(client, error);
     if (rc != 0)
         goto out;
-    client->state = state;
-    if (wanted->name != NULL || state.name[0] == '\0')
+    before = client->state;
+    client->state.server_count = state.server_count;
+    memcpy(client->state.servers, state.servers, sizeof state.servers);
+    client->preferred = 0;
+    if (wanted->name != NULL || before.name[0] == '\0')
         snprintf(client->state.name, sizeof client->state.name, "%s", name);
     rc = need_tls_key(client, error);
     if (rc == 0)
         rc = need_openpgp_key(client, error);
-    if (rc == 0)
+    if (rc == 0 && before.client[0] == '\0') // a client that works keeps what it has until success
         rc = ktc_identity_save(client, error);
     if (rc == 0)
         rc = ask(client, code, &object, error);
     if (rc == 0)
-        rc = ktc_identity_keep(client, object, code, error);
+        rc = keep(client, object, code, error);
+    if (rc != 0 && before.client[0] != '\0') {
+        client->state = before;
+        client->preferred = 0;
+    }
     for (size_t i = 0; i < KTC_SERVERS_MAX; i++) { // the servers may be others now
         kt_http_client_free(client->http[i]);
         client->http[i] = NULL;

@@ -8,7 +8,7 @@
 
 static const struct kt_cli_option globals[] = {
     {"confdir", 'c', "DIR", "keys and receipts of this client (KEYTRUSTEE_CONFDIR)"},
-    {"timeout", 't', "SECONDS", "give up after so long, retries included (30)"},
+    {"timeout", 't', "TIME", "give up after so long, retries included: 30 (seconds), 2min"},
     {"json", 0, NULL, "print JSON instead of text for people"},
     {"quiet", 'q', NULL, "print no results of changes and no warnings"},
     {NULL},

@@ -127,7 +127,7 @@ static int run_db(struct kt_cli_run *run)
     struct db_cluster *cluster = NULL;
     struct kt_error error = {0};
     struct kta_node node = {0};
-    int exit_code = KT_EXIT_OK, rc = 0;
+    int exit_code = KT_EXIT_OK, exists = 0, rc = 0;
 
     if (starts + stops + shows != 1)
         rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "give one of --start, --stop and --status");
@@ -137,6 +137,8 @@ static int run_db(struct kt_cli_run *run)
         rc = kt_settings_set(node.settings, KT_SET_DATABASE_DIRECTORY, root, &error);
     if (rc == 0)
         rc = db_cluster_open(&node.paths, node.settings, &cluster, &error);
+    if (rc == 0) // nobody else's is started, stopped or shown
+        rc = db_cluster_look(cluster, &exists, &error);
     if (rc == 0 && starts)
         rc = start(run, &node, cluster, &error);
     else if (rc == 0 && stops)

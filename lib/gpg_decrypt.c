@@ -17,9 +17,8 @@ struct sink {
     int code; // why writing stopped
 };
 
-static ssize_t write_to_sink(void *handle, const void *bytes, size_t n)
+static ssize_t take_bytes(struct sink *sink, const void *bytes, size_t n)
 {
-    struct sink *sink = handle;
     size_t room = kt_secret_len(sink->secret);
 
     if (n > PLAIN_MAX - sink->used) {
@@ -44,6 +43,22 @@ static ssize_t write_to_sink(void *handle, const void *bytes, size_t n)
     memcpy(kt_secret_data(sink->secret) + sink->used, bytes, n);
     sink->used += n;
     return (ssize_t)n;
+}
+
+// GPGME reads into a buffer on its stack, hands it to us as a whole and does not look at it again:
+// wiped here, also when the bytes are refused, the plaintext stays in no memory but the locked.
+static ssize_t write_to_sink(void *handle, const void *bytes, size_t n)
+{
+    union {
+        const void *in;
+        void *out;
+    } buffer = {.in = bytes};
+    ssize_t taken = take_bytes(handle, bytes, n);
+    int saved = errno;
+
+    kt_wipe(buffer.out, n);
+    errno = saved;
+    return taken;
 }
 
 // A good signature by `signer` (NULL: by any key of the home). Our keys sign with the primary key;

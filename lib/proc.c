@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/encode.h"
@@ -166,21 +167,53 @@ __attribute__((noreturn)) static void become_child(const struct run *run, const 
     _exit(127);
 }
 
+// A child that reads no input must not end us by SIGPIPE, whose handling is the calling program's:
+// it is held off in this thread only, and what the writing made is taken away.
+static void hold_sigpipe(sigset_t *old, int *was_pending)
+{
+    sigset_t set;
+
+    sigpending(&set);
+    *was_pending = sigismember(&set, SIGPIPE) == 1;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, old);
+}
+
+static void release_sigpipe(const sigset_t *old, int was_pending)
+{
+    const struct timespec now = {0, 0};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    while (!was_pending && sigtimedwait(&set, NULL, &now) < 0 && errno == EINTR)
+        ;
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
 static void feed(struct run *run)
 {
     const uint8_t *input = run->proc->input;
+    sigset_t old;
+    int was_pending = 0;
 
+    if (run->in < 0)
+        return;
+    hold_sigpipe(&old, &was_pending);
     while (run->in >= 0 && run->written < run->proc->input_len) {
         ssize_t n = write(run->in, input + run->written, run->proc->input_len - run->written);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
-            return;
+            goto out;
         if (n < 0) // EPIPE: it does not want more; its exit status tells whether that is bad
             break;
         run->written += (size_t)n;
     }
     close_fd(&run->in);
+out:
+    release_sigpipe(&old, was_pending);
 }
 
 // Empties a pipe into `buf`; what is over its bound is dropped and reported by 1.
@@ -340,7 +373,6 @@ static int start_and_wait(struct run *run, const char *const *env, int *status,
 int kt_proc_run(const struct kt_proc *proc, int *status, struct kt_error *error)
 {
     struct run run = {proc, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0};
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, old;
     const char *env[ENV_MAX];
     char *own[3] = {NULL, NULL, NULL};
     int raw = 0, rc;
@@ -353,9 +385,7 @@ int kt_proc_run(const struct kt_proc *proc, int *status, struct kt_error *error)
     else
         rc = connect_child(&run, error);
     if (rc == 0) {
-        sigaction(SIGPIPE, &ignore, &old); // a child that reads no input must not end us
         rc = start_and_wait(&run, env, &raw, error);
-        sigaction(SIGPIPE, &old, NULL);
         if (status)
             *status = raw;
     }

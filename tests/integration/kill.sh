@@ -201,6 +201,8 @@ curl -s --max-time 3 --cacert "$(ca_of kts-01)" -o "$KT_TMP/held" -w '%{http_cod
     "$(url_of kts-01)/v1/deposits/before" >"$KT_TMP/held.code"
 [[ $(cat "$KT_TMP/held.code") != 200 ]] || problem "answered without an audit record"
 [[ ! -s $KT_TMP/held ]] || grep -q audit "$KT_TMP/held" || problem "bytes left the node"
+exits some client host-1 --timeout 2 put unrecorded "$KT_TMP/key"
+is "$(sql kts-01 "select count(*) from deposits where handle = 'unrecorded'")" 0 "deposits without a record"
 kill -CONT "$audit"
 served() { request kts-01 host-1 GET /v1/deposits/before && [[ $http == 200 ]]; }
 comes_true 20 served
@@ -255,6 +257,15 @@ sed -i 6d "$file"
 exits 7 admin kts-01 audit verify
 cp "$KT_TMP/audit.good" "$file"
 succeeds admin kts-01 audit verify
+
+check "every deposit in the database has its audit record"
+start_node kts-01
+sql kts-01 'select deposit_id from deposits order by 1' >"$KT_TMP/deposits"
+cat "$dir"/audit/audit-*.log | sed -n 's/.*"deposit":"\([0-9a-f-]*\)","event":"deposit.put".*"result":"allowed".*/\1/p' |
+    sort -u >"$KT_TMP/recorded"
+is "$(comm -23 "$KT_TMP/deposits" "$KT_TMP/recorded" | wc -l)" 0 "deposits without a record"
+[[ $(wc -l <"$KT_TMP/deposits") -gt 10 ]] || problem "too few deposits to say so"
+stop_server kts-01
 
 check "everything the client ever deposited is fetched, and opens"
 set_setting kts-01 timeouts read 1s

@@ -406,6 +406,10 @@ static void fake_deposits(const struct kt_http_request *request, char *path, con
     assert_null(strchr(handle, '/')); // one segment
     fake_unescape(handle);
     struct fake_deposit *deposit = fake_find(handle, strtoull(number, NULL, 10));
+    for (size_t i = 0; receipt && number[0] && i < fake.deposit_count; i++) // also of deleted ones
+        if (strcmp(fake.deposits[i].handle, handle) == 0 &&
+            fake.deposits[i].version == strtoull(number, NULL, 10))
+            deposit = &fake.deposits[i];
     if (strcmp(request->method, "PUT") == 0) {
         fake_put(request, handle, answer);
     } else if (deposit == NULL) {

@@ -146,6 +146,92 @@ static void a_deleted_latest_is_believed_behind_a_barrier(void **state)
     assert_got("one");
 }
 
+// A server that hides the second version, and says that it is up to date.
+static int hides_receipt;
+
+static void hide_version_two(const char *server, const struct kt_http_request *request,
+                             struct kt_http_answer *answer)
+{
+    (void)server;
+    if (strcmp(request->path, "/v1/deposits/h") == 0)
+        fake_get(&fake.deposits[0], answer);
+    else if (hides_receipt)
+        fake_error(answer, KT_ERR_VERSION_NOT_FOUND);
+    fake_header(answer, "KT-Freshness", "barrier");
+}
+
+static void hide_all(const char *server, const struct kt_http_request *request,
+                     struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_error(answer, KT_ERR_DEPOSIT_NOT_FOUND);
+    fake_header(answer, "KT-Freshness", "barrier");
+}
+
+static void a_barrier_alone_does_not_hide_an_acknowledged_version(void **state)
+{
+    (void)state;
+    put("h", "one");
+    put("h", "two");
+    fake.meddle = hide_version_two; // its receipt says that it is not deleted
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+    hides_receipt = 1;
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+    hides_receipt = 0;
+    fake.meddle = hide_all;
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+    assert_int_equal(keytrustee_info(client, "h", 0, &deposit, &error), KEYTRUSTEE_INTEGRITY);
+    fake.meddle = NULL;
+    fake.deposits[1].deleted = 1;
+    must_work(get("h", 0), &error);
+    assert_got("one");
+    assert_non_null(strstr(warned, "version 2 of \"h\""));
+    fake.deposits[0].deleted = 1;
+    refused(KEYTRUSTEE_NOT_FOUND, "h", 0);
+}
+
+static void a_deposit_to_a_restored_cluster_is_the_latest(void **state)
+{
+    (void)state;
+    put("h", "one");
+    put("h", "two");
+    put("h", "three");
+    free(fake.deposits[1].body); // the backup has the first one only
+    free(fake.deposits[2].body);
+    fake.deposit_count = 1;
+    fake.incarnation = "2.00000000000000cd";
+    refused(KEYTRUSTEE_INTEGRITY, "h", 0);
+    assert_non_null(strstr(error.hint, "restored"));
+    put("h", "new");
+    assert_int_equal(deposit.version, 2);
+    must_work(get("h", 0), &error);
+    assert_got("new");
+}
+
+static const char *dropped_header;
+
+static void drop_header(const char *server, const struct kt_http_request *request,
+                        struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    for (size_t i = 0; i < answer->header_count; i++)
+        if (strcmp(answer->header_names[i], dropped_header) == 0)
+            answer->header_names[i][0] = 'x';
+}
+
+static void an_answer_without_incarnation_or_epoch_is_refused(void **state)
+{
+    (void)state;
+    put("h", "one");
+    fake.meddle = drop_header;
+    dropped_header = "KT-Incarnation";
+    refused(KEYTRUSTEE_FAILURE, "h", 0);
+    assert_string_equal(error.name, "protocol");
+    dropped_header = "KT-Epoch";
+    refused(KEYTRUSTEE_FAILURE, "h", 0);
+    assert_string_equal(error.name, "protocol");
+}
+
 static void change_body(const char *server, const struct kt_http_request *request,
                         struct kt_http_answer *answer)
 {
@@ -412,6 +498,9 @@ int main(void)
         CASE(a_server_that_ignores_the_barrier_is_not_believed),
         CASE(latest_is_not_older_than_what_was_acknowledged_here),
         CASE(a_deleted_latest_is_believed_behind_a_barrier),
+        CASE(a_barrier_alone_does_not_hide_an_acknowledged_version),
+        CASE(a_deposit_to_a_restored_cluster_is_the_latest),
+        CASE(an_answer_without_incarnation_or_epoch_is_refused),
         CASE(changed_content_is_refused),
         CASE(content_of_another_handle_is_refused),
         CASE(an_old_version_under_an_invented_id_is_refused),

@@ -93,6 +93,87 @@ static void a_listing_that_never_ends_is_refused(void **state)
     assert_string_equal(error.name, "protocol");
 }
 
+static const char *page;
+
+// Answers with rows of these handles, separated by spaces; what has a ">" is `next`.
+static void give_rows(const char *server, const struct kt_http_request *request,
+                      struct kt_http_answer *answer)
+{
+    char text[64], *at = text;
+    json_t *rows = json_array(), *next = json_null();
+
+    (void)server, (void)request;
+    snprintf(text, sizeof text, "%s", page);
+    for (char *word = strsep(&at, " "); word != NULL; word = strsep(&at, " ")) {
+        if (word[0] == '>') {
+            json_decref(next);
+            next = json_string(word + 1);
+            continue;
+        }
+        json_t *one = fake_describe(&fake.deposits[0]);
+        json_object_set_new(one, "handle", json_string(word));
+        json_array_append_new(rows, one);
+    }
+    fake_json(answer, 200, json_pack("{s:o, s:o}", "deposits", rows, "next", next));
+}
+
+static void rows_out_of_order_or_not_asked_for_are_refused(void **state)
+{
+    static const char *const pages[] = {"p/b p/a", "p/a p/a", "q/a", "p/a >p/b", "p/a >p/a"};
+
+    (void)state;
+    fill(1, "x");
+    fake.meddle = give_rows;
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        struct seen seen = {0};
+        page = pages[i];
+        assert_int_equal(keytrustee_list(client, "p/", see, &seen, &error), KEYTRUSTEE_FAILURE);
+        assert_string_equal(error.name, "protocol");
+    }
+    struct seen seen = {0};
+    page = "p/A p/a p/b";
+    must_work(keytrustee_list(client, "p/", see, &seen, &error), &error);
+    assert_int_equal(seen.count, 3);
+}
+
+// A row at a time, each after some time, without end.
+static void give_a_row_slowly(const char *server, const struct kt_http_request *request,
+                              struct kt_http_answer *answer)
+{
+    static char text[64];
+
+    snprintf(text, sizeof text, "h%06d >h%06d", fake.requests, fake.requests);
+    page = text;
+    usleep(2000);
+    give_rows(server, request, answer);
+}
+
+static void a_listing_has_a_deadline_as_a_whole(void **state)
+{
+    struct seen seen = {0};
+
+    (void)state;
+    fill(1, "x");
+    client->timeout_ms = 20;
+    fake.meddle = give_a_row_slowly;
+    assert_int_equal(keytrustee_list(client, "", see, &seen, &error), KEYTRUSTEE_UNAVAILABLE);
+    assert_string_equal(error.name, "timeout");
+}
+
+static void answer_without_count(const char *server, const struct kt_http_request *request,
+                                 struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_json(answer, 200, json_object());
+}
+
+static void a_deletion_answered_without_a_number_is_in_doubt(void **state)
+{
+    (void)state;
+    fake.meddle = answer_without_count;
+    assert_int_equal(keytrustee_delete(client, "h", 0, NULL, &error), KEYTRUSTEE_IN_DOUBT);
+}
+
 static void deleting_says_how_many(void **state)
 {
     uint64_t count = 0;
@@ -138,6 +219,9 @@ int main(void)
         CASE(only_handles_with_the_prefix_are_listed),
         CASE(the_callback_can_stop_it),
         CASE(a_listing_that_never_ends_is_refused),
+        CASE(rows_out_of_order_or_not_asked_for_are_refused),
+        CASE(a_listing_has_a_deadline_as_a_whole),
+        CASE(a_deletion_answered_without_a_number_is_in_doubt),
         CASE(deleting_says_how_many),
         CASE(a_lost_answer_to_a_deletion_is_in_doubt),
     };

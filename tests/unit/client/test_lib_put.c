@@ -240,6 +240,190 @@ static void in_doubt_is_tried_until_the_deadline(void **state)
     assert_int_equal(pending_count(), 1);
 }
 
+// The first server acts on it and its answer is lost; the second one refuses.
+static int lose_answer_of_one(const char *server, const struct kt_http_request *request, int *sent)
+{
+    (void)request;
+    *sent = strcmp(server, "one") == 0;
+    return *sent ? KT_ERR_NETWORK : 0;
+}
+
+static void answer_with_code_at_two(const char *server, const struct kt_http_request *request,
+                                    struct kt_http_answer *answer)
+{
+    if (strcmp(server, "two") == 0)
+        answer_with_code(server, request, answer);
+}
+
+static void a_refusal_behind_a_lost_answer_leaves_it_in_doubt(void **state)
+{
+    static const int codes[] = {KT_ERR_CERTIFICATE_REVOKED, KT_ERR_NOT_GRANTED,
+                                KT_ERR_REQUEST_TIMEOUT};
+
+    (void)state;
+    client->timeout_ms = 300;
+    fake.network = lose_answer_of_one;
+    fake.meddle = answer_with_code_at_two;
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        char handle[8];
+        snprintf(handle, sizeof handle, "h%zu", i);
+        answer_code = codes[i];
+        client->preferred = 0;
+        assert_int_equal(put(handle, "s"), KEYTRUSTEE_IN_DOUBT);
+        assert_int_equal(pending_count(), i + 1);
+    }
+    answer_code = KT_ERR_HANDLE_TAKEN; // holds for the first server too
+    client->preferred = 0;
+    assert_int_equal(put("taken", "s"), KEYTRUSTEE_REFUSED);
+    assert_int_equal(pending_count(), 3);
+}
+
+static void a_stored_deposit_without_kept_receipt_is_in_doubt(void **state)
+{
+    (void)state;
+    assert_int_equal(rmdir(fake_path("receipts/latest")), 0);
+    assert_int_equal(kt_file_replace(fake_path("receipts/latest"), "x", 1, 0600, NULL), 0);
+    assert_int_equal(put("h", "s"), KEYTRUSTEE_IN_DOUBT);
+    assert_non_null(strstr(error.message, "receipts/latest"));
+    assert_int_equal(pending_count(), 1);
+    assert_int_equal(unlink(fake_path("receipts/latest")), 0);
+    assert_int_equal(mkdir(fake_path("receipts/latest"), 0700), 0);
+    must_work(keytrustee_resume(client, NULL, NULL, &error), &error);
+    assert_int_equal(fake.deposit_count, 1);
+    assert_int_equal(pending_count(), 0);
+}
+
+static void answer_unreadable(const char *server, const struct kt_http_request *request,
+                              struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    fake_body(answer, 201, "<html>", 6);
+}
+
+static const char *dropped_header;
+
+static void drop_header(const char *server, const struct kt_http_request *request,
+                        struct kt_http_answer *answer)
+{
+    (void)server, (void)request;
+    for (size_t i = 0; i < answer->header_count; i++)
+        if (strcmp(answer->header_names[i], dropped_header) == 0)
+            answer->header_names[i][0] = 'x';
+}
+
+static void an_answer_that_breaks_the_protocol_leaves_it_in_doubt(void **state)
+{
+    (void)state;
+    client->timeout_ms = 300;
+    fake.meddle = answer_unreadable;
+    assert_int_equal(put("h1", "s"), KEYTRUSTEE_IN_DOUBT);
+    fake.meddle = drop_header;
+    dropped_header = "KT-Epoch";
+    assert_int_equal(put("h2", "s"), KEYTRUSTEE_IN_DOUBT);
+    assert_non_null(strstr(error.message, "KT-Epoch"));
+    dropped_header = "KT-Incarnation";
+    assert_int_equal(put("h3", "s"), KEYTRUSTEE_IN_DOUBT);
+    assert_int_equal(pending_count(), 3);
+}
+
+static int self_is_down(const char *server, const struct kt_http_request *request, int *sent)
+{
+    (void)server;
+    *sent = 0;
+    return strcmp(request->path, "/v1/clients/self") == 0 ? KT_ERR_NETWORK : 0;
+}
+
+static void a_new_receipt_key_that_cannot_be_fetched_leaves_it_in_doubt(void **state)
+{
+    (void)state;
+    fake_make_receipt_key();
+    fake.network = self_is_down;
+    assert_int_equal(put("h", "s"), KEYTRUSTEE_IN_DOUBT);
+    assert_int_equal(pending_count(), 1);
+    assert_int_equal(keytrustee_info(client, "h", 0, &deposit, &error), KEYTRUSTEE_UNAVAILABLE);
+    fake.network = NULL;
+    must_work(keytrustee_resume(client, NULL, NULL, &error), &error);
+    assert_int_equal(fake.deposit_count, 1);
+}
+
+static int put_named(const char *id, const char *text)
+{
+    return keytrustee_put(client, "h", text, strlen(text), id, &deposit, &error);
+}
+
+static void another_secret_under_a_used_id_is_refused(void **state)
+{
+    static const char id[] = "6fa459ea-ee8a-4ca4-894e-db77e160355e";
+    static const char check[] = "receipts/6fa459ea-ee8a-4ca4-894e-db77e160355e.check";
+
+    (void)state;
+    must_work(put_named(id, "one"), &error);
+    must_work(put_named(id, "one"), &error);
+    assert_int_equal(put_named(id, "two"), KEYTRUSTEE_FAILURE);
+    assert_string_equal(error.name, "deposit_id_conflict");
+    assert_int_equal(kt_file_replace(fake_path(check), "x", 1, 0600, NULL), 0);
+    assert_int_equal(put_named(id, "one"), KEYTRUSTEE_FAILURE);
+    assert_int_equal(unlink(fake_path(check)), 0); // of an earlier version of the client
+    must_work(put_named(id, "two"), &error);
+    assert_int_equal(fake.deposit_count, 1);
+}
+
+static void a_refused_deposit_leaves_no_hash_of_its_secret(void **state)
+{
+    static const char id[] = "6fa459ea-ee8a-4ca4-894e-db77e160355e";
+
+    (void)state;
+    fake.meddle = answer_with_code;
+    answer_code = KT_ERR_NOT_GRANTED;
+    assert_int_equal(put_named(id, "one"), KEYTRUSTEE_REFUSED);
+    assert_false(kt_file_exists(fake_path("receipts/6fa459ea-ee8a-4ca4-894e-db77e160355e.check")));
+}
+
+static void what_another_process_sends_is_left_to_it(void **state)
+{
+    struct kt_uuid id;
+    size_t count = 0;
+    int resumed = 0, fd = -1, second = -1;
+
+    (void)state;
+    client->timeout_ms = 300;
+    fake.network = lose_every_answer;
+    assert_int_equal(put("h", "s"), KEYTRUSTEE_IN_DOUBT);
+    fake.network = NULL;
+    assert_int_equal(ktc_pending_list(client, &id, 1, &count, NULL), 0);
+    assert_int_equal(ktc_pending_lock(client, &id, &fd, NULL), 0);
+    assert_int_equal(ktc_pending_lock(client, &id, &second, NULL), KT_ERR_BUSY);
+    must_work(keytrustee_resume(client, count_deposits, &resumed, &error), &error);
+    assert_int_equal(resumed, 0);
+    assert_int_equal(pending_count(), 1);
+    close(fd);
+    must_work(keytrustee_resume(client, count_deposits, &resumed, &error), &error);
+    assert_int_equal(resumed, 1);
+    assert_int_equal(ktc_pending_lock(client, &id, &fd, NULL), KT_ERR_NOT_FOUND);
+}
+
+static int locked_while_sent;
+
+static int look_at_lock(const char *server, const struct kt_http_request *request, int *sent)
+{
+    struct kt_uuid id;
+    int fd = -1;
+
+    (void)server, (void)sent;
+    if (strcmp(request->method, "PUT") == 0 &&
+        kt_uuid_parse(fake_request_header(request, "KT-Deposit-Id"), &id) == 0)
+        locked_while_sent = ktc_pending_lock(client, &id, &fd, NULL) == KT_ERR_BUSY;
+    return 0;
+}
+
+static void a_deposit_is_locked_while_it_is_sent(void **state)
+{
+    (void)state;
+    fake.network = look_at_lock;
+    must_work(put("h", "s"), &error);
+    assert_int_equal(locked_while_sent, 1);
+}
+
 static void no_quorum_means_that_nothing_was_stored(void **state)
 {
     (void)state;
@@ -432,6 +616,14 @@ int main(void)
         CASE(a_refusal_is_passed_on_and_nothing_is_kept),
         CASE(in_doubt_is_tried_until_the_deadline),
         CASE(no_quorum_means_that_nothing_was_stored),
+        CASE(a_refusal_behind_a_lost_answer_leaves_it_in_doubt),
+        CASE(a_stored_deposit_without_kept_receipt_is_in_doubt),
+        CASE(an_answer_that_breaks_the_protocol_leaves_it_in_doubt),
+        CASE(a_new_receipt_key_that_cannot_be_fetched_leaves_it_in_doubt),
+        CASE(another_secret_under_a_used_id_is_refused),
+        CASE(a_refused_deposit_leaves_no_hash_of_its_secret),
+        CASE(what_another_process_sends_is_left_to_it),
+        CASE(a_deposit_is_locked_while_it_is_sent),
         CASE(a_receipt_for_something_else_is_refused),
         CASE(a_receipt_changed_after_signing_is_refused),
         CASE(a_receipt_by_an_uncertified_key_is_refused),

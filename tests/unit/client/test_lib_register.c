@@ -268,6 +268,51 @@ static void a_confdir_of_another_cluster_is_left_alone(void **state)
     must_work(keytrustee_put(client, "h", "s", 1, NULL, NULL, &error), &error);
 }
 
+static void a_failed_registration_leaves_a_working_client_as_it_was(void **state)
+{
+    static const char *const others[] = {"wrong", NULL};
+    struct keytrustee_registration wanted = {
+        .size = sizeof wanted, .servers = others, .auth_code = fake.auth_code, .name = "host-2"};
+    char *before = NULL, *after = NULL;
+
+    (void)state;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    assert_int_equal(kt_file_read_text(fake_path("client.json"), 65536, &before, NULL), 0);
+    fake.meddle = refuse;
+    refusal = KT_ERR_AUTH_CODE_USED_UP;
+    assert_int_equal(keytrustee_register(client, &wanted, &error), KEYTRUSTEE_REFUSED);
+    member = "cluster";
+    value = json_null();
+    fake.meddle = change_member;
+    assert_int_equal(keytrustee_register(client, &wanted, &error), KEYTRUSTEE_FAILURE);
+    json_decref(value);
+    fake.meddle = NULL;
+    assert_int_equal(kt_file_read_text(fake_path("client.json"), 65536, &after, NULL), 0);
+    assert_string_equal(after, before);
+    assert_string_equal(client->state.servers[0], servers[0]);
+    must_work(keytrustee_put(client, "h", "s", 1, NULL, NULL, &error), &error);
+    must_work(keytrustee_register(client, &wanted, &error), &error);
+    assert_string_equal(client->state.servers[0], "wrong");
+    assert_string_equal(client->state.name, "host-2");
+    free(before);
+    free(after);
+}
+
+static void what_others_saw_of_the_history_survives_a_registration(void **state)
+{
+    struct ktc_state disk = {0};
+
+    (void)state;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    assert_int_equal(ktc_state_load(fake_path("client.json"), &disk, NULL), 0);
+    disk.epoch = 7; // another process has seen it
+    assert_int_equal(ktc_state_save(fake_path("client.json"), &disk, NULL), 0);
+    assert_int_equal(enrol(fake.auth_code, "host-1"), KEYTRUSTEE_UNAVAILABLE);
+    assert_string_equal(error.name, "fenced");
+    fake.epoch = 7;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+}
+
 static void a_client_that_waits_for_approval_is_registered(void **state)
 {
     (void)state;
@@ -309,6 +354,8 @@ int main(void)
         CASE(a_certificate_for_another_key_is_refused),
         CASE(a_malformed_answer_is_refused),
         CASE(a_confdir_of_another_cluster_is_left_alone),
+        CASE(a_failed_registration_leaves_a_working_client_as_it_was),
+        CASE(what_others_saw_of_the_history_survives_a_registration),
         CASE(a_client_that_waits_for_approval_is_registered),
         CASE(a_confdir_too_deep_for_gpg_is_refused),
     };

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
 #include <stdio.h>
@@ -174,6 +175,54 @@ static void content_without_a_signature_is_refused(void **state)
         KT_ERR_SIGNATURE);
     assert_null(plain);
     kt_buf_free(&cipher);
+}
+
+// How often `mark` stands in this process' stack.
+static int count_on_stack(const char *mark, size_t n)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    unsigned long long from = 0, to = 0;
+    char line[512];
+    int count = 0;
+
+    assert_non_null(maps);
+    assert_true(mem >= 0);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        if (strstr(line, "[stack]") == NULL || sscanf(line, "%llx-%llx", &from, &to) != 2)
+            continue;
+        size_t size = (size_t)(to - from);
+        char *copy = malloc(size);
+        assert_int_equal(pread(mem, copy, size, (off_t)from), size);
+        for (char *at = copy; (at = memmem(at, size - (size_t)(at - copy), mark, n)); at++)
+            count++;
+        free(copy);
+    }
+    assert_true(to > from);
+    close(mem);
+    fclose(maps);
+    return count;
+}
+
+static void decrypted_content_is_in_locked_memory_only(void **state)
+{
+    enum { SIZE = 3000, MARK = 32 };
+    struct fixture *f = *state;
+    struct kt_buf cipher = KT_BUF_INIT(65536);
+    struct kt_secret *plain = NULL;
+    struct kt_error error = {0};
+    char *text = malloc(SIZE);
+
+    memset(text, 'Q', SIZE); // on the heap, and no literal: the search must not find itself
+    encrypt(f, f->owner, f->owner, text, SIZE, &cipher);
+    must(
+        kt_gpg_decrypt(f->gpg, f->owner, kt_buf_ptr(&cipher), kt_buf_left(&cipher), &plain, &error),
+        &error);
+    assert_int_equal(kt_secret_len(plain), SIZE);
+    assert_int_equal(count_on_stack(text, MARK), 0);
+    kt_secret_free(plain);
+    kt_buf_free(&cipher);
+    free(text);
 }
 
 static void a_changed_byte_anywhere_is_refused(void **state)
@@ -423,6 +472,7 @@ int main(void)
         CASE(garbage_is_refused),
         CASE(a_key_is_found_by_its_exact_user_id),
         CASE(unknown_keys_are_not_found),
+        CASE(decrypted_content_is_in_locked_memory_only),
         CASE(output_beyond_its_bound_is_refused),
         CASE(a_home_that_others_can_read_is_refused),
         CASE(a_home_too_deep_for_the_agent_is_refused),

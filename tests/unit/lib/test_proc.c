@@ -283,6 +283,36 @@ static void signals_are_as_a_fresh_process_has_them(void **state)
     assert_non_null(strstr(error.message, "signal 15"));
 }
 
+static volatile sig_atomic_t caught;
+
+static void catch_pipe(int number)
+{
+    (void)number;
+    caught = 1;
+}
+
+static void sigpipe_handling_of_the_program_is_left_alone(void **state)
+{
+    static char input[500000];
+    const char *const argv[] = {"sh", "-c", "exec <&-; sleep 0.1", NULL};
+    const struct kt_proc proc = {
+        .argv = argv, .input = input, .input_len = sizeof(input), .timeout_ms = 10000};
+    struct sigaction ours = {.sa_handler = catch_pipe}, old, now;
+    sigset_t mask, pending;
+
+    (void)state;
+    caught = 0;
+    sigaction(SIGPIPE, &ours, &old);
+    assert_int_equal(kt_proc_run(&proc, NULL, &error), 0);
+    sigaction(SIGPIPE, &old, &now);
+    assert_true(now.sa_handler == catch_pipe);
+    assert_int_equal(caught, 0);
+    sigpending(&pending);
+    assert_int_equal(sigismember(&pending, SIGPIPE), 0);
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    assert_int_equal(sigismember(&mask, SIGPIPE), 0);
+}
+
 static void log_fd_receives_both_outputs(void **state)
 {
     const char *const argv[] = {"sh", "-c", "echo one; echo two >&2", NULL};
@@ -467,6 +497,7 @@ int main(void)
         CASE(too_many_environment_entries_are_too_large),
         CASE(child_inherits_no_descriptors),
         CASE(signals_are_as_a_fresh_process_has_them),
+        CASE(sigpipe_handling_of_the_program_is_left_alone),
         CASE(log_fd_receives_both_outputs),
         CASE(no_descriptor_is_left_behind),
         CASE(without_descriptors_it_is_a_system_error),
