@@ -208,6 +208,21 @@ static int resume(struct keytrustee *client, const char *handle, keytrustee_depo
     return rc != 0 ? rc : first;
 }
 
+// An earlier deposit of the handle must be settled before a later one is sent, or it could become the
+// latest version. When it cannot be, the later one was not taken, and must not sound as if it were.
+static int settle_earlier(struct keytrustee *client, const char *handle, struct kt_error *error)
+{
+    struct kt_error why = {0};
+    int rc = resume(client, handle, NULL, NULL, &why);
+
+    if (rc == 0)
+        return 0;
+    return kt_error_set(error, rc == KT_ERR_IN_DOUBT ? KT_ERR_NETWORK : rc,
+                        "run keytrustee put --resume, then put this secret again",
+                        "not deposited: an earlier deposit of \"%s\" is not settled: %.200s",
+                        handle, why.message[0] ? why.message : kt_err_text(rc));
+}
+
 int keytrustee_resume(struct keytrustee *client, keytrustee_deposit_fn each, void *arg,
                       struct keytrustee_error *error)
 {
@@ -275,7 +290,7 @@ static int put(struct keytrustee *client, const char *handle, const void *secret
     int rc = check_arguments(client, handle, len, error);
 
     if (rc == 0) // may store the very deposit that `deposit_id` names
-        rc = resume(client, handle, NULL, NULL, error);
+        rc = settle_earlier(client, handle, error);
     if (rc == 0)
         rc = choose_id(client, handle, deposit_id, &pending.id, &done, deposit, error);
     if (rc == 0 && done)

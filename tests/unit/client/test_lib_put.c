@@ -163,6 +163,7 @@ static void a_deposit_in_doubt_survives_tries_that_reach_nobody(void **state)
     assert_int_equal(put("h", "first"), KEYTRUSTEE_IN_DOUBT);
     fake.network = reach_nobody;
     assert_int_equal(put("h", "second"), KEYTRUSTEE_UNAVAILABLE);
+    assert_non_null(strstr(error.message, "not deposited"));
     assert_int_equal(keytrustee_resume(client, NULL, NULL, &error), KEYTRUSTEE_UNAVAILABLE);
     assert_int_equal(pending_count(), 1);
     fake.network = NULL;
