@@ -28,21 +28,23 @@ static int keep_fixed(const struct kt_settings *old, struct kt_settings *fresh)
     return 0;
 }
 
-static void reload_settings(struct kts_master *master)
+// 1 when there are new settings, 0 when the old ones stay.
+static int reload_settings(struct kts_master *master)
 {
     struct kt_settings *fresh = NULL;
     struct kt_error why = {0};
 
     if (kt_settings_load(master->paths->settings, &fresh, &why)) {
         kt_log_error(&why, "the settings stay as they were");
-        return;
+        return 0;
     }
     if (keep_fixed(master->settings, fresh)) {
         kt_settings_free(fresh);
-        return;
+        return 0;
     }
     kt_settings_free(master->settings);
     master->settings = fresh;
+    return 1;
 }
 
 void kts_master_open_log(struct kts_master *master)
@@ -79,16 +81,18 @@ static void send_to_children(struct kts_master *master)
 void kts_master_reload(struct kts_master *master)
 {
     struct kt_error why = {0};
+    int fresh;
 
     kts_notify_reloading();
     kts_master_as_owner(master);
-    reload_settings(master);
+    fresh = reload_settings(master);
     kts_master_open_log(master);
     if (kts_master_load_tls(master, &why))
         kt_log_error(&why, "the TLS files stay as they were");
     kts_master_as_root(master);
     send_to_children(master);
-    kt_log(KT_LOG_NOTICE, "settings reloaded");
+    if (fresh)
+        kt_log(KT_LOG_NOTICE, "settings reloaded");
     if (master->ready)
         kts_notify_ready("serving");
 }
