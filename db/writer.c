@@ -17,29 +17,6 @@
 // The key of the session advisory lock that only one writer of a database holds.
 #define WRITER_LOCK "7308604759847039585"
 
-static const struct db_change_ops *const all_changes[] = {
-    &db_change_deposit,      &db_change_delete,         &db_change_register,
-    &db_change_renew,        &db_change_org_add,        &db_change_org_disable,
-    &db_change_authcode_new, &db_change_client_approve, &db_change_client_revoke,
-    &db_change_grant,        &db_change_grant_revoke,
-};
-
-const struct db_change_ops *db_change_ops(enum kt_change_kind kind)
-{
-    for (size_t i = 0; i < sizeof(all_changes) / sizeof(all_changes[0]); i++) {
-        if (all_changes[i]->kind == kind)
-            return all_changes[i];
-    }
-    return NULL;
-}
-
-int db_change_is_groupable(enum kt_change_kind kind)
-{
-    const struct db_change_ops *ops = db_change_ops(kind);
-
-    return ops == NULL || ops->groupable;
-}
-
 // A warning may mean "committed locally, not replicated": it must be noticed, not printed.
 static void notice(void *arg, const PGresult *result)
 {
@@ -237,11 +214,12 @@ static int read_receipt_keys(struct db_writer *writer, struct kt_error *error)
 static int prepare_statements(struct db_writer *writer, struct kt_error *error)
 {
     int64_t until = deadline(writer);
-    size_t count = sizeof(all_changes) / sizeof(all_changes[0]);
+    size_t count = 0;
+    const struct db_change_ops *const *all = db_changes_all(&count);
     int r = 0;
 
     for (size_t i = 0; i < count; i++) {
-        const struct db_change_ops *ops = all_changes[i];
+        const struct db_change_ops *ops = all[i];
 
         if (PQsendPrepare(writer->main, ops->check_name, ops->check_sql, 0, NULL) != 1 ||
             PQsendPrepare(writer->main, ops->write_name, ops->write_sql, 0, NULL) != 1)
@@ -260,9 +238,7 @@ static int prepare_statements(struct db_writer *writer, struct kt_error *error)
         PQclear(result);
         if (code != 0 && r == 0)
             r = kt_error_set(error, code, NULL, "statement '%s': %s",
-                             i % 2 ? all_changes[i / 2]->write_name
-                                   : all_changes[i / 2]->check_name,
-                             why.message);
+                             i % 2 ? all[i / 2]->write_name : all[i / 2]->check_name, why.message);
     }
     return r != 0 ? r : db_pipe_end(writer->main, until);
 }
