@@ -116,7 +116,7 @@ static void a_deposit_in_doubt_is_kept_and_resumed(void **state)
     int resumed = 0;
 
     (void)state;
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.network = lose_every_answer;
     assert_int_equal(put("h", "s"), KEYTRUSTEE_IN_DOUBT);
     assert_non_null(strstr(error.hint, "--resume"));
@@ -134,7 +134,7 @@ static void a_deposit_in_doubt_is_kept_and_resumed(void **state)
 static void a_deposit_that_was_never_sent_is_not_kept(void **state)
 {
     (void)state; // else an old secret could become the latest version later
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.network = reach_nobody;
     assert_int_equal(put("h", "s"), KEYTRUSTEE_UNAVAILABLE);
     assert_int_equal(pending_count(), 0);
@@ -143,7 +143,7 @@ static void a_deposit_that_was_never_sent_is_not_kept(void **state)
 static void the_next_deposit_settles_one_in_doubt_first(void **state)
 {
     (void)state;
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.network = lose_every_answer;
     assert_int_equal(put("h", "first"), KEYTRUSTEE_IN_DOUBT);
     fake.deposit_count = 0; // it had not taken effect after all
@@ -158,7 +158,7 @@ static void the_next_deposit_settles_one_in_doubt_first(void **state)
 static void a_deposit_in_doubt_survives_tries_that_reach_nobody(void **state)
 {
     (void)state; // they say nothing of the first try
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.network = lose_every_answer;
     assert_int_equal(put("h", "first"), KEYTRUSTEE_IN_DOUBT);
     fake.network = reach_nobody;
@@ -217,7 +217,7 @@ static void a_refusal_is_passed_on_and_nothing_is_kept(void **state)
 static void a_refusal_settles_a_resumed_deposit_only_for_its_content(void **state)
 {
     (void)state;
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.network = lose_every_answer;
     assert_int_equal(put("h", "first"), KEYTRUSTEE_IN_DOUBT);
     fake.network = NULL;
@@ -233,7 +233,7 @@ static void a_refusal_settles_a_resumed_deposit_only_for_its_content(void **stat
 static void in_doubt_is_tried_until_the_deadline(void **state)
 {
     (void)state;
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.meddle = answer_with_code;
     answer_code = KT_ERR_IN_DOUBT;
     assert_int_equal(put("h", "s"), KEYTRUSTEE_IN_DOUBT);
@@ -262,7 +262,7 @@ static void a_refusal_behind_a_lost_answer_leaves_it_in_doubt(void **state)
                                 KT_ERR_REQUEST_TIMEOUT};
 
     (void)state;
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.network = lose_answer_of_one;
     fake.meddle = answer_with_code_at_two;
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
@@ -315,7 +315,7 @@ static void drop_header(const char *server, const struct kt_http_request *reques
 static void an_answer_that_breaks_the_protocol_leaves_it_in_doubt(void **state)
 {
     (void)state;
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.meddle = answer_unreadable;
     assert_int_equal(put("h1", "s"), KEYTRUSTEE_IN_DOUBT);
     fake.meddle = drop_header;
@@ -387,7 +387,7 @@ static void what_another_process_sends_is_left_to_it(void **state)
     int resumed = 0, fd = -1, second = -1;
 
     (void)state;
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.network = lose_every_answer;
     assert_int_equal(put("h", "s"), KEYTRUSTEE_IN_DOUBT);
     fake.network = NULL;
@@ -428,7 +428,7 @@ static void a_deposit_is_locked_while_it_is_sent(void **state)
 static void no_quorum_means_that_nothing_was_stored(void **state)
 {
     (void)state;
-    client->timeout_ms = 300;
+    client->timeout_ms = 2000;
     fake.meddle = answer_with_code;
     answer_code = KT_ERR_NO_QUORUM;
     assert_int_equal(put("h", "s"), KEYTRUSTEE_UNAVAILABLE);

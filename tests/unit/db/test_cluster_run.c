@@ -273,6 +273,7 @@ static void starting_a_running_one_is_success_and_running_it_twice_is_refused(vo
 static void after_a_kill_a_start_is_all_it_needs(void **state)
 {
     enum db_run_state run_state;
+    struct kt_error error = {0};
     long pid = 0, again = 0;
 
     (void)state;
@@ -282,7 +283,8 @@ static void after_a_kill_a_start_is_all_it_needs(void **state)
         assert_int_equal(db_cluster_state(real.cluster, &run_state, &again, NULL), 0);
         assert_true(kt_monotonic_now() < until);
     }
-    assert_int_equal(db_cluster_start(real.cluster, 60, NULL), 0);
+    if (db_cluster_start(real.cluster, 60, &error) != 0)
+        fail_msg("%s", error.message);
     assert_int_equal(db_cluster_state(real.cluster, &run_state, &again, NULL), 0);
     assert_int_equal(run_state, DB_RUNNING);
     assert_int_not_equal(pid, again);
