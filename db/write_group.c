@@ -282,9 +282,11 @@ int db_write_barrier(struct db_writer *writer, struct kt_error *error)
     writer->notices = 0;
     r = db_pipe_run(writer->main, "SELECT pg_logical_emit_message(true, 'kt', 'barrier')", until,
                     NULL, error);
-
     if (r == 0)
         r = prove_group(writer, until, error);
+    // the answer that did not come would be taken for the next group's: the connection is given up
+    if (r == KT_ERR_TIMEOUT)
+        r = kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL, "a barrier was not answered");
     if (r == 0 && writer->notices != 0)
         r = kt_error_set(error, KT_ERR_NO_QUORUM, NULL, "the barrier came back with a warning");
     writer->notices = 0;

@@ -404,6 +404,21 @@ static void barrier_with_a_warning_proves_nothing(void **state)
     assert_int_equal(run(f, 1, warned), KT_ERR_NO_QUORUM);
 }
 
+static void barrier_that_is_not_answered_gives_the_connection_up(void **state)
+{
+    const struct fake_answer silent[] = {
+        {.expect = "pg_logical_emit_message", .kind = FAKE_SILENT}, PROVEN("0"), END};
+    const struct fake_answer unproven[] = {
+        {.expect = "pg_logical_emit_message", .columns = 1, .row = {"0/0"}},
+        {.expect = "pg_stat_replication", .kind = FAKE_SILENT},
+        END};
+    struct fixture *f = *state;
+
+    f->changes[0].kind = KT_CHANGE_BARRIER;
+    assert_int_equal(run(f, 1, silent), KT_ERR_DATABASE_UNAVAILABLE);
+    assert_int_equal(run(f, 1, unproven), KT_ERR_DATABASE_UNAVAILABLE);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -425,6 +440,7 @@ int main(void)
         CASE(deposits_without_the_right_are_refused),
         CASE(result_that_cannot_be_used_leaves_the_prepared_group_in_doubt),
         CASE(barrier_with_a_warning_proves_nothing),
+        CASE(barrier_that_is_not_answered_gives_the_connection_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
