@@ -17,6 +17,7 @@ enum kts_message_type {
     KTS_MSG_AUDIT_DONE, // audit -> asker, same id: u32 code (0 = on disk)
     KTS_MSG_SIGN,       // writer -> agent: kts_sign_request
     KTS_MSG_SIGNED,     // agent -> writer, same id: u32 code, block certificate PEM
+    KTS_MSG_RECHECK,    // agent -> writer: writer_ticket of the status has changed
 };
 
 #define KTS_MESSAGE_MAX (20u << 20) // payload; the largest is a change with its body

@@ -47,3 +47,28 @@ uint64_t kts_status_connections(struct kts_status *status)
         sum += atomic_load(kts_status_connections_of(status, i));
     return sum;
 }
+
+void kts_status_set_text(struct kts_status_text *text, const char *value)
+{
+    size_t i = 0;
+
+    atomic_fetch_add(&text->sequence, 1);
+    for (; value[i] && i + 1 < sizeof(text->text) / sizeof(text->text[0]); i++)
+        atomic_store(&text->text[i], value[i]);
+    atomic_store(&text->text[i], '\0');
+    atomic_fetch_add(&text->sequence, 1);
+}
+
+void kts_status_get_text(struct kts_status_text *text, char out[256])
+{
+    for (;;) {
+        uint32_t before = atomic_load(&text->sequence);
+
+        for (size_t i = 0; i < 256; i++)
+            out[i] = atomic_load(&text->text[i]);
+        out[255] = '\0';
+        // A writer that died half-way leaves it odd: then what is there has to do.
+        if (before == atomic_load(&text->sequence))
+            return;
+    }
+}

@@ -18,6 +18,12 @@ enum kts_role {
 };
 const char *kts_role_name(enum kts_role role); // "standalone", ...
 
+// A short text in shared memory, written by one process.
+struct kts_status_text {
+    _Atomic uint32_t sequence; // odd while it is written
+    _Atomic char text[256];
+};
+
 #define KTS_STATUS_WORKERS 128 // 64, and those that are being replaced
 
 // One process writes each field, all read. Everything is a lock-free atomic.
@@ -29,8 +35,15 @@ struct kts_status {
     _Atomic uint64_t epoch;
     _Atomic uint32_t members; // that stream now under this epoch
     _Atomic uint32_t w;
-    _Atomic uint32_t database_up;         // the agent's own connection works
-    _Atomic uint64_t database_generation; // grows each time the database comes back
+    // Permission to write: 0 = hold, no changes are taken. Each permission has a number of its own; a
+    // writer that opened under another one gives up.
+    _Atomic uint64_t writer_ticket;
+    _Atomic uint32_t is_cut_off; // passive: nothing comes from the active (474)
+    _Atomic uint64_t lag_bytes;  // passive: received and not replayed yet
+    _Atomic int64_t lag_us;
+    struct kts_status_text active_service; // "host:port" of the active's HTTPS, "" = unknown
+    _Atomic uint32_t database_up;          // the agent's own connection works
+    _Atomic uint64_t database_generation;  // grows each time the database comes back
     _Atomic int64_t server_certificate_not_after_us;
     // writer
     _Atomic uint32_t writer_open;   // 1: takes changes; 0: starting, settling or gone
@@ -50,6 +63,8 @@ struct kts_status {
 // Anonymous shared memory, zeroed.
 int kts_status_new(struct kts_status **status) KT_MUST_CHECK;
 _Atomic uint32_t *kts_status_connections_of(struct kts_status *status, int worker);
-uint64_t kts_status_connections(struct kts_status *status); // of all workers
+uint64_t kts_status_connections(struct kts_status *status);                // of all workers
+void kts_status_set_text(struct kts_status_text *text, const char *value); // cut at 255 bytes
+void kts_status_get_text(struct kts_status_text *text, char out[256]);
 
 #endif

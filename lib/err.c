@@ -51,6 +51,19 @@ static const struct kt_err_info TABLE[] = {
     {KT_ERR_REFUSED_BY_USER, "refused_by_user", 0, KT_EXIT_FAILURE, "not confirmed", NULL},
     {KT_ERR_AGAIN, "again", 0, KT_EXIT_UNAVAILABLE, "not ready yet", NULL},
 
+    // failover
+    {KT_ERR_NOT_PROVEN, "not_proven", 409, KT_EXIT_FAILURE,
+     "it cannot be proven that nothing is lost",
+     "bring one of the named nodes up and run it again"},
+    {KT_ERR_DIVERGED, "diverged", 409, KT_EXIT_FAILURE, "this node's log went another way",
+     "run ktadmin rejoin on it: what is ahead is kept aside"},
+    {KT_ERR_RETIRED, "retired", 409, KT_EXIT_FAILURE, "this node was retired",
+     "it never votes or starts again; join it under a new identity"},
+    {KT_ERR_TOKEN_INVALID, "token_invalid", 403, KT_EXIT_REFUSED,
+     "the join token is unknown, expired or used", "make a new one with ktadmin token new"},
+    {KT_ERR_NOT_MEMBER, "not_member", 403, KT_EXIT_REFUSED, "the caller is no node of this cluster",
+     "ask from a node of the cluster, or with an operator's certificate"},
+
     // HTTP: the request itself
     {KT_ERR_BAD_REQUEST, "bad_request", 400, KT_EXIT_FAILURE, "malformed request",
      "compare the request with docs/protocol.md"},

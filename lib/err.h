@@ -36,6 +36,13 @@ enum kt_err_code {
     KT_ERR_REFUSED_BY_USER = -22, // the person said no
     KT_ERR_AGAIN = -23,           // not enough input yet (parsers), or it would block
 
+    // failover
+    KT_ERR_NOT_PROVEN = -30,    // the rules do not allow it with the nodes that answered
+    KT_ERR_DIVERGED = -31,      // this node's log went another way: it must rejoin
+    KT_ERR_RETIRED = -32,       // this node was retired: it never votes or starts again
+    KT_ERR_TOKEN_INVALID = -33, // unknown join token or wrong secret, expired, or used
+    KT_ERR_NOT_MEMBER = -34,    // the node is no member of this cluster
+
     // HTTP: the request itself
     KT_ERR_BAD_REQUEST = -40, // malformed request line, header, JSON or parameter
     KT_ERR_HEADER_TOO_LARGE = -41,

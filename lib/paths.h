@@ -28,9 +28,13 @@ struct kt_paths {
     char node_cert[KT_PATH_MAX];
     char receipt_key[KT_PATH_MAX]; // confdir/receipt/key.pem    (writer only)
     char receipt_cert[KT_PATH_MAX];
-    char secrets[KT_PATH_MAX]; // confdir/secrets: one file a database role
-    char node[KT_PATH_MAX];    // base/node
-    char promise[KT_PATH_MAX]; // base/node/promise
+    char secrets[KT_PATH_MAX];     // confdir/secrets: one file a database role
+    char node[KT_PATH_MAX];        // base/node
+    char promise[KT_PATH_MAX];     // base/node/promise
+    char replication[KT_PATH_MAX]; // base/node/replication: what PostgreSQL is to be
+    char peers[KT_PATH_MAX];       // base/node/peers.json
+    char tokens[KT_PATH_MAX];      // base/node/tokens.json
+    char joining[KT_PATH_MAX];     // base/node/joining: this node asks to become a member
     char audit[KT_PATH_MAX];
     char logs[KT_PATH_MAX];
     char run[KT_PATH_MAX];

@@ -26,6 +26,9 @@ static const struct kt_setting_info TABLE[KT_SET_COUNT] = {
      "Port of the HTTPS service."},
     {KT_SET_HTTPS_BACKLOG, "https", "backlog", KT_TYPE_INTEGER, "1024", 1, 65535, NULL, 0,
      "Connections that may wait to be accepted."},
+    {KT_SET_NODE_ADDRESS, "node", "address", KT_TYPE_STRING, "", 0, 255, NULL, 0,
+     "Host name or address under which other nodes and clients reach this one; empty is the host's "
+     "name."},
     {KT_SET_AGENT_PORT, "agent", "port", KT_TYPE_INTEGER, "11372", 1, 65535, NULL, 0,
      "Port of the agent, for other nodes and operators."},
     {KT_SET_DATABASE_DIRECTORY, "database", "directory", KT_TYPE_PATH, "", 0, TEXT_MAX, NULL, 0,

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// PostgreSQL's replication on one node, as the agent and `ktadmin join` handle it.
+//
+// What PostgreSQL is to be (active, following, sealed) stands in node/replication, outside the data
+// directory, and is rendered into it before each start and at each change: whatever a base backup or
+// pg_rewind copied there, or somebody left there, does not count. All of this blocks, bounded in time;
+// the agent runs it in a job (kts/agent_job.h).
+#ifndef DB_REPLICATION_H
+#define DB_REPLICATION_H
+
+#include "db/cluster.h"
+#include "lib/epoch.h"
+#include "lib/peers.h"
+#include "lib/rules.h"
+
+enum db_mode { DB_MODE_ACTIVE, DB_MODE_FOLLOW, DB_MODE_SEALED };
+
+struct db_replication {
+    enum db_mode mode;
+    // ACTIVE: synchronous_standby_names; read_only = unestablished (default_transaction_read_only)
+    char standby_names[KT_STANDBY_NAMES_TEXT];
+    int read_only;
+    // FOLLOW: the upstream's PostgreSQL, and the names under which this node streams
+    char host[KT_HOST_MAX + 1];
+    uint16_t port;
+    char member[KT_MEMBER_TEXT];                     // role (its certificate's CN) and slot
+    char application_name[KT_REPLICATION_NAME_TEXT]; // kt_replication_name, or "<member>_copy"
+};
+
+// node/replication. Missing: KT_ERR_NOT_FOUND.
+int db_replication_load(const struct kt_paths *paths, struct db_replication *replication,
+                        struct kt_error *error) KT_MUST_CHECK;
+int db_replication_save(const struct kt_paths *paths, const struct db_replication *replication,
+                        struct kt_error *error) KT_MUST_CHECK;
+// Writes the data directory's part from node/replication: keytrustee.replication.conf (included last
+// by the managed settings) and standby.signal (there unless ACTIVE). For a stopped PostgreSQL.
+int db_replication_render(struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
+// Saves, renders, reloads a running PostgreSQL and waits until its sessions see the new values.
+// KT_ERR_UNSAFE_SETTINGS when something else (postgresql.auto.conf) overrides them.
+// Not for a change between ACTIVE and the others: that needs a stop.
+int db_replication_apply(struct db_cluster *cluster, const struct db_replication *replication,
+                         int timeout_ms, struct kt_error *error) KT_MUST_CHECK;
+
+// --- the owner's session (peer, superuser), one at a time ---
+struct db_admin;
+int db_admin_open(struct db_cluster *cluster, int timeout_ms, struct db_admin **admin,
+                  struct kt_error *error) KT_MUST_CHECK;
+void db_admin_close(struct db_admin *admin);
+
+struct db_position {
+    int in_recovery;
+    uint32_t timeline; // current insertion's or replay's
+    uint64_t lsn; // flushed end of log: on a standby received and replayed, whichever is less far
+    uint64_t start_lsn; // where this timeline began (0/0 for the first), from its history file
+};
+int db_admin_position(struct db_admin *admin, struct db_position *position,
+                      struct kt_error *error) KT_MUST_CHECK;
+int db_admin_rows(struct db_admin *admin, struct kt_epoch_rows *rows,
+                  struct kt_error *error) KT_MUST_CHECK;
+// Prepared groups of ours that are not committed.
+int db_admin_in_doubt(struct db_admin *admin, uint32_t *count,
+                      struct kt_error *error) KT_MUST_CHECK;
+// Ends the writer's sessions, and those of killed jobs that wait in a row's or probe's commit, and
+// waits until they are gone (a row that waited shows after that).
+int db_admin_end_sessions(struct db_admin *admin, int timeout_ms,
+                          struct kt_error *error) KT_MUST_CHECK;
+
+// Rule 4: after SEALED was applied: until the WAL receiver is gone and everything flushed is replayed.
+int db_admin_wait_sealed(struct db_admin *admin, int timeout_ms,
+                         struct kt_error *error) KT_MUST_CHECK;
+// Until this standby has replayed `lsn`.
+int db_admin_wait_replayed(struct db_admin *admin, uint64_t lsn, int timeout_ms,
+                           struct kt_error *error) KT_MUST_CHECK;
+// Rule 9: pg_promote, wait until it takes writes, CHECKPOINT. Afterwards node/replication is ACTIVE.
+// `replication` (names for (e, T), read_only 1) is applied before. *position is the new one.
+int db_admin_promote(struct db_cluster *cluster, struct db_admin *admin,
+                     const struct db_replication *replication, int timeout_ms,
+                     struct db_position *position, struct kt_error *error) KT_MUST_CHECK;
+int db_admin_checkpoint(struct db_admin *admin, int timeout_ms,
+                        struct kt_error *error) KT_MUST_CHECK;
+
+// Who streams from here. Only rows whose role is the member of the application name are given.
+struct db_streaming {
+    char member[KT_MEMBER_TEXT];
+    char application_name[KT_REPLICATION_NAME_TEXT];
+    int is_streaming; // state = 'streaming'
+    uint64_t flush_lsn, replay_lsn;
+    uint64_t lag_bytes; // of replay
+    int64_t lag_us;     // replay_lag, 0 = none or unknown
+    int64_t silent_us;  // since its last report
+};
+int db_admin_streaming(struct db_admin *admin, struct db_streaming *list, size_t size,
+                       size_t *count, struct kt_error *error) KT_MUST_CHECK;
+// What this standby receives. *is_streaming 0: cut off.
+struct db_receiver {
+    int is_streaming;
+    int64_t silent_us; // since the upstream's last message
+    uint64_t received_lsn, replayed_lsn;
+};
+int db_admin_receiver(struct db_admin *admin, struct db_receiver *receiver,
+                      struct kt_error *error) KT_MUST_CHECK;
+
+// Rule 10: a plain INSERT with synchronous_commit = on, read-write for this transaction only.
+// 0: acknowledged by a clean return. KT_ERR_IN_DOUBT: the log may hold it: look again.
+int db_admin_row_insert(struct db_admin *admin, const struct kt_epoch_row *row, int timeout_ms,
+                        struct kt_error *error) KT_MUST_CHECK;
+// Rule 12: a commit under the settings of now that came back clean, and that W members of `row` report
+// as flushed (by name and role). KT_ERR_NO_QUORUM.
+int db_admin_probe(struct db_admin *admin, const struct kt_epoch_row *row, int timeout_ms,
+                   struct kt_error *error) KT_MUST_CHECK;
+// Until W members of the row stream under its names. KT_ERR_NO_QUORUM says who is missing.
+int db_admin_wait_streaming(struct db_admin *admin, const struct kt_epoch_row *row, int timeout_ms,
+                            struct kt_error *error) KT_MUST_CHECK;
+
+// A node's role (LOGIN REPLICATION, member of kts_members), slot, rows in `nodes` and
+// node_certificates; committed locally (the row that makes it a member comes later in the same log).
+int db_admin_node_put(struct db_admin *admin, const struct kt_peer *peer, const char *cert_pem,
+                      struct kt_error *error) KT_MUST_CHECK;
+// Drops role and slot, marks the rows removed.
+int db_admin_node_remove(struct db_admin *admin, const char *member,
+                         struct kt_error *error) KT_MUST_CHECK;
+int db_admin_nodes(struct db_admin *admin, struct kt_peers *peers,
+                   struct kt_error *error) KT_MUST_CHECK;
+// Slots for exactly these members (a new active makes them; others are dropped).
+int db_admin_slots(struct db_admin *admin, const struct kt_epoch_row *row,
+                   struct kt_error *error) KT_MUST_CHECK;
+
+// --- copies (rules 13 and 14) ---
+struct db_source { // another node's PostgreSQL
+    char host[KT_HOST_MAX + 1];
+    uint16_t port;
+    char member[KT_MEMBER_TEXT]; // who asks: role, slot
+};
+typedef void (*db_progress)(void *arg, uint64_t done_bytes,
+                            uint64_t total_bytes); // total 0: unknown
+// pg_basebackup into `dir`.new, renamed to the data directory; a data directory that is there is kept
+// as <dir>.<time>. Leaves it stopped, rendered by the caller's node/replication.
+int db_copy_base(struct db_cluster *cluster, const struct db_source *source, db_progress progress,
+                 void *arg, struct kt_error *error) KT_MUST_CHECK;
+// pg_rewind of the stopped data directory; what was ahead (WAL from the fork on) is kept in
+// node/aside-<time>. KT_ERR_CHILD when it cannot be rewound: a base backup then serves.
+int db_copy_rewind(struct db_cluster *cluster, const struct db_source *source, uint64_t fork_lsn,
+                   struct kt_error *error) KT_MUST_CHECK;
+
+#endif
