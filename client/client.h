@@ -15,6 +15,7 @@
 #include "lib/paths.h"
 
 #define KTC_SERVERS_MAX 16
+#define KTC_LEARNED_MAX 8
 #define KTC_SERVER_TEXT 300
 #define KTC_JSON_MAX    ((size_t)4 << 20) // an answer in JSON, a full page of a listing included
 // A ciphertext that is fetched: the largest secret, and room for what OpenPGP adds.
@@ -44,23 +45,69 @@ enum ktc_seen {
     KTC_SEEN_NEWER,    // a higher epoch: state was changed, to be saved
     KTC_SEEN_RESTORED, // a higher incarnation: the same, and the person should know
     KTC_SEEN_OLDER,    // an epoch that has been replaced
+    KTC_SEEN_UNDONE,   // an incarnation that has been replaced, by a restored cluster
 };
 // Compares what a server says with the highest seen, and remembers it. KT_ERR_PROTOCOL when two
 // histories claim one incarnation number.
 int ktc_state_observe(struct ktc_state *state, const struct kt_incarnation *incarnation,
                       uint64_t epoch, enum ktc_seen *seen) KT_MUST_CHECK;
 
+// --- servers (lib_servers.c) ---
+#define KTC_NODES_MAX    (KTC_SERVERS_MAX + KTC_LEARNED_MAX)
+#define KTC_NONE         SIZE_MAX
+#define KTC_ADDRESS_TEXT 64
+
+struct ktc_server {
+    char name[KTC_SERVER_TEXT];     // as registered, or as a node named it
+    char address[KTC_ADDRESS_TEXT]; // "ip:port" it was last reached at, "" = never
+    int learned;                    // not registered: KT-Active named it
+    // It cost a timeout, and is asked again from then on by one request (microseconds since 1970); 0 = it
+    // is not set aside.
+    int64_t aside_until;
+    int pause_s;                 // how long it is set aside, grows
+    struct kt_http_client *http; // made at first use
+};
+// The registered ones first. What is learned of them stands in servers.json, which may be lost.
+struct ktc_servers {
+    size_t count;
+    struct ktc_server list[KTC_NODES_MAX];
+    size_t preferred; // answered a read last; KTC_NONE
+    size_t active; // of which a change or a fresh answer came last, or which a node named; KTC_NONE
+};
+
+// Reads client->state and servers.json; ends all connections.
+void ktc_servers_load(struct keytrustee *client);
+void ktc_servers_disconnect(struct keytrustee *client);
+// 1 when they name the same host and port.
+int ktc_server_same_name(const char *a, const char *b);
+// By name, or by the address it was reached at; KTC_NONE.
+size_t ktc_servers_find(const struct ktc_servers *servers, const char *name);
+// 1 when two entries are known to be the same node.
+int ktc_servers_same(const struct ktc_servers *servers, size_t a, size_t b);
+// 0 when it may be asked now. When its time has come this claims the one request that looks: ask it.
+int ktc_server_is_aside(struct keytrustee *client, size_t i);
+// As ktc_server_is_aside, and claims nothing.
+int ktc_server_waits(const struct keytrustee *client, size_t i);
+// It cost a timeout: it is set aside. It answered, whatever it said: it is not.
+void ktc_server_failed(struct keytrustee *client, size_t i);
+void ktc_server_answered(struct keytrustee *client, size_t i);
+void ktc_servers_prefer(struct keytrustee *client, size_t i);
+void ktc_servers_active(struct keytrustee *client, size_t i);
+// A node names the active's service. Gives its place in the list; KTC_NONE for what is no server.
+size_t ktc_servers_learn_active(struct keytrustee *client, const char *name);
+
 // --- the handle (lib_open.c) ---
 struct keytrustee {
     char confdir[KT_PATH_MAX];
     int timeout_ms;
+    int connect_timeout_ms;
     void (*warn)(void *arg, const char *message, const char *hint);
     void *warn_arg;
     struct ktc_state state;
-    struct kt_http_client *http[KTC_SERVERS_MAX]; // made at first use
-    size_t preferred;                             // the server that answered last
-    struct kt_gpg *gpg;                           // made at first use
-    int64_t deadline;                             // of the present call, monotonic microseconds
+    struct ktc_servers servers;
+    struct keytrustee_source source; // of the last answer
+    struct kt_gpg *gpg;              // made at first use
+    int64_t deadline;                // of the present call, monotonic microseconds
 };
 
 // Where the confdir is when the caller names none. KT_ERR_USAGE without a home directory.
@@ -75,6 +122,9 @@ int ktc_path_in(const struct keytrustee *client, const char *folder, const char 
 void ktc_begin(struct keytrustee *client);
 int ktc_end(struct keytrustee *client, int rc, const struct kt_error *why,
             struct keytrustee_error *error);
+// Checks a NULL-terminated list of servers and puts it into the state.
+int ktc_choose_servers(const char *const *given, struct ktc_state *state,
+                       struct kt_error *error) KT_MUST_CHECK;
 // KT_ERR_CERTIFICATE_MISSING before registration.
 int ktc_need_registration(const struct keytrustee *client, struct kt_error *error) KT_MUST_CHECK;
 int ktc_need_gpg(struct keytrustee *client, struct kt_error *error) KT_MUST_CHECK;
@@ -87,7 +137,7 @@ int ktc_time_left(const struct keytrustee *client);
 // Replaces control characters, so that text of a server cannot drive a terminal.
 void ktc_printable(char *text);
 
-// --- calls (lib_call.c) ---
+// --- calls (lib_call.c, lib_order.c) ---
 struct ktc_call {
     const char *method;
     const char *path;
@@ -96,34 +146,67 @@ struct ktc_call {
     size_t body_len;
     int has_body;
     size_t max_answer;
-    int latest;  // the answer speaks of what is latest or absent: not from a replaced epoch
-    int barrier; // ask for a fresh answer
-    int change;  // try until the deadline; a lost answer leaves it in doubt
+    // A positive answer is right on any node always, since deposits never change: of an older epoch it is
+    // taken when no node of the present one answers.
+    int immutable;
+    // The latest version that is asked for is at least this one (0 = any); where its number stands.
+    uint32_t min_version;
+    int version_in_json;
+    int barrier; // only an answer behind a barrier will do
+    int change;  // for the active, until the deadline; a lost answer leaves it in doubt
+    int once;    // one round is enough
+    // First contact: trust the CA with this SHA-256, show no certificate, remember no epoch. Or NULL.
+    const uint8_t *pin;
 };
 struct ktc_answer {
     struct kt_http_answer http; // filled on success only
     int fresh;                  // answered behind a barrier; also set when an error was answered
+    int older;                  // of an older epoch: no node of the present one answered
     int doubt;                  // a change whose request may have been acted on (errors only)
     char server[KTC_SERVER_TEXT];
 };
 // 0 for an answer of status 2xx. Otherwise the code of the server's error, or why no server
-// answered; KT_ERR_IN_DOUBT for a change that may have happened.
+// answered; KT_ERR_IN_DOUBT for a change that may have happened. What a node that is not up to date
+// can be wrong about - absence, a latest version below min_version, a missing right - is asked again of
+// the active behind a barrier, and of the other nodes. KT_ERR_UNCHECKED: an absence that could not be.
 int ktc_call(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
              struct kt_error *error) KT_MUST_CHECK;
 void ktc_answer_free(struct ktc_answer *answer);
 // 1 for refusals of the content itself: they hold for every earlier try too. That we may not change
 // it now does not tell whether a try before was acted on.
 int ktc_is_refusal_of_content(int rc);
+// One request to one server, whatever is set aside. 0 for an answer of any status.
+int ktc_ask(struct keytrustee *client, const struct ktc_call *call, size_t i, int timeout_ms,
+            int connect_ms, int silence_ms, struct ktc_answer *answer,
+            struct kt_error *error) KT_MUST_CHECK;
 // As ktc_call, for answers in JSON; the caller json_decref()s.
 int ktc_call_json(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
                   json_t **object, struct kt_error *error) KT_MUST_CHECK;
+
+// --- what answers mean (lib_answer.c) ---
+// What one try said, and what it means for the next.
+struct ktc_verdict {
+    struct kt_error error;
+    int doubt;     // the change may have happened
+    int elsewhere; // another server may do better
+    int again;     // so may this one, later
+    int unchecked; // right for this node, which may not be up to date
+    int older;     // good, but of an older epoch
+    int current;   // a node of the present epoch has spoken
+    size_t active; // the server it names as the active, or KTC_NONE
+};
+// 0: it is the one.
+int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
+              struct ktc_verdict *verdict) KT_MUST_CHECK;
+// The version that an answer is about: header or JSON member; 0 = none.
+uint32_t ktc_answered_version(const struct ktc_answer *answer, int json);
 // The error an answer carries as code and words; KT_ERR_PROTOCOL when it has none.
 int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
                      struct kt_error *error);
 // Remembers incarnation and epoch of an answer, which errors may lack. KT_ERR_FENCED for a replaced
-// epoch, KT_ERR_SIGNATURE for another history.
+// epoch or incarnation, KT_ERR_SIGNATURE for another history.
 int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, const char *server,
-                struct kt_error *error) KT_MUST_CHECK;
+                enum ktc_seen *seen, struct kt_error *error) KT_MUST_CHECK;
 // A path of deposits: "/v1/deposits/<handle>[tail][?version=n]"; the caller frees. NULL = no memory.
 char *ktc_deposit_path(const char *handle, const char *tail, uint32_t version);
 // Turns codes of the JSON helpers into KT_ERR_PROTOCOL naming `server`.
@@ -210,8 +293,8 @@ int ktc_bind_name(const char *handle, const struct kt_uuid *id,
                   char out[KTC_BIND_TEXT]) KT_MUST_CHECK;
 // Fetches `path`, which is about this handle and version (0 = the latest); `json` tells what it
 // answers with. What only an up-to-date node can know - that there is no such deposit, or that no
-// version is later than one older than we were acknowledged - is asked again behind a barrier, and
-// is not believed without: KT_ERR_NO_QUORUM. Nor when a version that was acknowledged here is gone
+// version is later than one older than we were acknowledged - is not believed of others:
+// KT_ERR_UNCHECKED. Nor when a version that was acknowledged here is gone
 // and the server does not show its receipt as that of a deleted one: KT_ERR_SIGNATURE.
 int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
               int json, struct ktc_answer *answer, struct kt_error *error) KT_MUST_CHECK;
@@ -224,8 +307,8 @@ int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SH
 // --- registration (lib_identity.c) ---
 // Writes client.json.
 int ktc_identity_save(const struct keytrustee *client, struct kt_error *error) KT_MUST_CHECK;
-// Checks the answer to a registration and keeps what is in it.
-int ktc_identity_keep(struct keytrustee *client, const json_t *object,
+// Checks the answer of `server` to a registration and keeps what is in it.
+int ktc_identity_keep(struct keytrustee *client, const json_t *object, const char *server,
                       const struct kt_authcode *code, struct kt_error *error) KT_MUST_CHECK;
 
 // --- certificates (lib_certificate.c) ---

@@ -8,7 +8,7 @@
 
 #include "lib/encode.h"
 
-#define TIMEOUT_MAX_S 3600
+#define TIMEOUT_MAX_MS 3600000
 
 // Warnings of the library, unless --quiet.
 static void warn(void *arg, const char *message, const char *hint)
@@ -22,14 +22,15 @@ static void warn(void *arg, const char *message, const char *hint)
         fprintf(stderr, "hint: %s\n", hint);
 }
 
-// Seconds, or a duration as the settings of the server have them: "30", "2s", "1min".
-static int parse_timeout(const char *text, uint64_t *seconds)
+// Seconds, or a duration as the settings of the server have them: "30", "2s", "1min", "500ms".
+static int parse_time(const char *text, uint64_t least_ms, uint64_t *ms)
 {
     static const struct {
         const char *unit;
-        uint64_t seconds;
-    } units[] = {{"", 1}, {"s", 1}, {"min", 60}, {"h", 3600}};
+        uint64_t ms;
+    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}};
     size_t digits = strspn(text, "0123456789");
+    uint64_t count = 0;
     char number[8];
 
     if (digits >= sizeof number)
@@ -38,9 +39,9 @@ static int parse_timeout(const char *text, uint64_t *seconds)
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         if (strcmp(text + digits, units[i].unit) != 0)
             continue;
-        int rc = kt_u64_parse(number, 1, TIMEOUT_MAX_S / units[i].seconds, seconds);
-        *seconds *= units[i].seconds;
-        return rc;
+        int rc = kt_u64_parse(number, 1, TIMEOUT_MAX_MS / units[i].ms, &count);
+        *ms = count * units[i].ms;
+        return rc == 0 && *ms < least_ms ? KT_ERR_INVALID : rc;
     }
     return KT_ERR_INVALID;
 }
@@ -50,17 +51,23 @@ int ktc_cmd_open(const struct kt_cli_run *run, struct keytrustee **client)
     struct keytrustee_options options = {.size = sizeof options};
     struct keytrustee_error error;
     const char *timeout = kt_cli_value(run, "timeout");
+    const char *connect = kt_cli_value(run, "connect-timeout");
     union { // the callback's argument is not const; warn only reads it
         const struct kt_cli_run *from;
         void *to;
     } arg = {.from = run};
-    uint64_t seconds = 0;
+    uint64_t timeout_ms = 0, connect_ms = 0;
 
-    if (timeout != NULL && parse_timeout(timeout, &seconds) != 0)
+    if (timeout != NULL && parse_time(timeout, 1000, &timeout_ms) != 0)
         return ktc_cmd_say(run, KT_ERR_USAGE, "give seconds or a duration: --timeout 30, 2min",
-                           "--timeout takes 1 to %d seconds", TIMEOUT_MAX_S);
+                           "--timeout takes 1 to %d seconds", TIMEOUT_MAX_MS / 1000);
+    if (connect != NULL && parse_time(connect, 10, &connect_ms) != 0)
+        return ktc_cmd_say(run, KT_ERR_USAGE,
+                           "give seconds or a duration: --connect-timeout 2, 300ms",
+                           "--connect-timeout takes 10 ms to %d seconds", TIMEOUT_MAX_MS / 1000);
     options.confdir = kt_cli_value(run, "confdir");
-    options.timeout_ms = (int)seconds * 1000;
+    options.timeout_ms = (int)timeout_ms;
+    options.connect_timeout_ms = (int)connect_ms;
     options.warn = warn;
     options.warn_arg = arg.to;
     if (keytrustee_open(&options, client, &error) != KEYTRUSTEE_OK)

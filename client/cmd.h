@@ -16,6 +16,10 @@ extern const struct kt_cli_command ktc_cmd_info;
 extern const struct kt_cli_command ktc_cmd_list;
 extern const struct kt_cli_command ktc_cmd_delete;
 extern const struct kt_cli_command ktc_cmd_status;
+extern const struct kt_cli_command ktc_cmd_servers_list;
+extern const struct kt_cli_command ktc_cmd_servers_add;
+extern const struct kt_cli_command ktc_cmd_servers_remove;
+extern const struct kt_cli_command ktc_cmd_receipts_export;
 
 // Opens the client by the global options. Returns 0, or an exit code after printing why.
 int ktc_cmd_open(const struct kt_cli_run *run, struct keytrustee **client) KT_MUST_CHECK;

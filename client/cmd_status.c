@@ -18,6 +18,17 @@ static void print_node(const struct keytrustee_status *status)
                (unsigned)status->node_w, (unsigned)status->node_members);
 }
 
+static void print_server(const struct keytrustee_server *server)
+{
+    printf("server       %s: ", server->name);
+    if (!server->reachable)
+        printf("%s\n", server->problem);
+    else
+        printf("%s, node %s, epoch %llu%s%s%s\n", server->role, server->node,
+               (unsigned long long)server->epoch, server->is_active ? ", takes changes" : "",
+               server->problem[0] ? ": " : "", server->problem);
+}
+
 static void print(const struct keytrustee_status *status)
 {
     printf("client       %s (%s)\n", status->name, status->client);
@@ -32,8 +43,7 @@ static void print(const struct keytrustee_status *status)
            (unsigned long long)status->epoch, status->incarnation);
     print_node(status);
     for (size_t i = 0; i < status->server_count; i++)
-        printf("server       %s: %s\n", status->servers[i].name,
-               status->servers[i].reachable ? "answers" : status->servers[i].problem);
+        print_server(&status->servers[i]);
     for (size_t i = 0; i < status->grant_count; i++)
         printf("may          %s: %s%s%s%s\n", status->grants[i].right, status->grants[i].object,
                status->grants[i].prefix[0] || status->grants[i].key_group[0] ? " " : "",
@@ -66,8 +76,14 @@ static json_t *servers_json(const struct keytrustee_status *status)
     for (size_t i = 0; i < status->server_count; i++) {
         const struct keytrustee_server *server = &status->servers[i];
         json_t *object =
-            json_pack("{s:s, s:b}", "server", server->name, "answers", server->reachable);
-        if (!server->reachable)
+            json_pack("{s:s, s:b, s:b, s:b}", "server", server->name, "answers", server->reachable,
+                      "active", server->is_active, "learned", server->learned);
+        if (server->reachable) {
+            json_object_set_new(object, "node", json_string(server->node));
+            json_object_set_new(object, "role", json_string(server->role));
+            json_object_set_new(object, "epoch", json_integer((json_int_t)server->epoch));
+        }
+        if (server->problem[0] != '\0')
             json_object_set_new(object, "problem", json_string(server->problem));
         json_array_append_new(array, object);
     }

@@ -57,13 +57,15 @@ extern "C" {
 /* What came of a call. The command keytrustee(1) exits with the same numbers. */
 enum keytrustee_result {
     KEYTRUSTEE_OK = 0,
-    KEYTRUSTEE_FAILURE = 1,     /* it did not work; the message says why */
-    KEYTRUSTEE_USAGE = 2,       /* an argument is wrong: an empty secret, a malformed handle */
-    KEYTRUSTEE_NOT_FOUND = 3,   /* no such deposit or version, confirmed by an up-to-date node */
-    KEYTRUSTEE_REFUSED = 4,     /* not permitted: certificate, grant, approval, auth code */
-    KEYTRUSTEE_UNAVAILABLE = 5, /* no server can be reached or can answer now; try again */
-    KEYTRUSTEE_IN_DOUBT = 6,    /* the change may or may not have taken effect; repeat the call */
-    KEYTRUSTEE_INTEGRITY = 7    /* a signature, hash, receipt or history does not verify */
+    KEYTRUSTEE_FAILURE = 1,   /* it did not work; the message says why */
+    KEYTRUSTEE_USAGE = 2,     /* an argument is wrong: an empty secret, a malformed handle */
+    KEYTRUSTEE_NOT_FOUND = 3, /* no such deposit or version, confirmed by an up-to-date node */
+    KEYTRUSTEE_REFUSED = 4,   /* not permitted: certificate, grant, approval, auth code */
+    /* no server can be reached or can answer now; or, with the name "unchecked": not found, on
+     * nodes that may not be up to date; try again */
+    KEYTRUSTEE_UNAVAILABLE = 5,
+    KEYTRUSTEE_IN_DOUBT = 6, /* the change may or may not have taken effect; repeat the call */
+    KEYTRUSTEE_INTEGRITY = 7 /* a signature, hash, receipt or history does not verify */
 };
 
 struct keytrustee_error {
@@ -94,6 +96,12 @@ struct keytrustee_options {
      * the call; `hint` may be "". Must not call the library. */
     void (*warn)(void *arg, const char *message, const char *hint);
     void *warn_arg;
+    /* For a connection to one server, and how long a server that was connected to may acknowledge
+     * nothing before it counts as dead. 0: 1 second. */
+    int connect_timeout_ms;
+    /* Servers to use instead of those of the confdir, NULL-terminated, at most 16; they are not
+     * saved. May be NULL. */
+    const char *const *servers;
 };
 
 /* Opens the client of a confdir. `options` may be NULL. The confdir need not exist yet: it is made
@@ -101,8 +109,77 @@ struct keytrustee_options {
  * ("certificate_missing"). Nothing is sent. */
 KEYTRUSTEE_API int keytrustee_open(const struct keytrustee_options *options,
                                    struct keytrustee **client, struct keytrustee_error *error);
+/* For the calls that follow; 0 leaves one as it is. */
+KEYTRUSTEE_API void keytrustee_set_timeouts(struct keytrustee *client, int timeout_ms,
+                                            int connect_timeout_ms);
 /* NULL is fine. */
 KEYTRUSTEE_API void keytrustee_close(struct keytrustee *client);
+
+/* --- servers ---
+ *
+ * A client knows the servers it was registered with, and those that nodes name as the active.
+ *
+ * Reads go to the server that answered last, and to the next one when that fails. One that cost a
+ * timeout is set aside: it is passed over, for 5 seconds at first and for a minute at most, and
+ * then looked at by one request. This is remembered in the confdir, so that the next process does
+ * not pay for it again. A refused connection costs nothing.
+ *
+ * Changes go to the active: the last one known, the one that a passive or fenced node names, or
+ * whichever takes it. They are repeated until the timeout, as the same change, so that a failover
+ * meanwhile is not noticed.
+ *
+ * A deposit that a node has is right on any node, always. What a node that is behind can be wrong
+ * about - that there is no such deposit, that a version is the latest although a later one was
+ * acknowledged to this host, that this client has not the right - is asked again of the active,
+ * behind a proof that it is the active now, and of the other nodes. When that cannot be had the
+ * call fails with KEYTRUSTEE_UNAVAILABLE and the name "unchecked" (a refusal stays one, and says so
+ * in its message).
+ *
+ * The newest incarnation and epoch that any node has shown are remembered. Nodes of an older epoch
+ * are not believed about absence, lists and rights, and get no changes; a deposit of theirs is
+ * taken when no node of the newest epoch answers, with a warning. Nodes of an older incarnation are
+ * not believed at all. */
+
+/* Whom the last answer that counted came from. */
+struct keytrustee_source {
+    char server[300];                              /* as registered, or as a node named it */
+    char incarnation[KEYTRUSTEE_INCARNATION_SIZE]; /* the history it is in */
+    uint64_t epoch;
+    int fresh;         /* 1: the active answered, behind a proof that it is up to date */
+    int older_epoch;   /* 1: no node of the newest epoch answered; what was read is right, but
+                        * there may be a later version */
+    char reserved[64]; /* 0; for later versions */
+};
+/* About the last call that had an answer: KEYTRUSTEE_OK or KEYTRUSTEE_NOT_FOUND. For
+ * keytrustee_list `fresh` is 1 when the whole list was. */
+KEYTRUSTEE_API void keytrustee_answered_by(const struct keytrustee *client,
+                                           struct keytrustee_source *source);
+
+struct keytrustee_server {
+    const char *name;    /* as registered, or as a node named it */
+    int reachable;       /* keytrustee_status: 1: it answered just now */
+    const char *problem; /* keytrustee_status: why not, or what is wrong with its answer, or "" */
+    int learned;         /* 1: not registered, a node named it */
+    int is_active;       /* keytrustee_status: it is the active now; keytrustee_servers: it is
+                           * the last one known */
+    int set_aside;       /* 1: it cost a timeout and is passed over */
+    const char *node;    /* keytrustee_status: the node's name, or "" */
+    const char *role;    /* keytrustee_status: "active", "passive", "standalone", ... or "" */
+    uint64_t epoch;      /* keytrustee_status: of that node */
+};
+/* A callback that is given one server; anything but 0 ends the call, which then returns
+ * KEYTRUSTEE_OK. */
+typedef int (*keytrustee_server_fn)(void *arg, const struct keytrustee_server *server);
+/* The servers this client knows. None is asked. */
+KEYTRUSTEE_API int keytrustee_servers(struct keytrustee *client, keytrustee_server_fn each,
+                                      void *arg, struct keytrustee_error *error);
+/* Adds servers ("HOST", "HOST:PORT", "[IPV6]:PORT"; NULL-terminated) to those of the confdir, or
+ * removes them: the last one stays (KEYTRUSTEE_USAGE). Nothing is sent. A server that is there is
+ * not added again; one that is not there cannot be removed (KEYTRUSTEE_NOT_FOUND). */
+KEYTRUSTEE_API int keytrustee_servers_add(struct keytrustee *client, const char *const *servers,
+                                          struct keytrustee_error *error);
+KEYTRUSTEE_API int keytrustee_servers_remove(struct keytrustee *client, const char *const *servers,
+                                             struct keytrustee_error *error);
 
 /* --- enrolment --- */
 
@@ -171,6 +248,13 @@ KEYTRUSTEE_API size_t keytrustee_secret_length(const struct keytrustee_secret *s
 /* Wipes and frees. NULL is fine. */
 KEYTRUSTEE_API void keytrustee_free(struct keytrustee_secret *secret);
 
+/* Gives the text of every receipt that this host was given for its deposits, each as the server
+ * signed it, to `each`, in the order of the deposit ids; anything but 0 ends the call. A receipt
+ * that cannot be read is reported by the result, behind all others. */
+typedef int (*keytrustee_receipt_fn)(void *arg, const char *text, size_t len);
+KEYTRUSTEE_API int keytrustee_receipts(struct keytrustee *client, keytrustee_receipt_fn each,
+                                       void *arg, struct keytrustee_error *error);
+
 /* Fetches a version of `handle` (0: the latest), checks hash, receipt (when this host has one) and
  * signature, and decrypts. `deposit` may be NULL. */
 KEYTRUSTEE_API int keytrustee_get(struct keytrustee *client, const char *handle, uint32_t version,
@@ -185,7 +269,8 @@ KEYTRUSTEE_API int keytrustee_info(struct keytrustee *client, const char *handle
                                    struct keytrustee_error *error);
 
 /* The latest version of every handle that begins with `prefix` ("" or NULL: all) and that this
- * client may see, in byte order of the handles. */
+ * client may see, in byte order of the handles. A list that could not be checked with the active
+ * may miss what is new: there is a warning then, and keytrustee_answered_by tells. */
 KEYTRUSTEE_API int keytrustee_list(struct keytrustee *client, const char *prefix,
                                    keytrustee_deposit_fn each, void *arg,
                                    struct keytrustee_error *error);
@@ -204,12 +289,6 @@ struct keytrustee_grant {
     const char *object;    /* "own", "prefix", "group" */
     const char *prefix;    /* of handles, or "" */
     const char *key_group; /* UUID, or "" */
-};
-
-struct keytrustee_server {
-    const char *name;    /* as registered */
-    int reachable;       /* 1: it answered just now */
-    const char *problem; /* why not, or "" */
 };
 
 /* Allocated by the library; free with keytrustee_status_free. */
@@ -237,7 +316,7 @@ struct keytrustee_status {
     const struct keytrustee_server *servers;
 };
 
-/* Asks every server whether it answers, and one of them about this client. */
+/* Asks every server that is known how it is, and one of them about this client. */
 KEYTRUSTEE_API int keytrustee_status(struct keytrustee *client, struct keytrustee_status **status,
                                      struct keytrustee_error *error);
 KEYTRUSTEE_API void keytrustee_status_free(struct keytrustee_status *status);

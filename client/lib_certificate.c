@@ -100,8 +100,12 @@ int ktc_certificate_request(const struct keytrustee *client, char **pem, struct 
 static int renew(struct keytrustee *client, struct kt_error *error)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
-    struct ktc_call call = {
-        .method = "POST", .path = "/v1/clients/self/renew", .headers = headers, .has_body = 1};
+    struct ktc_call call = {.method = "POST",
+                            .path = "/v1/clients/self/renew",
+                            .headers = headers,
+                            .has_body = 1,
+                            .change = 1,
+                            .once = 1};
     struct ktc_answer answer = {0};
     json_t *request = NULL, *object = NULL;
     char *pem = NULL, *body = NULL;
@@ -126,10 +130,8 @@ static int renew(struct keytrustee *client, struct kt_error *error)
         rc = ktc_ca_load(client, &ca, error);
     if (rc == 0)
         rc = ktc_certificate_keep(client, certificate, ca, error);
-    for (size_t i = 0; rc == 0 && i < KTC_SERVERS_MAX; i++) {
-        kt_http_client_free(client->http[i]); // the next connection shows the new one
-        client->http[i] = NULL;
-    }
+    if (rc == 0)
+        ktc_servers_disconnect(client); // the next connection shows the new one
 out:
     X509_free(ca);
     json_decref(request);

@@ -45,25 +45,6 @@ static int is_absence(int rc)
     return rc == KT_ERR_DEPOSIT_NOT_FOUND || rc == KT_ERR_VERSION_NOT_FOUND;
 }
 
-// The version that an answer is about: header or JSON member; 0 = none.
-static uint32_t answered_version(const struct ktc_answer *answer, int json)
-{
-    const char *text = kt_http_answer_header(&answer->http, "KT-Version");
-    uint64_t version = 0;
-    json_t *object = NULL;
-    int64_t number = 0;
-
-    if (!json)
-        return text && kt_u64_parse(text, 1, UINT32_MAX, &version) == 0 ? (uint32_t)version : 0;
-    if (kt_json_parse_object(kt_buf_ptr(&answer->http.body), kt_buf_left(&answer->http.body),
-                             &object, NULL) == 0 &&
-        kt_json_integer(json_object_get(object, "deposit"), "version", 1, UINT32_MAX, 1, &number,
-                        NULL) == 0)
-        version = (uint64_t)number;
-    json_decref(object);
-    return (uint32_t)version;
-}
-
 // The receipt of version `known`, which was acknowledged here, with the word that it was deleted.
 static int check_deleted(struct keytrustee *client, const char *handle, uint32_t known,
                          const json_t *object, struct kt_error *error)
@@ -90,7 +71,7 @@ static int explain_absence(struct keytrustee *client, const char *handle, uint32
                            struct kt_error *error)
 {
     char *path = ktc_deposit_path(handle, "/receipt", known);
-    struct ktc_call call = {.method = "GET", .path = path, .latest = 1, .barrier = 1};
+    struct ktc_call call = {.method = "GET", .path = path, .barrier = 1};
     struct ktc_answer answer = {0};
     struct kt_error why = {0};
     json_t *object = NULL;
@@ -120,50 +101,21 @@ static int explain_absence(struct keytrustee *client, const char *handle, uint32
     return rc;
 }
 
-// Asks again behind a barrier. `old`: there is an answer, older than what was acknowledged here.
-static int ask_fresh(struct keytrustee *client, const char *handle, struct ktc_call *call, int old,
-                     struct ktc_answer *answer, struct kt_error *error)
-{
-    struct kt_error again = {0};
-    int rc = 0;
-
-    call->latest = 1;
-    call->barrier = 1;
-    rc = ktc_call(client, call, answer, &again);
-    if ((rc == 0 || is_absence(rc)) && answer->fresh) {
-        if (error != NULL)
-            *error = again;
-        return rc;
-    }
-    if (rc == 0) {
-        ktc_answer_free(answer);
-        rc = kt_error_set(&again, KT_ERR_PROTOCOL, NULL, "%s ignores KT-Freshness", answer->server);
-    }
-    return kt_error_set(
-        error, KT_ERR_NO_QUORUM,
-        old ? "try again later, or name a version with --version"
-            : "try again when an active with quorum can be reached",
-        old ? "a later version of \"%s\" was deposited, but this node does not have "
-              "it and no other could be asked: %.250s"
-            : "no deposit \"%s\" on this node, and no up-to-date one could be asked: "
-              "%.250s",
-        handle, again.message[0] ? again.message : kt_err_text(rc));
-}
-
 int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
               int json, struct ktc_answer *answer, struct kt_error *error)
 {
-    struct ktc_call call = {
-        .method = "GET", .path = path, .max_answer = KTC_BODY_MAX, .latest = version == 0};
-    int rc = ktc_call(client, &call, answer, error);
     uint32_t known = version == 0 ? ktc_receipt_latest(client, handle) : 0;
-    int old = rc == 0 && answered_version(answer, json) < known;
+    const struct ktc_call call = {.method = "GET",
+                                  .path = path,
+                                  .max_answer = KTC_BODY_MAX,
+                                  .immutable = 1,
+                                  .min_version = known,
+                                  .version_in_json = json};
+    int rc = ktc_call(client, &call, answer, error);
+    int old = rc == 0 && ktc_answered_version(answer, json) < known;
 
-    if ((is_absence(rc) || old) && !answer->fresh) {
-        ktc_answer_free(answer);
-        rc = ask_fresh(client, handle, &call, old, answer, error);
-        old = rc == 0 && answered_version(answer, json) < known;
-    }
+    if (rc == 0 && answer->older && version == 0)
+        ktc_warn(client, NULL, "\"%s\" may have a later version than this one", handle);
     if (old || (known > 0 && is_absence(rc))) {
         int why = explain_absence(client, handle, known, error);
         if (why != 0) {

@@ -81,14 +81,14 @@ static int take_identity(const json_t *object, struct ktc_state *state, struct k
     if (rc != 0)
         return rc;
     rc = ktc_state_observe(state, &incarnation, (uint64_t)epoch, &seen);
-    if (rc != 0 || seen == KTC_SEEN_OLDER)
+    if (rc != 0 || seen == KTC_SEEN_OLDER || seen == KTC_SEEN_UNDONE)
         rc = kt_error_set(error, rc != 0 ? KT_ERR_SIGNATURE : KT_ERR_FENCED, NULL,
                           "the server is not in the newest history this client has seen");
     return rc;
 }
 
 // client.json last: it is what makes this confdir a registered client.
-int ktc_identity_keep(struct keytrustee *client, const json_t *object,
+int ktc_identity_keep(struct keytrustee *client, const json_t *object, const char *server,
                       const struct kt_authcode *code, struct kt_error *error)
 {
     struct ktc_state state = client->state;
@@ -109,5 +109,5 @@ int ktc_identity_keep(struct keytrustee *client, const json_t *object,
         rc = ktc_identity_save(client, error);
     }
     X509_free(ca);
-    return ktc_protocol(error, client->state.servers[client->preferred], rc);
+    return ktc_protocol(error, server, rc);
 }

@@ -62,29 +62,54 @@ static int give_page(const json_t *object, const char *prefix, keytrustee_deposi
     return 0;
 }
 
+// Asks for one page: behind a barrier while that works, `*fresh` tells, else any node that answers.
+static int ask_page(struct keytrustee *client, const char *path, int *fresh,
+                    struct ktc_answer *answer, json_t **object, struct kt_error *error)
+{
+    struct ktc_call call = {.method = "GET", .path = path, .barrier = 1};
+    int64_t deadline = client->deadline;
+    int rc = KT_ERR_UNCHECKED;
+
+    if (*fresh) {
+        // What the proof takes must leave time for an answer without.
+        client->deadline -= (int64_t)ktc_time_left(client) * 1000 / 2;
+        rc = ktc_call_json(client, &call, answer, object, error);
+        client->deadline = deadline;
+        if (kt_err_info(rc)->exit != KEYTRUSTEE_UNAVAILABLE)
+            return rc;
+        ktc_warn(client, "list again when the active can be reached",
+                 "this list could not be checked with the active, and may miss what is new: %.300s",
+                 error->message);
+        *fresh = 0;
+    }
+    ktc_answer_free(answer);
+    call.barrier = 0;
+    return ktc_call_json(client, &call, answer, object, error);
+}
+
 static int list(struct keytrustee *client, const char *prefix, keytrustee_deposit_fn each,
                 void *arg, struct kt_error *error)
 {
     const int64_t end = kt_monotonic_now() + LIST_TIMEOUTS * (int64_t)client->timeout_ms * 1000;
     char after[KT_HANDLE_MAX + 1] = "";
-    int rc = 0;
+    int fresh = 1, rc = 0;
 
     if (prefix[0] != '\0')
         rc = ktc_check_handle(prefix, error);
+    if (rc == 0)
+        rc = ktc_need_registration(client, error);
     if (rc != 0)
         return rc;
     do {
-        struct ktc_call call = {.method = "GET", .latest = 1};
         struct ktc_answer answer = {0};
         json_t *object = NULL;
         char *path = page_path(prefix, after);
         if (path == NULL)
             return KT_ERR_NO_MEMORY;
-        call.path = path;
         ktc_begin(client); // the timeout is for each page
         if (client->deadline > end)
             client->deadline = end;
-        rc = ktc_call_json(client, &call, &answer, &object, error);
+        rc = ask_page(client, path, &fresh, &answer, &object, error);
         if (rc == 0)
             rc = ktc_protocol(error, answer.server,
                               give_page(object, prefix, each, arg, after, error));
@@ -92,6 +117,8 @@ static int list(struct keytrustee *client, const char *prefix, keytrustee_deposi
         ktc_answer_free(&answer);
         free(path);
     } while (rc == 0 && after[0] != '\0');
+    if (!fresh)
+        client->source.fresh = 0;
     return rc;
 }
 

@@ -15,6 +15,7 @@
 #include "lib/version.h"
 
 #define DEFAULT_TIMEOUT_MS 30000
+#define DEFAULT_CONNECT_MS 1000
 #define ROOT_CONFDIR       "/var/lib/keytrustee-client"
 
 const char *keytrustee_version(void)
@@ -76,6 +77,8 @@ static void take_options(const struct keytrustee_options *from, struct keytruste
         memcpy(to, from, from->size < sizeof *to ? from->size : sizeof *to);
     if (to->timeout_ms <= 0)
         to->timeout_ms = DEFAULT_TIMEOUT_MS;
+    if (to->connect_timeout_ms <= 0)
+        to->connect_timeout_ms = DEFAULT_CONNECT_MS;
 }
 
 static int open_client(const struct keytrustee_options *options, struct keytrustee **client,
@@ -90,6 +93,7 @@ static int open_client(const struct keytrustee_options *options, struct keytrust
         return KT_ERR_NO_MEMORY;
     take_options(options, &given);
     made->timeout_ms = given.timeout_ms;
+    made->connect_timeout_ms = given.connect_timeout_ms;
     made->warn = given.warn;
     made->warn_arg = given.warn_arg;
     if (given.confdir == NULL || given.confdir[0] == '\0')
@@ -105,10 +109,14 @@ static int open_client(const struct keytrustee_options *options, struct keytrust
         if (rc == 0)
             rc = ktc_state_load(path, &made->state, error);
     }
-    if (rc == 0)
+    if (rc == 0 && given.servers != NULL)
+        rc = ktc_choose_servers(given.servers, &made->state, error);
+    if (rc == 0) {
+        ktc_servers_load(made);
         *client = made;
-    else
+    } else {
         free(made);
+    }
     return rc;
 }
 
@@ -120,12 +128,24 @@ int keytrustee_open(const struct keytrustee_options *options, struct keytrustee 
     return ktc_end(NULL, open_client(options, client, &why), &why, error);
 }
 
+void keytrustee_set_timeouts(struct keytrustee *client, int timeout_ms, int connect_timeout_ms)
+{
+    if (timeout_ms > 0)
+        client->timeout_ms = timeout_ms;
+    if (connect_timeout_ms > 0)
+        client->connect_timeout_ms = connect_timeout_ms;
+}
+
+void keytrustee_answered_by(const struct keytrustee *client, struct keytrustee_source *source)
+{
+    *source = client->source;
+}
+
 void keytrustee_close(struct keytrustee *client)
 {
     if (client == NULL)
         return;
-    for (size_t i = 0; i < KTC_SERVERS_MAX; i++)
-        kt_http_client_free(client->http[i]);
+    ktc_servers_disconnect(client);
     kt_gpg_free(client->gpg);
     free(client);
 }
@@ -149,8 +169,11 @@ int ktc_end(struct keytrustee *client, int rc, const struct kt_error *why,
 {
     const struct kt_err_info *info = kt_err_info(rc);
 
-    if (rc == 0 && client != NULL)
+    if (rc == 0 && client != NULL) {
+        struct keytrustee_source source = client->source;
         ktc_certificate_renew(client);
+        client->source = source;
+    }
     if (error == NULL)
         return info->exit;
     memset(error, 0, sizeof *error);

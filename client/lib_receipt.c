@@ -127,7 +127,7 @@ int ktc_receipt_verify(const struct keytrustee *client, const char *text,
 int ktc_receipt_accept(struct keytrustee *client, const char *text, struct kt_receipt *receipt,
                        struct kt_error *error)
 {
-    struct ktc_call call = {.method = "GET", .path = "/v1/clients/self"};
+    struct ktc_call call = {.method = "GET", .path = "/v1/clients/self", .immutable = 1};
     struct ktc_answer answer = {0};
     json_t *self = NULL;
     X509 *ca = NULL;

@@ -13,9 +13,8 @@
 #include "lib/pki.h"
 #include "lib/secret.h"
 
-#define NAME_CHARACTERS    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-#define OPENPGP_KEY_MAX    65536
-#define CONNECT_TIMEOUT_MS 5000
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+#define OPENPGP_KEY_MAX 65536
 
 // --- the confdir ---
 
@@ -67,7 +66,7 @@ static int choose_name(const char *given, char out[KEYTRUSTEE_NAME_SIZE], struct
     return 0;
 }
 
-static int choose_servers(const char *const *given, struct ktc_state *state, struct kt_error *error)
+int ktc_choose_servers(const char *const *given, struct ktc_state *state, struct kt_error *error)
 {
     size_t n = 0;
 
@@ -203,68 +202,33 @@ static int make_body(struct keytrustee *client, const struct kt_authcode *code,
     return rc;
 }
 
-// One server. `*elsewhere` becomes 1 when another one may do better.
-static int ask_server(const char *server, const uint8_t *ca_sha256, const struct kt_secret *body,
-                      int timeout_ms, json_t **object, int *elsewhere, struct kt_error *error)
+// The code and the keys make it repeatable: a lost answer leaves nothing in doubt.
+static int ask(struct keytrustee *client, const struct kt_authcode *code, struct ktc_answer *answer,
+               json_t **object, struct kt_error *error)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
-    const struct kt_http_tls tls = {.ca_sha256 = ca_sha256};
-    const struct kt_http_request request = {
-        .method = "POST",
-        .path = "/v1/clients",
-        .headers = headers,
-        .body = kt_secret_text(body),
-        .body_len = kt_secret_len(body),
-        .has_body = 1,
-        .timeout_ms = timeout_ms,
-        .connect_timeout_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS,
-        .max_answer = KTC_JSON_MAX,
-    };
-    struct kt_http_client *http = NULL;
-    struct kt_http_answer answer = {0};
-    int rc = kt_http_client_new(server, &tls, &http, error);
-
-    *elsewhere = 1;
-    if (rc == 0)
-        rc = kt_http_client_run(http, &request, &answer, error);
-    if (rc == 0 && answer.status >= 200 && answer.status < 300) {
-        rc = kt_json_parse_object(kt_buf_ptr(&answer.body), kt_buf_left(&answer.body), object,
-                                  error);
-        rc = ktc_protocol(error, server, rc);
-    } else if (rc == 0) {
-        *elsewhere = answer.status >= 500;
-        rc = ktc_answer_error(&answer, server, error);
-    }
-    kt_http_answer_free(&answer);
-    kt_http_client_free(http);
-    return rc;
-}
-
-static int ask(struct keytrustee *client, const struct kt_authcode *code, json_t **object,
-               struct kt_error *error)
-{
+    struct ktc_call call = {.method = "POST",
+                            .path = "/v1/clients",
+                            .headers = headers,
+                            .has_body = 1,
+                            .change = 1,
+                            .pin = code->ca_sha256};
     struct kt_secret *body = NULL;
-    size_t count = client->state.server_count;
-    int elsewhere = 1;
     int rc = make_body(client, code, &body, error);
 
     if (rc != 0)
         return rc;
-    for (size_t i = 0; i < count && elsewhere; i++) {
-        int time = ktc_time_left(client) / (int)(count - i);
-        if (time <= 0) {
-            rc = kt_error_set(error, KT_ERR_TIMEOUT, NULL, "no answer within %d ms",
-                              client->timeout_ms);
-            break;
-        }
-        rc = ask_server(client->state.servers[i], code->ca_sha256, body, time, object, &elsewhere,
-                        error);
-        if (rc == 0) {
-            client->preferred = i;
-            break;
-        }
-        if (elsewhere && i + 1 < count)
-            ktc_warn(client, NULL, "%s", error->message);
+    call.body = kt_secret_text(body);
+    call.body_len = kt_secret_len(body);
+    rc = ktc_call(client, &call, answer, error);
+    if (rc == 0) {
+        rc = kt_json_parse_object(kt_buf_ptr(&answer->http.body), kt_buf_left(&answer->http.body),
+                                  object, error);
+        rc = ktc_protocol(error, answer->server, rc);
+    } else if (rc == KT_ERR_IN_DOUBT) {
+        rc = kt_error_set(error, KT_ERR_NETWORK,
+                          "run the same command again: it goes on with the same keys", "%.400s",
+                          error->message);
     }
     kt_secret_free(body);
     return rc;
@@ -281,8 +245,8 @@ static int reload(struct keytrustee *client, struct kt_error *error)
 
 // Keeps the answer while no other process of this confdir changes client.json: what they have seen
 // of the cluster's history since we read it must not be forgotten.
-static int keep(struct keytrustee *client, const json_t *object, const struct kt_authcode *code,
-                struct kt_error *error)
+static int keep(struct keytrustee *client, const json_t *object, const char *server,
+                const struct kt_authcode *code, struct kt_error *error)
 {
     struct ktc_state disk = {0};
     enum ktc_seen seen = KTC_SEEN_SAME;
@@ -297,7 +261,7 @@ static int keep(struct keytrustee *client, const json_t *object, const struct kt
     if (rc == 0 && disk.incarnation.number != 0)
         rc = ktc_state_observe(&client->state, &disk.incarnation, disk.epoch, &seen);
     if (rc == 0)
-        rc = ktc_identity_keep(client, object, code, error);
+        rc = ktc_identity_keep(client, object, server, code, error);
     if (fd >= 0)
         close(fd);
     return rc;
@@ -307,10 +271,11 @@ static int do_register(struct keytrustee *client, const struct keytrustee_regist
                        const struct kt_authcode *code, struct kt_error *error)
 {
     struct ktc_state before, state = {0};
+    struct ktc_answer answer = {0};
     json_t *object = NULL;
     char name[KEYTRUSTEE_NAME_SIZE], path[KT_PATH_MAX];
     int fd = -1;
-    int rc = choose_servers(wanted->servers, &state, error);
+    int rc = ktc_choose_servers(wanted->servers, &state, error);
 
     if (rc == 0)
         rc = choose_name(wanted->name, name, error);
@@ -329,7 +294,7 @@ static int do_register(struct keytrustee *client, const struct keytrustee_regist
     before = client->state;
     client->state.server_count = state.server_count;
     memcpy(client->state.servers, state.servers, sizeof state.servers);
-    client->preferred = 0;
+    ktc_servers_load(client);
     if (wanted->name != NULL || before.name[0] == '\0')
         snprintf(client->state.name, sizeof client->state.name, "%s", name);
     rc = need_tls_key(client, error);
@@ -338,19 +303,15 @@ static int do_register(struct keytrustee *client, const struct keytrustee_regist
     if (rc == 0 && before.client[0] == '\0') // a client that works keeps what it has until success
         rc = ktc_identity_save(client, error);
     if (rc == 0)
-        rc = ask(client, code, &object, error);
+        rc = ask(client, code, &answer, &object, error);
     if (rc == 0)
-        rc = keep(client, object, code, error);
-    if (rc != 0 && before.client[0] != '\0') {
+        rc = keep(client, object, answer.server, code, error);
+    if (rc != 0 && before.client[0] != '\0')
         client->state = before;
-        client->preferred = 0;
-    }
-    for (size_t i = 0; i < KTC_SERVERS_MAX; i++) { // the servers may be others now
-        kt_http_client_free(client->http[i]);
-        client->http[i] = NULL;
-    }
+    ktc_servers_load(client); // they may be others now, and shall see our certificate
 out:
     json_decref(object);
+    ktc_answer_free(&answer);
     if (fd >= 0)
         close(fd);
     return rc;

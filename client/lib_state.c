@@ -148,7 +148,7 @@ int ktc_state_observe(struct ktc_state *state, const struct kt_incarnation *inca
     if (rc != 0)
         return rc;
     if (order < 0) {
-        *seen = KTC_SEEN_OLDER;
+        *seen = incarnation->number < state->incarnation.number ? KTC_SEEN_UNDONE : KTC_SEEN_OLDER;
     } else if (order == 0) {
         *seen = KTC_SEEN_SAME;
     } else {

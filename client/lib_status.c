@@ -17,9 +17,10 @@ struct full_status {
     struct ktc_state state;
     char incarnation[KT_INCARNATION_TEXT];
     char not_after[KT_TIME_TEXT];
-    char server_names[KTC_SERVERS_MAX][KTC_SERVER_TEXT];
-    char problems[KTC_SERVERS_MAX][256];
-    struct keytrustee_server servers[KTC_SERVERS_MAX];
+    char server_names[KTC_NODES_MAX][KTC_SERVER_TEXT];
+    char problems[KTC_NODES_MAX][256];
+    json_t *health[KTC_NODES_MAX]; // texts of the servers are owned by these
+    struct keytrustee_server servers[KTC_NODES_MAX];
     struct keytrustee_grant *grants;
     json_t *self; // texts of the answer are owned by it
 };
@@ -32,45 +33,9 @@ void keytrustee_status_free(struct keytrustee_status *status)
         return;
     free(full->grants);
     json_decref(full->self);
+    for (size_t i = 0; i < KTC_NODES_MAX; i++)
+        json_decref(full->health[i]);
     free(full);
-}
-
-// Each server is asked by itself, so that one that hangs or is gone shows.
-static void ask_servers(struct keytrustee *client, struct full_status *full)
-{
-    struct keytrustee single = *client; // borrows the connections of one server at a time
-    size_t count = client->state.server_count;
-
-    for (size_t i = 0; i < count; i++) {
-        struct ktc_call call = {.method = "GET", .path = "/v1/clients/self"};
-        struct ktc_answer answer = {0};
-        struct kt_error why = {0};
-        json_t *self = NULL;
-        int rc = 0;
-
-        memset(single.http, 0, sizeof single.http);
-        single.http[0] = client->http[i];
-        single.state = client->state;
-        single.state.server_count = 1;
-        memmove(single.state.servers[0], client->state.servers[i], KTC_SERVER_TEXT);
-        single.preferred = 0;
-        single.deadline =
-            kt_monotonic_now() + (int64_t)ktc_time_left(client) * 1000 / (int64_t)(count - i);
-        rc = ktc_call_json(&single, &call, &answer, &self, &why);
-        client->http[i] = single.http[0];
-        client->state.incarnation = single.state.incarnation;
-        client->state.epoch = single.state.epoch;
-        snprintf(full->server_names[i], KTC_SERVER_TEXT, "%s", client->state.servers[i]);
-        snprintf(full->problems[i], sizeof full->problems[i], "%.255s",
-                 rc == 0 ? "" : (why.message[0] ? why.message : kt_err_text(rc)));
-        full->servers[i].name = full->server_names[i];
-        full->servers[i].problem = full->problems[i];
-        full->servers[i].reachable = rc == 0;
-        json_decref(self);
-        ktc_answer_free(&answer);
-    }
-    full->status.servers = full->servers;
-    full->status.server_count = count;
 }
 
 // The text of a member, without control characters, owned by the object; "" when missing.
@@ -91,6 +56,77 @@ static const char *text_of(json_t *object, const char *name)
     }
     free(clean);
     return json_string_value(value);
+}
+
+// Health needs no certificate and no database: whatever else is wrong, the process says how it is.
+static int ask_health(struct keytrustee *client, size_t i, int time_ms, json_t **health,
+                      struct kt_error *error)
+{
+    const struct ktc_call call = {.method = "GET", .path = "/v1/health"};
+    int connect_ms = client->connect_timeout_ms;
+    struct ktc_answer answer = {0};
+    enum ktc_seen seen = KTC_SEEN_SAME;
+    int rc = ktc_ask(client, &call, i, time_ms, connect_ms, 0, &answer, error);
+
+    if (rc == KT_ERR_TIMEOUT && time_ms >= connect_ms)
+        ktc_server_failed(client, i);
+    if (rc != 0)
+        return rc;
+    ktc_server_answered(client, i);
+    if (answer.http.status == 200) {
+        const char *active = kt_http_answer_header(&answer.http, "KT-Active");
+        rc = kt_json_parse_object(kt_buf_ptr(&answer.http.body), kt_buf_left(&answer.http.body),
+                                  health, error);
+        rc = ktc_protocol(error, answer.server, rc);
+        if (rc == 0)
+            rc = ktc_observe(client, &answer.http, answer.server, &seen, error);
+        if (rc == 0 && active != NULL)
+            (void)ktc_servers_learn_active(client, active);
+    } else {
+        rc = ktc_answer_error(&answer.http, answer.server, error);
+    }
+    ktc_answer_free(&answer);
+    return rc;
+}
+
+// Each server is asked by itself, so that one that hangs or is gone shows. Those that are learned
+// meanwhile are asked too.
+static void ask_servers(struct keytrustee *client, struct full_status *full)
+{
+    struct ktc_servers *servers = &client->servers;
+    size_t i = 0;
+
+    for (; i < servers->count; i++) {
+        struct keytrustee_server *told = &full->servers[i];
+        struct kt_error why = {0};
+        int64_t epoch = 0;
+        int time = ktc_time_left(client) / (int)(servers->count - i) + 1;
+        int rc = ask_health(client, i, time, &full->health[i], &why);
+
+        snprintf(full->server_names[i], KTC_SERVER_TEXT, "%s", servers->list[i].name);
+        snprintf(full->problems[i], sizeof full->problems[i], "%.255s",
+                 rc == 0 ? "" : (why.message[0] ? why.message : kt_err_text(rc)));
+        if (kt_json_integer(full->health[i], "epoch", 0, INT64_MAX, 0, &epoch, NULL) != 0)
+            epoch = 0;
+        told->name = full->server_names[i];
+        told->problem = full->problems[i];
+        told->reachable = full->health[i] != NULL;
+        told->learned = servers->list[i].learned;
+        told->set_aside = ktc_server_waits(client, i);
+        told->node = full->health[i] ? text_of(full->health[i], "node") : "";
+        told->role = full->health[i] ? text_of(full->health[i], "role") : "";
+        told->epoch = (uint64_t)epoch;
+    }
+    full->status.servers = full->servers;
+    full->status.server_count = i;
+    for (size_t k = 0; k < i; k++) {
+        struct keytrustee_server *told = &full->servers[k];
+        told->is_active =
+            told->problem[0] == '\0' && told->epoch == client->state.epoch &&
+            (strcmp(told->role, "active") == 0 || strcmp(told->role, "standalone") == 0);
+        if (told->is_active)
+            ktc_servers_active(client, k);
+    }
 }
 
 static int take_grants(struct full_status *full, struct kt_error *error)
@@ -168,7 +204,7 @@ static void take_local(struct keytrustee *client, struct full_status *full)
 
 static int get_status(struct keytrustee *client, struct full_status *full, struct kt_error *error)
 {
-    struct ktc_call call = {.method = "GET", .path = "/v1/clients/self", .latest = 1};
+    struct ktc_call call = {.method = "GET", .path = "/v1/clients/self"};
     struct ktc_answer answer = {0};
     int rc = ktc_need_registration(client, error);
 

@@ -9,14 +9,25 @@
 static const struct kt_cli_option globals[] = {
     {"confdir", 'c', "DIR", "keys and receipts of this client (KEYTRUSTEE_CONFDIR)"},
     {"timeout", 't', "TIME", "give up after so long, retries included: 30 (seconds), 2min"},
+    {"connect-timeout", 0, "TIME", "pass a server over after so long: 1 (second), 500ms"},
     {"json", 0, NULL, "print JSON instead of text for people"},
     {"quiet", 'q', NULL, "print no results of changes and no warnings"},
     {NULL},
 };
 
 static const struct kt_cli_command *const commands[] = {
-    &ktc_cmd_register, &ktc_cmd_put,    &ktc_cmd_get,    &ktc_cmd_info,
-    &ktc_cmd_list,     &ktc_cmd_delete, &ktc_cmd_status, NULL,
+    &ktc_cmd_register,
+    &ktc_cmd_put,
+    &ktc_cmd_get,
+    &ktc_cmd_info,
+    &ktc_cmd_list,
+    &ktc_cmd_delete,
+    &ktc_cmd_status,
+    &ktc_cmd_servers_list,
+    &ktc_cmd_servers_add,
+    &ktc_cmd_servers_remove,
+    &ktc_cmd_receipts_export,
+    NULL,
 };
 
 static const struct kt_cli_program program = {

@@ -55,7 +55,9 @@ int db_version_check(const char *line, int *major, int *minor, struct kt_error *
 static int try_folder(const char *folder, int wanted, struct db_cluster *cluster,
                       struct kt_error *error)
 {
-    static const char *const PROGRAMS[] = {"initdb", "pg_ctl", "postgres"};
+    // The last one is asked for its version.
+    static const char *const PROGRAMS[] = {"initdb",    "pg_ctl",         "pg_basebackup",
+                                           "pg_rewind", "pg_controldata", "postgres"};
     struct kt_buf line = KT_BUF_INIT(256);
     char path[KT_PATH_MAX], text[257];
     int rc = 0, major, minor;

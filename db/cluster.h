@@ -6,6 +6,7 @@
 #include "lib/cluster_info.h"
 #include "lib/formats.h"
 #include "lib/paths.h"
+#include "lib/peers.h"
 #include "lib/secret.h"
 #include "lib/settings.h"
 
@@ -62,16 +63,17 @@ int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *er
 int db_cluster_configure(struct db_cluster *cluster, int *done,
                          struct kt_error *error) KT_MUST_CHECK;
 // 3. database, roles with their secrets, schema files in order, first rows (cluster, incarnation,
-//    epoch 1 with no members, receipt key, node certificate). The cluster must be running.
+//    epoch 1 with no members, receipt key, node certificate, itself among the nodes). The cluster must
+//    be running.
 struct db_first_rows {
     const struct kt_cluster_info *info;
     struct kt_incarnation incarnation;
     const char *member; // <node>.<8 hex>
     const char *receipt_cert_pem;
     uint8_t receipt_key_id[KT_KEY_ID_LEN];
-    const char *node_cert_pem;
     uint8_t node_cert_sha256[KT_SHA256_LEN];
     int64_t node_cert_not_after_us;
+    const struct kt_peer *self; // its row in `nodes`, and its role
 };
 int db_cluster_populate(struct db_cluster *cluster, const struct db_first_rows *rows, int *done,
                         struct kt_error *error) KT_MUST_CHECK;

@@ -21,7 +21,6 @@
 static const struct {
     const char *name, *value, *shown;
 } FIXED[] = {
-    {"listen_addresses", "''", ""},
     {"unix_socket_permissions", "0700", NULL},
     // 64 workers with two connections each, the writer's, the agent's, a backup's
     {"max_connections", "200", NULL},
@@ -39,8 +38,16 @@ static const struct {
     {"max_wal_senders", "16", NULL},
     {"max_replication_slots", "16", NULL},
     {"max_slot_wal_keep_size", "4GB", "4096"},
+    {"wal_keep_size", "256MB", "256"},
+    {"recovery_target_timeline", "latest", NULL},
+    // a node that is gone is noticed within seconds, in both directions
+    {"wal_sender_timeout", "5s", "5000"},
+    {"wal_receiver_timeout", "5s", "5000"},
+    {"wal_receiver_status_interval", "1s", "1"},
+    {"wal_retrieve_retry_interval", "100ms", "100"},
     // who comes in
     {"password_encryption", "scram-sha-256", NULL},
+    {"ssl", "on", NULL},
     {"ssl_min_protocol_version", "'TLSv1.3'", "TLSv1.3"},
     // small statements of known shape only
     {"jit", "off", NULL},
@@ -76,6 +83,14 @@ int db_config_quote(const char *text, struct kt_buf *out)
     return rc ? rc : kt_buf_put_u8(out, '\'');
 }
 
+// Where the service listens, its standbys' connections come in too.
+static const char *listen_addresses(const struct kt_settings *settings)
+{
+    const char *address = kt_settings_text(settings, KT_SET_HTTPS_ADDRESS);
+
+    return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0 ? "*" : address;
+}
+
 static int put_path(const char *name, const char *path, struct kt_buf *out, struct kt_error *error)
 {
     int rc = kt_buf_putf(out, "%s = ", name);
@@ -92,28 +107,37 @@ static int put_path(const char *name, const char *path, struct kt_buf *out, stru
 int db_config_settings(const struct db_cluster *cluster, const char *node, struct kt_buf *out,
                        struct kt_error *error)
 {
+    const struct kt_paths *paths = cluster->paths;
+    const struct {
+        const char *name, *path;
+    } places[] = {
+        {"listen_addresses", listen_addresses(cluster->settings)},
+        {"unix_socket_directories", paths->run},
+        {"log_directory", paths->logs},
+        {"ssl_cert_file", paths->node_cert},
+        {"ssl_key_file", paths->node_key},
+        {"ssl_ca_file", paths->ca_cert},
+    };
     int rc;
 
     // PostgreSQL reads this one as a list.
-    if (strpbrk(cluster->paths->run, ",\" \t"))
+    if (strpbrk(paths->run, ",\" \t"))
         return kt_error_set(error, KT_ERR_INVALID,
                             "choose a confdir with plain characters in its "
                             "path",
-                            "the socket folder '%s' has a comma, quote or space",
-                            cluster->paths->run);
+                            "the socket folder '%s' has a comma, quote or space", paths->run);
     rc = kt_buf_putf(out,
                      "# Written by ktadmin; changes are overwritten. Own settings belong in "
                      "postgresql.conf.\n"
                      "port = %d\n"
                      "cluster_name = '%s'\n",
                      (int)kt_settings_number(cluster->settings, KT_SET_DATABASE_PORT), node);
-    if (rc == 0)
-        rc = put_path("unix_socket_directories", cluster->paths->run, out, error);
-    if (rc == 0)
-        rc = put_path("log_directory", cluster->paths->logs, out, error);
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && rc == 0; i++)
+        rc = put_path(places[i].name, places[i].path, out, error);
     for (size_t i = 0; i < FIXED_COUNT && rc == 0; i++)
         rc = kt_buf_putf(out, "%s = %s\n", FIXED[i].name, FIXED[i].value);
-    return rc;
+    // Missing, it stops the start: nothing runs without having been told what to be.
+    return rc ? rc : kt_buf_putf(out, "include '" DB_REPLICATION_FILE "'\n");
 }
 
 int db_config_hba(const char *database, struct kt_buf *out)
@@ -127,9 +151,11 @@ int db_config_hba(const char *database, struct kt_buf *out)
                        "local \"%s\" kts_reader,kts_writer,kts_agent scram-sha-256\n"
                        "local all all reject\n"
                        "local replication all reject\n"
+                       "hostssl replication +kts_members all cert\n"
+                       "hostssl \"%s\" +kts_members all cert\n"
                        "host all all all reject\n"
                        "host replication all all reject\n",
-                       database);
+                       database, database);
 }
 
 int db_config_ident(const char *account, struct kt_buf *out)

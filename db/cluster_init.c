@@ -41,8 +41,7 @@ static int remove_partial(const char *partial)
     return rmdir(partial);
 }
 
-// A folder that a killed run left behind goes away; one that we did not make stays, and stops us.
-static int clear_partial(const char *partial, struct kt_error *error)
+int db_partial_clear(const char *partial, struct kt_error *error)
 {
     const struct timespec step = {.tv_nsec = 50 * 1000000};
     int64_t until = kt_monotonic_now() + CLEAR_US;
@@ -84,32 +83,24 @@ static int run_initdb(const struct db_cluster *cluster, const char *data, struct
     return rc;
 }
 
-// partial/keytrustee.json says that the folder is ours; initdb wants an empty one: `data` in it.
-// That has a name of its own in each run: an initdb whose caller was killed removes its folder when
-// it fails, and must not find ours.
-static int make_partial(const struct db_cluster *cluster, const char *partial, char *data,
-                        size_t size, struct kt_error *error)
+int db_partial_begin(const struct db_cluster *cluster, const char *partial, struct db_mark *mark,
+                     char *data, size_t size, struct kt_error *error)
 {
     struct kt_cluster_info info;
-    struct db_mark mark = {0};
     uint32_t random = 0;
     int rc = kt_cluster_info_load(cluster->paths->cluster, &info, error);
 
+    if (rc == 0)
+        rc = db_partial_clear(partial, error);
     if (rc)
         return rc;
     rc = kt_random(&random, sizeof(random));
     if (rc)
         return kt_error_set(error, rc, NULL, "no random bytes");
     snprintf(data, size, "%s/data-%08x", partial, (unsigned)random);
-    mark.cluster_id = info.cluster_id;
+    *mark = (struct db_mark){.cluster_id = info.cluster_id};
     rc = kt_dir_make(partial, 0700, error);
-    if (rc == 0)
-        rc = db_mark_save(partial, &mark, error);
-    if (rc == 0)
-        rc = run_initdb(cluster, data, error);
-    if (rc == 0)
-        rc = db_mark_save(data, &mark, error); // initdb has synced all else
-    return rc;
+    return rc ? rc : db_mark_save(partial, mark, error);
 }
 
 static void folder_of(const char *path, char out[KT_PATH_MAX])
@@ -121,27 +112,12 @@ static void folder_of(const char *path, char out[KT_PATH_MAX])
     out[n] = '\0';
 }
 
-int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *error)
+int db_partial_finish(const struct db_cluster *cluster, const char *partial, const char *data,
+                      struct kt_error *error)
 {
-    char partial[KT_PATH_MAX + 16], data[KT_PATH_MAX + 64], above[KT_PATH_MAX];
-    struct db_mark mark;
-    int rc = db_cluster_check_ours(cluster, &mark, error);
+    char above[KT_PATH_MAX];
+    int rc;
 
-    snprintf(partial, sizeof(partial), "%s.partial", cluster->dir);
-    if (rc == 0) {
-        *done = 1;
-        return clear_partial(partial, error);
-    }
-    if (rc != KT_ERR_NOT_FOUND)
-        return rc;
-    if (geteuid() == 0)
-        return kt_error_set(error, KT_ERR_PERMISSION, "run it as the service account",
-                            "PostgreSQL refuses to be run by root");
-    rc = clear_partial(partial, error);
-    if (rc == 0)
-        rc = make_partial(cluster, partial, data, sizeof(data), error);
-    if (rc)
-        return rc;
     // Over an empty folder rename replaces it.
     if (rename(data, cluster->dir) != 0) {
         if (errno == EBUSY || errno == EXDEV)
@@ -152,8 +128,32 @@ int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *er
     }
     folder_of(cluster->dir, above);
     rc = kt_dir_sync(above, error);
+    return rc ? rc : db_partial_clear(partial, error);
+}
+
+int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *error)
+{
+    char partial[KT_PATH_MAX + 16], data[KT_PATH_MAX + 64];
+    struct db_mark mark;
+    int rc = db_cluster_check_ours(cluster, &mark, error);
+
+    snprintf(partial, sizeof(partial), "%s.partial", cluster->dir);
+    if (rc == 0) {
+        *done = 1;
+        return db_partial_clear(partial, error);
+    }
+    if (rc != KT_ERR_NOT_FOUND)
+        return rc;
+    if (geteuid() == 0)
+        return kt_error_set(error, KT_ERR_PERMISSION, "run it as the service account",
+                            "PostgreSQL refuses to be run by root");
+    rc = db_partial_begin(cluster, partial, &mark, data, sizeof(data), error);
     if (rc == 0)
-        rc = clear_partial(partial, error);
+        rc = run_initdb(cluster, data, error);
+    if (rc == 0)
+        rc = db_mark_save(data, &mark, error); // initdb has synced all else
+    if (rc == 0)
+        rc = db_partial_finish(cluster, partial, data, error);
     if (rc == 0)
         *done = 0;
     return rc;

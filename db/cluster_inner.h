@@ -8,6 +8,8 @@
 
 #define DB_MARK_FILE     "keytrustee.json"
 #define DB_SETTINGS_FILE "keytrustee.conf"
+// What PostgreSQL is to be (db/replication.h), included last by the settings file.
+#define DB_REPLICATION_FILE "keytrustee.replication.conf"
 
 struct db_cluster {
     const struct kt_paths *paths;
@@ -35,6 +37,18 @@ int db_mark_save(const char *dir, const struct db_mark *mark, struct kt_error *e
 // KT_ERR_NOT_FOUND when it is missing or empty; KT_ERR_NOT_OURS with what was found.
 int db_cluster_check_ours(const struct db_cluster *cluster, struct db_mark *mark,
                           struct kt_error *error) KT_MUST_CHECK;
+
+// --- a data directory in the making (cluster_init.c) ---
+// partial/keytrustee.json says that the folder is ours; initdb and pg_basebackup want an empty one:
+// `data` in it. That has a name of its own in each run: an initdb whose caller was killed removes its
+// folder when it fails, and must not find ours.
+int db_partial_begin(const struct db_cluster *cluster, const char *partial, struct db_mark *mark,
+                     char *data, size_t size, struct kt_error *error) KT_MUST_CHECK;
+// `data` becomes the data directory, which must be missing or empty.
+int db_partial_finish(const struct db_cluster *cluster, const char *partial, const char *data,
+                      struct kt_error *error) KT_MUST_CHECK;
+// A folder that a killed run left behind goes away; one that we did not make stays, and stops us.
+int db_partial_clear(const char *partial, struct kt_error *error) KT_MUST_CHECK;
 
 // Text of the managed files, appended to `out`; KT_ERR_INVALID for paths that PostgreSQL's settings
 // cannot hold.

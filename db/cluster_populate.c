@@ -8,6 +8,7 @@
 
 #include "db/cluster_inner.h"
 #include "db/pg.h"
+#include "lib/epoch.h"
 
 #define STEP_MS       60000
 #define STATEMENT_MAX 2048
@@ -140,6 +141,31 @@ static int make_database(PGconn *conn, const char *name, struct kt_error *error)
     return rc;
 }
 
+// The node itself: a role to stream under, should it ever be a passive, and its row.
+static int insert_self(PGconn *conn, const struct kt_peer *self, struct kt_error *error)
+{
+    char ports[3][8], hash[KT_SHA256_TEXT];
+    const char *node[] = {self->member, self->address, ports[0], ports[1], ports[2], hash};
+    int rc = kt_member_check(self->member);
+
+    if (rc)
+        return kt_error_set(error, rc, NULL, "'%.40s' is no member id", self->member);
+    snprintf(ports[0], sizeof(ports[0]), "%u", (unsigned)self->agent_port);
+    snprintf(ports[1], sizeof(ports[1]), "%u", (unsigned)self->database_port);
+    snprintf(ports[2], sizeof(ports[2]), "%u", (unsigned)self->https_port);
+    kt_hex_encode(self->cert_sha256, KT_SHA256_LEN, hash);
+    rc = db_pg_query(conn, STEP_MS,
+                     "INSERT INTO nodes (member, address, agent_port, database_port, https_port,"
+                     " cert_sha256) VALUES ($1, $2, $3::integer, $4::integer, $5::integer,"
+                     " decode($6, 'hex'))",
+                     6, node, NULL, error);
+    return rc ? rc
+              : run_format(conn, error,
+                           "CREATE ROLE \"%s\" LOGIN REPLICATION CONNECTION LIMIT 8"
+                           " IN ROLE kts_members",
+                           self->member);
+}
+
 static int insert_rows(PGconn *conn, const struct db_first_rows *rows, struct kt_error *error)
 {
     char id[KT_UUID_TEXT], number[16], bits[17], key_id[2 * KT_KEY_ID_LEN + 1],
@@ -160,8 +186,7 @@ static int insert_rows(PGconn *conn, const struct db_first_rows *rows, struct kt
          incarnation},
         {"INSERT INTO epochs (incarnation, epoch, sequence, active, members, w, start_lsn, "
          "timeline)"
-         " SELECT $1::integer, 1, 1, $2, '{}', 0, pg_current_wal_insert_lsn(), timeline_id"
-         " FROM pg_control_checkpoint()",
+         " VALUES ($1::integer, 1, 1, $2, '{}', 0, '0/0', 1)",
          2, epoch},
         {"INSERT INTO receipt_keys (key_id, certificate, created_at)"
          " VALUES (decode($1, 'hex'), $2, now())",
@@ -169,7 +194,6 @@ static int insert_rows(PGconn *conn, const struct db_first_rows *rows, struct kt
         {"INSERT INTO node_certificates (sha256, kind, name, not_after, created_at)"
          " VALUES (decode($1, 'hex'), 'node', $2, $3::timestamptz, now())",
          3, node},
-        {"COMMIT", 0, NULL},
     };
     int rc = 0;
 
@@ -182,7 +206,9 @@ static int insert_rows(PGconn *conn, const struct db_first_rows *rows, struct kt
     for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]) && rc == 0; i++)
         rc = db_pg_query(conn, STEP_MS, statements[i].sql, statements[i].count,
                          statements[i].parameters, NULL, error);
-    return rc;
+    if (rc == 0)
+        rc = insert_self(conn, rows->self, error);
+    return rc ? rc : db_pg_run(conn, STEP_MS, "COMMIT", error);
 }
 
 // 1: the rows of this cluster are there; 0: none; negative: another cluster's, or no answer.

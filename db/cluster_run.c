@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "db/cluster_inner.h"
-#include "db/pg.h"
+#include "db/replication_inner.h"
 #include "lib/file.h"
 #include "lib/proc.h"
 
@@ -227,11 +227,15 @@ static int run_pg_ctl(const struct db_cluster *cluster, const char *const *argum
     return rc;
 }
 
-// What every start needs: ours, not root.
+// What every start needs: ours, not root, and no rewind that was broken off.
 static int check_start(const struct db_cluster *cluster, struct kt_error *error)
 {
     struct db_mark mark;
-    int rc = db_cluster_check_ours(cluster, &mark, error);
+    int rc = db_copy_check(cluster, error);
+
+    if (rc)
+        return rc;
+    rc = db_cluster_check_ours(cluster, &mark, error);
 
     if (rc == KT_ERR_NOT_FOUND)
         return kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init",
@@ -258,8 +262,12 @@ int db_cluster_start(struct db_cluster *cluster, int timeout_s, struct kt_error 
     rc = kt_path_join(log, sizeof(log), cluster->paths->logs, START_LOG);
     if (rc)
         return kt_error_set(error, rc, NULL, "the path of the log is too long");
-    if (state == DB_STOPPED)
+    if (state == DB_STOPPED) {
         wait_for_leftovers(cluster);
+        rc = db_replication_render(cluster, error);
+        if (rc)
+            return rc;
+    }
     // Anew for each start: what stands in it is about this one.
     if (state == DB_STOPPED && unlink(log) != 0 && errno != ENOENT)
         return kt_error_errno(error, "cannot remove the old '%s'", log);
@@ -328,6 +336,9 @@ int db_cluster_exec(struct db_cluster *cluster, struct kt_error *error)
     if (rc)
         return kt_error_set(error, rc, NULL, "the path of postgres is too long");
     wait_for_leftovers(cluster);
+    rc = db_replication_render(cluster, error);
+    if (rc)
+        return rc;
     db_pg_clean_environment(); // PGPORT and PGDATA would be obeyed
     execv(program, argv);
     return kt_error_errno(error, "cannot run '%s'", program);

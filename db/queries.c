@@ -174,46 +174,6 @@ static int run(struct db_session *session, const char *sql, int count, const cha
     return rc;
 }
 
-static uint64_t number(const PGresult *result, int column)
-{
-    return PQgetisnull(result, 0, column) ? 0 : strtoull(PQgetvalue(result, 0, column), NULL, 10);
-}
-
-int db_query_epoch(struct db_session *session, struct db_epoch_state *state, struct kt_error *error)
-{
-    static const char SQL[] =
-        "SELECT e.incarnation, encode(i.bits, 'hex'), e.epoch, e.active, cardinality(e.members),"
-        " e.w, pg_is_in_recovery(), c.state = 'restored',"
-        " (SELECT max(d.log_index) FROM deposits d)"
-        " FROM cluster c, epochs e JOIN incarnations i ON i.number = e.incarnation"
-        " ORDER BY e.incarnation DESC, e.epoch DESC, e.sequence DESC LIMIT 1";
-    struct db_epoch_state fresh = {.epoch = 0};
-    uint8_t bits[8];
-    PGresult *r = NULL;
-    int rc = run(session, SQL, 0, NULL, &r, error);
-
-    if (rc)
-        return rc;
-    if (PQntuples(r) != 1 || kt_hex_decode(PQgetvalue(r, 0, 1), bits, sizeof(bits))) {
-        PQclear(r);
-        return kt_error_set(error, KT_ERR_NOT_INITIALISED, NULL,
-                            "the database has no epoch: init did not finish");
-    }
-    fresh.incarnation.number = (uint32_t)number(r, 0);
-    for (size_t i = 0; i < sizeof(bits); i++)
-        fresh.incarnation.bits = fresh.incarnation.bits << 8 | bits[i];
-    fresh.epoch = number(r, 2);
-    snprintf(fresh.active, sizeof(fresh.active), "%s", PQgetvalue(r, 0, 3));
-    fresh.members = (uint32_t)number(r, 4);
-    fresh.w = (uint32_t)number(r, 5);
-    fresh.in_recovery = PQgetvalue(r, 0, 6)[0] == 't';
-    fresh.restored = PQgetvalue(r, 0, 7)[0] == 't';
-    fresh.deposits = number(r, 8);
-    PQclear(r);
-    *state = fresh;
-    return 0;
-}
-
 static json_t *cell(const PGresult *result, int row, int column)
 {
     const char *text = PQgetvalue(result, row, column);
@@ -265,6 +225,89 @@ static int rows_of(struct db_session *session, const char *sql, int count,
     }
     *rows = list;
     return 0;
+}
+
+// One JSON object, made by the statement itself.
+static int object_of(struct db_session *session, const char *sql, json_t **object,
+                     struct kt_error *error)
+{
+    PGresult *r = NULL;
+    int rc = run(session, sql, 0, NULL, &r, error);
+
+    if (rc)
+        return rc;
+    *object = PQntuples(r) == 1 ? json_loads(PQgetvalue(r, 0, 0), 0, NULL) : NULL;
+    PQclear(r);
+    return *object ? 0
+                   : kt_error_set(error, KT_ERR_NOT_INITIALISED, NULL,
+                                  "the database says nothing of itself: init did not finish");
+}
+
+int db_query_look(struct db_session *session, json_t **look, struct kt_error *error)
+{
+    // CASE: what is asked of a primary fails on a standby, and the other way round.
+    static const char SQL[] =
+        "SELECT json_build_object("
+        "'in_recovery', pg_is_in_recovery(),"
+        "'restored', c.state = 'restored',"
+        "'log_index', coalesce((SELECT max(d.log_index) FROM deposits d), 0),"
+        "'timeline', CASE WHEN pg_is_in_recovery()"
+        "  THEN coalesce(r.received_tli, (pg_control_checkpoint()).timeline_id)"
+        "  ELSE ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int END,"
+        "'lsn', CASE WHEN pg_is_in_recovery()"
+        "  THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())"
+        "  ELSE pg_current_wal_flush_lsn() END,"
+        "'replayed', CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END,"
+        "'lag_us', CASE WHEN pg_is_in_recovery()"
+        "    AND pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()"
+        "  THEN (extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())"
+        "    * 1000000)::bigint ELSE 0 END,"
+        "'receiver', CASE WHEN r.pid IS NOT NULL THEN json_build_object("
+        "  'streaming', r.status = 'streaming',"
+        "  'silent_us', (extract(epoch FROM clock_timestamp() - r.last_msg_receipt_time)"
+        "    * 1000000)::bigint) END,"
+        "'streaming', (SELECT coalesce(json_agg(json_build_object("
+        "    'member', s.usename, 'name', s.application_name,"
+        "    'streaming', s.state = 'streaming', 'flush_lsn', coalesce(s.flush_lsn, '0/0'),"
+        "    'lag_bytes', greatest(0, coalesce(CASE WHEN pg_is_in_recovery()"
+        "      THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"
+        "      - s.replay_lsn, 0))::bigint,"
+        "    'lag_us', coalesce(extract(epoch FROM s.replay_lag) * 1000000, 0)::bigint,"
+        "    'replied', coalesce(s.reply_time::text, ''))), '[]')"
+        "  FROM pg_stat_replication s"
+        "  WHERE starts_with(s.application_name, s.usename || '_')),"
+        "'rows', (SELECT coalesce(json_agg(json_build_object("
+        "    'incarnation', i.number || '.' || encode(i.bits, 'hex'), 'epoch', e.epoch,"
+        "    'sequence', e.sequence, 'active', e.active, 'members', e.members, 'w', e.w,"
+        "    'start_lsn', e.start_lsn, 'timeline', e.timeline, 'ends', e.ends,"
+        "    'note', coalesce(e.note, '')) ORDER BY e.incarnation, e.epoch, e.sequence), '[]')"
+        "  FROM epochs e JOIN incarnations i ON i.number = e.incarnation))"
+        " FROM cluster c LEFT JOIN pg_stat_wal_receiver r ON true";
+
+    return object_of(session, SQL, look, error);
+}
+
+int db_query_listed(struct db_session *session, json_t **listed, struct kt_error *error)
+{
+    static const char SQL[] =
+        "SELECT json_build_object("
+        "'nodes', (SELECT coalesce(json_agg(json_build_object("
+        "    'member', n.member, 'address', n.address, 'agent_port', n.agent_port,"
+        "    'database_port', n.database_port, 'https_port', n.https_port,"
+        "    'cert_sha256', encode(n.cert_sha256, 'hex'), 'revision', n.revision,"
+        "    'removed', n.removed_at IS NOT NULL) ORDER BY n.member), '[]') FROM nodes n),"
+        "'operators', (SELECT coalesce(json_agg(json_build_object("
+        "    'name', k.name, 'cert_sha256', encode(k.sha256, 'hex'))), '[]')"
+        "  FROM node_certificates k"
+        "  WHERE k.kind = 'operator' AND k.revoked_at IS NULL AND k.not_after > now()),"
+        "'settings', (SELECT json_object_agg(s.name, s.setting ORDER BY s.name)"
+        "  FROM pg_settings s WHERE s.name IN ('data_checksums', 'full_page_writes',"
+        "    'fsync', 'hot_standby_feedback', 'jit', 'max_connections',"
+        "    'max_prepared_transactions', 'max_replication_slots', 'max_slot_wal_keep_size',"
+        "    'max_wal_senders', 'server_version_num', 'ssl_min_protocol_version', 'wal_level',"
+        "    'wal_log_hints')))";
+
+    return object_of(session, SQL, listed, error);
 }
 
 int db_query_organisations(struct db_session *session, json_t **rows, struct kt_error *error)

@@ -9,7 +9,7 @@
 #include "lib/log.h"
 
 #define STORE_MAX    1024 // bytes of all parameters of a read
-#define ATTEMPTS_MAX 3    // of a read whose neighbours failed
+#define ATTEMPTS_MAX 3    // of a read whose neighbours failed, or that replay was in the way of
 
 // A read, from db_reader_send until its answer. They stand in the order in which libpq answers.
 struct db_read {
@@ -157,6 +157,15 @@ int db_reader_flush(struct db_reader *reader)
     return rc;
 }
 
+// On a passive the replay of a change may need what a read holds: the read then fails, and can be
+// asked again at once (serialization_failure, deadlock_detected).
+static int is_conflict(const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    return state && (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0);
+}
+
 // SQLSTATEs that say something about the server's state, not about the statement.
 static int code_of(const struct db_read *read, const PGresult *result)
 {
@@ -166,7 +175,7 @@ static int code_of(const struct db_read *read, const PGresult *result)
     if (state && strcmp(state, "57014") == 0)
         return KT_ERR_DATABASE_TIMEOUT;
     if (!state || strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0 ||
-        strncmp(state, "53", 2) == 0 || strcmp(state, "40001") == 0 || strcmp(state, "55P03") == 0)
+        strncmp(state, "53", 2) == 0 || is_conflict(result) || strcmp(state, "55P03") == 0)
         return KT_ERR_DATABASE_UNAVAILABLE;
     kt_log(KT_LOG_ERROR, "the database refused the statement '%s': %s (%s)", read->statement->name,
            message ? message : "", state);
@@ -179,6 +188,8 @@ static void take_result(struct db_read *read, const PGresult *result)
 
     if (status == PGRES_TUPLES_OK)
         call_back(read, 0, result);
+    else if (is_conflict(result) && read->attempts < ATTEMPTS_MAX)
+        read->again = !read->forgotten;
     else if (status != PGRES_PIPELINE_ABORTED)
         call_back(read, code_of(read, result), NULL);
     else if (read->attempts >= ATTEMPTS_MAX)

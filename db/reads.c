@@ -273,3 +273,13 @@ int db_read_openpgp(struct db_reader *reader, const uint8_t certificate[KT_SHA25
     return db_reader_send(reader, statement(OPENPGP), &params, value_done, (void (*)(void))done,
                           arg, read);
 }
+
+int db_read_operator(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     db_answer_done done, void *arg, struct db_read **read)
+{
+    struct db_params params = {0};
+
+    add(&params, certificate, KT_SHA256_LEN);
+    return db_reader_send(reader, statement(OPERATOR), &params, value_done, (void (*)(void))done,
+                          arg, read);
+}

@@ -79,5 +79,8 @@ int db_read_self(struct db_reader *reader, const uint8_t certificate[KT_SHA256_L
 int db_read_openpgp(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
                     const char *fingerprint, db_answer_done done, void *arg,
                     struct db_read **read) KT_MUST_CHECK;
+// Whether an operator has the certificate: `known`, and in `who` the state of the certificate.
+int db_read_operator(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
 
 #endif

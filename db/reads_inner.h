@@ -18,6 +18,7 @@ enum statement {
     LIST,
     SELF,
     OPENPGP,
+    OPERATOR,
 };
 
 // Columns of a row. Those of the caller stand in all statements; those of deposits, receipt and

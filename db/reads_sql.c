@@ -155,6 +155,12 @@ static const struct db_statement STATEMENTS[] = {
                  " AND c.organisation_id = w.organisation_id AND c.state = 'active'"
                  " AND p.retired_at IS NULL AND w.good ORDER BY p.created_at LIMIT 1) FROM w",
                  2, {DB_OID_BYTEA, DB_OID_TEXT}},
+    // An operator is no client: its name stands in the organisation's place.
+    [OPERATOR] = {"operator",
+                  "SELECT NULL::uuid, NULL::uuid, n.name, 'active', n.revoked_at IS NOT NULL,"
+                  " n.not_after, false FROM node_certificates n"
+                  " WHERE n.sha256 = $1 AND n.kind = 'operator'",
+                  1, {DB_OID_BYTEA}},
 };
 // clang-format on
 

@@ -17,14 +17,17 @@ enum db_mode { DB_MODE_ACTIVE, DB_MODE_FOLLOW, DB_MODE_SEALED };
 
 struct db_replication {
     enum db_mode mode;
-    // ACTIVE: synchronous_standby_names; read_only = unestablished (default_transaction_read_only)
+    // ACTIVE: synchronous_standby_names; read_only = unestablished (default_transaction_read_only).
+    // A standby waits for a name that nobody has and is read-only, should somebody promote it by hand.
     char standby_names[KT_STANDBY_NAMES_TEXT];
     int read_only;
     // FOLLOW: the upstream's PostgreSQL, and the names under which this node streams
     char host[KT_HOST_MAX + 1];
     uint16_t port;
-    char member[KT_MEMBER_TEXT];                     // role (its certificate's CN) and slot
-    char application_name[KT_REPLICATION_NAME_TEXT]; // kt_replication_name, or "<member>_copy"
+    char member[KT_MEMBER_TEXT]; // role (its certificate's CN) and slot
+    char application_name
+        [KT_REPLICATION_NAME_TEXT]; // kt_replication_name, or "<member>_copy", which
+                                    // streams without a slot
 };
 
 // node/replication. Missing: KT_ERR_NOT_FOUND.
@@ -50,11 +53,17 @@ void db_admin_close(struct db_admin *admin);
 struct db_position {
     int in_recovery;
     uint32_t timeline; // current insertion's or replay's
-    uint64_t lsn; // flushed end of log: on a standby received and replayed, whichever is less far
+    // flushed end of log; on a standby that receives, what is received; on one that does not, the end
+    // of the last whole record
+    uint64_t lsn;
     uint64_t start_lsn; // where this timeline began (0/0 for the first), from its history file
 };
 int db_admin_position(struct db_admin *admin, struct db_position *position,
                       struct kt_error *error) KT_MUST_CHECK;
+// Where this log left `timeline` (kt_timeline_left of its history file). KT_ERR_NOT_FOUND: it is on
+// it, or never was.
+int db_admin_timeline_left(struct db_admin *admin, uint32_t timeline, uint64_t *lsn,
+                           struct kt_error *error) KT_MUST_CHECK;
 int db_admin_rows(struct db_admin *admin, struct kt_epoch_rows *rows,
                   struct kt_error *error) KT_MUST_CHECK;
 // Prepared groups of ours that are not committed.
@@ -72,7 +81,8 @@ int db_admin_wait_sealed(struct db_admin *admin, int timeout_ms,
 int db_admin_wait_replayed(struct db_admin *admin, uint64_t lsn, int timeout_ms,
                            struct kt_error *error) KT_MUST_CHECK;
 // Rule 9: pg_promote, wait until it takes writes, CHECKPOINT. Afterwards node/replication is ACTIVE.
-// `replication` (names for (e, T), read_only 1) is applied before. *position is the new one.
+// `replication` (names for (e, T), read_only 1) is applied before. *position is the new one. A run
+// that was killed is repeated with the same names. KT_ERR_FENCED: active under other names.
 int db_admin_promote(struct db_cluster *cluster, struct db_admin *admin,
                      const struct db_replication *replication, int timeout_ms,
                      struct db_position *position, struct kt_error *error) KT_MUST_CHECK;
@@ -87,7 +97,7 @@ struct db_streaming {
     uint64_t flush_lsn, replay_lsn;
     uint64_t lag_bytes; // of replay
     int64_t lag_us;     // replay_lag, 0 = none or unknown
-    int64_t silent_us;  // since its last report
+    int64_t silent_us;  // since its last report, by the clocks of both nodes
 };
 int db_admin_streaming(struct db_admin *admin, struct db_streaming *list, size_t size,
                        size_t *count, struct kt_error *error) KT_MUST_CHECK;
@@ -112,8 +122,9 @@ int db_admin_probe(struct db_admin *admin, const struct kt_epoch_row *row, int t
 int db_admin_wait_streaming(struct db_admin *admin, const struct kt_epoch_row *row, int timeout_ms,
                             struct kt_error *error) KT_MUST_CHECK;
 
-// A node's role (LOGIN REPLICATION, member of kts_members), slot, rows in `nodes` and
+// A node's role (LOGIN REPLICATION, member of kts_members), slot (not its own), rows in `nodes` and
 // node_certificates; committed locally (the row that makes it a member comes later in the same log).
+// `cert_pem` may be NULL (listed already). KT_ERR_NOT_MEMBER: that member was removed.
 int db_admin_node_put(struct db_admin *admin, const struct kt_peer *peer, const char *cert_pem,
                       struct kt_error *error) KT_MUST_CHECK;
 // Drops role and slot, marks the rows removed.
@@ -121,7 +132,9 @@ int db_admin_node_remove(struct db_admin *admin, const char *member,
                          struct kt_error *error) KT_MUST_CHECK;
 int db_admin_nodes(struct db_admin *admin, struct kt_peers *peers,
                    struct kt_error *error) KT_MUST_CHECK;
-// Slots for exactly these members (a new active makes them; others are dropped).
+// Slots for the row's members and for every other node that is not removed: it may come back before it
+// is a member again. Others are dropped, unless somebody streams through them; all, when `row` is NULL
+// (a node that is no longer active must keep none). A slot that fell behind its bound is made anew.
 int db_admin_slots(struct db_admin *admin, const struct kt_epoch_row *row,
                    struct kt_error *error) KT_MUST_CHECK;
 
@@ -138,7 +151,9 @@ typedef void (*db_progress)(void *arg, uint64_t done_bytes,
 int db_copy_base(struct db_cluster *cluster, const struct db_source *source, db_progress progress,
                  void *arg, struct kt_error *error) KT_MUST_CHECK;
 // pg_rewind of the stopped data directory; what was ahead (WAL from the fork on) is kept in
-// node/aside-<time>. KT_ERR_CHILD when it cannot be rewound: a base backup then serves.
+// node/aside-<time>. `fork_lsn` is where the two logs really part (by the rows): pg_rewind, which
+// compares numbers of timelines, must not see it later. KT_ERR_CHILD when it cannot be rewound: a base
+// backup then serves. Broken off, the directory is not started any more (KT_ERR_DIVERGED).
 int db_copy_rewind(struct db_cluster *cluster, const struct db_source *source, uint64_t fork_lsn,
                    struct kt_error *error) KT_MUST_CHECK;
 

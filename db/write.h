@@ -6,21 +6,48 @@
 #include <libpq-fe.h>
 
 #include "db/writer.h"
+#include "lib/epoch.h"
 
 struct db_writer {
     PGconn *main;   // checks, the transaction, PREPARE TRANSACTION: waits for standbys
     PGconn *commit; // COMMIT PREPARED, synchronous_commit = local
     struct db_writer_settings settings;
     struct db_writer_state state;
+    struct kt_epoch_row row; // the newest: who acknowledges in this epoch
     uint64_t next_group;
     unsigned notices; // warnings since the last look: none may come in a clean group
     uint8_t receipt_key_id[KT_KEY_ID_LEN];
     char *receipt_keys_json; // array for the registration answer
-    char *standby_names;     // what synchronous_standby_names must be in this epoch
+    char standby_names
+        [KT_STANDBY_NAMES_TEXT]; // what synchronous_standby_names must be in this epoch
+    char *counted; // JSON object: the name under which a member streams in this epoch, the member
 };
 
+// --- write_settle.c ---
+// Reads the newest row whole and takes it over, when this node may write under it.
+int db_write_read_row(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
+// Names and members of writer->row.
+int db_write_use_row(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
+// Behind a clean barrier: COMMIT PREPARED for every group that is left over.
+int db_write_settle(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
+
+// --- write_prove.c ---
+// Prepares the two statements below on the main connection.
+int db_prove_prepare(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
+// Queues the first statement of a transaction: it fails with DB_UNSAFE when settings were weakened,
+// so that the PREPARE behind it in the pipeline is not carried out.
+#define DB_UNSAFE "22012"
+int db_prove_send_guard(struct db_writer *writer) KT_MUST_CHECK;
+int db_prove_unsafe(struct kt_error *error);
+// The next result of the main connection, which may wait for members. KT_ERR_NO_QUORUM when too few
+// of them have been there for a while: it need not be waited for any longer.
+int db_prove_result(struct db_writer *writer, int64_t deadline_us, PGresult **result) KT_MUST_CHECK;
+// After a clean PREPARE or commit: the settings still hold, and at least W members of the row report
+// as flushed what is flushed here now.
+int db_prove(struct db_writer *writer, int64_t deadline_us, struct kt_error *error) KT_MUST_CHECK;
 // A commit that came back clean, under settings that hold, and that W members have: a quorum is here
-// now. Any failure says that it was not proven. (write_group.c)
+// now. Any failure says that it was not proven; KT_ERR_DATABASE_UNAVAILABLE and KT_ERR_NO_QUORUM
+// that the connection must be given up too.
 int db_write_barrier(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
 
 // Parameters of one prepared statement, all text except those put as bytes.
@@ -54,6 +81,9 @@ int db_pipe_send(PGconn *conn, const char *statement, const struct db_params *pa
 int db_pipe_send_text(PGconn *conn, const char *sql) KT_MUST_CHECK;
 // Ends the segment and flushes.
 int db_pipe_sync(PGconn *conn) KT_MUST_CHECK;
+// Waits until the next result is there, up to the absolute monotonic time. KT_ERR_TIMEOUT,
+// KT_ERR_DATABASE_UNAVAILABLE.
+int db_pipe_wait(PGconn *conn, int64_t deadline_us) KT_MUST_CHECK;
 // The next statement's only result, waiting up to the absolute monotonic time; the caller PQclears
 // it. KT_ERR_DATABASE_UNAVAILABLE (gone), KT_ERR_TIMEOUT. Errors and "aborted" are results too.
 int db_pipe_result(PGconn *conn, int64_t deadline_us, PGresult **result) KT_MUST_CHECK;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A group of changes: checked, planned, prepared on enough nodes, and only then made visible.
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,38 +149,6 @@ int db_group_plan(struct db_writer *writer, struct db_member *members, size_t co
     return 0;
 }
 
-// What must hold for an acknowledgement to be worth its name.
-#define SETTINGS_HOLD                                                                              \
-    "current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"               \
-    " AND current_setting('synchronous_commit') IN ('on', 'remote_apply')"                         \
-    " AND current_setting('synchronous_standby_names') = $1"
-
-// First in the transaction: divides by zero when the settings were weakened, so that the PREPARE
-// behind it in the pipeline is not carried out.
-static const char refuse_unsafe_sql[] = "SELECT 1 / (" SETTINGS_HOLD ")::int";
-#define DIVISION_BY_ZERO "22012"
-
-// After the PREPARE: the settings again, and how many members have flushed all that is flushed here.
-static const char guard_sql[] =
-    "SELECT " SETTINGS_HOLD
-    ", (SELECT count(*) FROM pg_stat_replication WHERE flush_lsn >= pg_current_wal_flush_lsn())";
-
-static int send_guard(struct db_writer *writer, const char *sql)
-{
-    const char *values[1] = {writer->standby_names};
-
-    return PQsendQueryParams(writer->main, sql, 1, NULL, values, NULL, NULL, 0) == 1
-               ? 0
-               : KT_ERR_DATABASE_UNAVAILABLE;
-}
-
-static int unsafe_settings(struct kt_error *error)
-{
-    return kt_error_set(error, KT_ERR_UNSAFE_SETTINGS, NULL,
-                        "synchronous_standby_names, synchronous_commit, fsync or full_page_writes"
-                        " of PostgreSQL were changed");
-}
-
 static int send_group(struct db_writer *writer, struct db_member *members, size_t count,
                       const char *gid)
 {
@@ -189,7 +156,7 @@ static int send_group(struct db_writer *writer, struct db_member *members, size_
     int r = db_pipe_send_text(writer->main, "BEGIN");
 
     if (r == 0)
-        r = send_guard(writer, refuse_unsafe_sql);
+        r = db_prove_send_guard(writer);
     for (size_t i = 0; i < count && r == 0; i++) {
         const struct db_change_ops *ops = db_change_ops(members[i].change->kind);
         struct db_params params = {0};
@@ -217,7 +184,7 @@ static int read_group(struct db_writer *writer, struct db_member *members, size_
         results += (size_t)members[i].writes;
     for (size_t i = 0; i < results; i++) {
         PGresult *result = NULL;
-        int r = db_pipe_result(writer->main, until, &result);
+        int r = db_prove_result(writer, until, &result);
 
         if (r != 0)
             return KT_ERR_IN_DOUBT;
@@ -225,8 +192,8 @@ static int read_group(struct db_writer *writer, struct db_member *members, size_
             const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
             failed = db_result_code(result, error);
-            if (i == 1 && sqlstate && strcmp(sqlstate, DIVISION_BY_ZERO) == 0)
-                failed = unsafe_settings(error);
+            if (i == 1 && sqlstate && strcmp(sqlstate, DB_UNSAFE) == 0)
+                failed = db_prove_unsafe(error);
         }
         if (failed == 0 && i > 1 && i + 1 < results) {
             const struct db_change_ops *ops;
@@ -244,53 +211,6 @@ static int read_group(struct db_writer *writer, struct db_member *members, size_
     if (db_pipe_end(writer->main, until) != 0 || (failed == 0 && odd))
         return KT_ERR_IN_DOUBT;
     return failed;
-}
-
-static int ask_guard(struct db_writer *writer, int64_t until, struct kt_error *error)
-{
-    PGresult *result = NULL;
-    int r;
-
-    if ((r = send_guard(writer, guard_sql)) != 0 || (r = db_pipe_sync(writer->main)) != 0 ||
-        (r = db_pipe_result(writer->main, until, &result)) != 0 ||
-        (r = db_pipe_end(writer->main, until)) != 0 || (r = db_result_code(result, error)) != 0)
-        goto out;
-    if (!db_column_true(result, 0))
-        r = unsafe_settings(error);
-    else if (db_column_number(result, 1) < writer->state.w)
-        r = kt_error_set(error, KT_ERR_NO_QUORUM, NULL, "too few members have the group");
-out:
-    PQclear(result);
-    return r;
-}
-
-// After a clean PREPARE: the settings still hold, and at least W members report that they have it.
-static int prove_group(struct db_writer *writer, int64_t until, struct kt_error *error)
-{
-    int r;
-
-    while ((r = ask_guard(writer, until, error)) == KT_ERR_NO_QUORUM && kt_monotonic_now() < until)
-        poll(NULL, 0, 1); // a member's report is under way
-    return r;
-}
-
-int db_write_barrier(struct db_writer *writer, struct kt_error *error)
-{
-    int64_t until = deadline(writer);
-    int r;
-
-    writer->notices = 0;
-    r = db_pipe_run(writer->main, "SELECT pg_logical_emit_message(true, 'kt', 'barrier')", until,
-                    NULL, error);
-    if (r == 0)
-        r = prove_group(writer, until, error);
-    // the answer that did not come would be taken for the next group's: the connection is given up
-    if (r == KT_ERR_TIMEOUT)
-        r = kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL, "a barrier was not answered");
-    if (r == 0 && writer->notices != 0)
-        r = kt_error_set(error, KT_ERR_NO_QUORUM, NULL, "the barrier came back with a warning");
-    writer->notices = 0;
-    return r;
 }
 
 static int commit_group(struct db_writer *writer, const char *gid, struct kt_error *error)
@@ -350,7 +270,7 @@ int db_group_write(struct db_writer *writer, struct db_member *members, size_t c
     if (writer->notices != 0)
         return kt_error_set(error, KT_ERR_IN_DOUBT, NULL, "the PREPARE of '%s' was not clean",
                             name);
-    if (prove_group(writer, until, error) != 0 || writer->notices != 0)
+    if (db_prove(writer, until, error) != 0 || writer->notices != 0)
         return KT_ERR_IN_DOUBT;
     if (commit_group(writer, name, error) != 0)
         return KT_ERR_IN_DOUBT;

@@ -122,7 +122,7 @@ int db_pipe_sync(PGconn *conn)
 }
 
 // Writes what is queued and reads what comes, until libpq has the next result or time is up.
-static int wait_readable(PGconn *conn, int64_t deadline_us)
+int db_pipe_wait(PGconn *conn, int64_t deadline_us)
 {
     for (;;) {
         int unsent = PQflush(conn);
@@ -152,7 +152,7 @@ int db_pipe_result(PGconn *conn, int64_t deadline_us, PGresult **result)
     int r;
 
     *result = NULL;
-    if ((r = wait_readable(conn, deadline_us)) != 0)
+    if ((r = db_pipe_wait(conn, deadline_us)) != 0)
         return r;
     first = PQgetResult(conn);
     if (first == NULL || PQstatus(conn) != CONNECTION_OK) {
@@ -160,7 +160,7 @@ int db_pipe_result(PGconn *conn, int64_t deadline_us, PGresult **result)
         return KT_ERR_DATABASE_UNAVAILABLE;
     }
     // the NULL that ends each statement's results
-    if ((r = wait_readable(conn, deadline_us)) != 0) {
+    if ((r = db_pipe_wait(conn, deadline_us)) != 0) {
         PQclear(first);
         return r;
     }
@@ -180,7 +180,7 @@ int db_pipe_end(PGconn *conn, int64_t deadline_us)
     ExecStatusType status;
     int r;
 
-    if ((r = wait_readable(conn, deadline_us)) != 0)
+    if ((r = db_pipe_wait(conn, deadline_us)) != 0)
         return r;
     result = PQgetResult(conn);
     status = PQresultStatus(result);

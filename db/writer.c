@@ -3,7 +3,6 @@
 #include "db/writer.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +10,6 @@
 
 #include "db/pg.h"
 #include "db/write.h"
-#include "lib/json.h"
 #include "lib/log.h"
 
 // The key of the session advisory lock that only one writer of a database holds.
@@ -98,77 +96,16 @@ static int take_lock(struct db_writer *writer, struct kt_error *error)
     return r;
 }
 
-static int read_epoch(struct db_writer *writer, struct kt_error *error)
+// A permission that was taken back before both sessions were there: whoever took it back ends the
+// sessions that there are, and must not be followed by new ones.
+static int check_permission(const struct db_writer *writer, struct kt_error *error)
 {
-    static const char sql[] =
-        "SELECT e.incarnation, i.bits, e.epoch, e.w, cardinality(e.members), c.state,"
-        " pg_is_in_recovery(), c.cluster_id"
-        " FROM epochs e JOIN incarnations i ON i.number = e.incarnation, cluster c"
-        " ORDER BY e.incarnation DESC, e.epoch DESC, e.sequence DESC LIMIT 1";
-    struct db_writer_state *state = &writer->state;
-    struct kt_uuid cluster = {{0}};
-    uint8_t bits[8] = {0};
-    PGresult *result = NULL;
-    int r = db_pipe_run(writer->main, sql, deadline(writer), &result, error);
+    const struct db_writer_settings *settings = &writer->settings;
 
-    if (r != 0)
-        return r;
-    if (PQntuples(result) != 1) {
-        r = kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init", "no epoch row");
-    } else if (db_column_true(result, 6)) {
-        r = kt_error_set(error, KT_ERR_PASSIVE, NULL, "the database is in recovery");
-    } else if (strcmp(db_column_text(result, 5), "normal") != 0) {
-        r = kt_error_set(error, KT_ERR_PASSIVE, "run ktadmin restore --adopt",
-                         "the database was restored by hand: reads only");
-    } else if (db_column_bytes(result, 1, bits, 8) != 0 ||
-               db_column_uuid(result, 7, &cluster) != 0) {
-        r = kt_error_set(error, KT_ERR_DATABASE, NULL, "the epoch row cannot be read");
-    } else if (memcmp(cluster.bytes, writer->settings.info->cluster_id.bytes, 16) != 0) {
-        r = kt_error_set(error, KT_ERR_NOT_OURS, "check database.directory in keytrustee.conf",
-                         "the database belongs to another cluster");
-    } else {
-        state->incarnation.number = (uint32_t)db_column_number(result, 0);
-        for (int i = 0; i < 8; i++)
-            state->incarnation.bits = state->incarnation.bits << 8 | bits[i];
-        state->epoch = db_column_number(result, 2);
-        state->w = (uint32_t)db_column_number(result, 3);
-        state->members = (uint32_t)db_column_number(result, 4);
-    }
-    PQclear(result);
-    return r;
-}
-
-// COMMIT PREPARED for every group that a killed writer left: it may have been shown already, so it
-// is never rolled back. The barrier before proves that this node may settle.
-static int settle(struct db_writer *writer, struct kt_error *error)
-{
-    PGresult *left = NULL;
-    int r;
-
-    r = db_write_barrier(writer, error);
-    if (r == 0)
-        r = db_pipe_run(writer->main,
-                        "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
-                        " AND gid LIKE 'kt:%' ORDER BY prepared, gid",
-                        deadline(writer), &left, error);
-    for (int i = 0; r == 0 && i < PQntuples(left); i++) {
-        struct kt_gid gid;
-        char text[KT_GID_TEXT], sql[KT_GID_TEXT + 32];
-
-        if (kt_gid_parse(PQgetvalue(left, i, 0), &gid) != 0) {
-            kt_log(KT_LOG_WARNING, "a prepared transaction with a foreign name is left alone");
-            continue;
-        }
-        kt_gid_format(&gid, text);
-        snprintf(sql, sizeof(sql), "COMMIT PREPARED '%s'", text);
-        r = db_pipe_run(writer->commit, sql, deadline(writer), NULL, error);
-        if (r == 0) {
-            writer->state.settled++;
-            kt_log(KT_LOG_NOTICE, "settled the group '%s' that was in doubt", text);
-        }
-    }
-    PQclear(left);
-    return r;
+    if (settings->permitted && !settings->permitted(settings->arg))
+        return kt_error_set(error, KT_ERR_NO_QUORUM, NULL,
+                            "the permission to write was taken back");
+    return 0;
 }
 
 // After settling, so that settled deposits are counted.
@@ -253,15 +190,11 @@ int db_writer_open(const struct db_target *target, const struct db_writer_settin
         return KT_ERR_NO_MEMORY;
     w->settings = *settings;
     w->next_group = (uint64_t)kt_time_now(); // unlike any group that an older writer named
-    w->standby_names = strdup("");
-    if (w->standby_names == NULL) {
-        r = KT_ERR_NO_MEMORY;
-        goto out;
-    }
     if ((r = connect_one(w, target, "on", &w->main, error)) != 0 ||
         (r = connect_one(w, target, "local", &w->commit, error)) != 0 ||
-        (r = end_old_sessions(w, error)) != 0 || (r = take_lock(w, error)) != 0 ||
-        (r = read_epoch(w, error)) != 0 || (r = settle(w, error)) != 0 ||
+        (r = check_permission(w, error)) != 0 || (r = end_old_sessions(w, error)) != 0 ||
+        (r = take_lock(w, error)) != 0 || (r = db_write_read_row(w, error)) != 0 ||
+        (r = db_prove_prepare(w, error)) != 0 || (r = db_write_settle(w, error)) != 0 ||
         (r = read_log_index(w, error)) != 0 || (r = read_receipt_keys(w, error)) != 0 ||
         (r = prepare_statements(w, error)) != 0)
         goto out;
@@ -280,7 +213,7 @@ void db_writer_close(struct db_writer *writer)
     PQfinish(writer->main);
     PQfinish(writer->commit);
     free(writer->receipt_keys_json);
-    free(writer->standby_names);
+    free(writer->counted);
     free(writer);
 }
 

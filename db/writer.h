@@ -19,10 +19,19 @@ struct db_writer_settings {
     const char *ca_cert_pem; // handed to clients at registration; stays the caller's
     const struct kt_cluster_info *info;
     int64_t client_certificate_lifetime_s;
+    // The epoch of which this node is the active: the newest row must say the same.
+    struct kt_incarnation incarnation;
+    uint64_t epoch;
     int timeout_ms; // for each step
     // Has `csr` signed for client `common_name`; the caller frees *pem. Source: the agent.
     int (*sign)(void *arg, const char *common_name, const char *organisation, const uint8_t *csr,
                 size_t csr_len, char **pem);
+    // 1 as long as the permission under which the writer opens is in force; asked when both sessions
+    // are there, as they are ended when it is taken back. NULL: always.
+    int (*permitted)(void *arg);
+    // 1 when W members are connected now. While it says 0 an answer that waits for them is waited for
+    // no longer than a moment. NULL: not known, up to the timeout.
+    int (*quorum)(void *arg);
     void *arg;
 };
 
@@ -36,10 +45,11 @@ struct db_writer_state {
     uint32_t settled;   // leftover groups that were committed at opening
 };
 
-// Ends the sessions of an older writer, takes the writer's lock, opens two connections, proves a
-// barrier, settles what is left over (COMMIT PREPARED, never a rollback) and reads the state.
-// KT_ERR_DATABASE_UNAVAILABLE; KT_ERR_PASSIVE when the database is in recovery;
-// KT_ERR_UNSAFE_SETTINGS; KT_ERR_IN_DOUBT when something could not be settled.
+// Opens two connections, ends the sessions of an older writer, takes the writer's lock, reads the
+// newest row, proves a barrier under it, settles what is left over (COMMIT PREPARED, never a rollback)
+// and reads the state. KT_ERR_DATABASE_UNAVAILABLE; KT_ERR_PASSIVE when the database is in recovery;
+// KT_ERR_FENCED when the newest row is not this node's and this epoch's; KT_ERR_NO_QUORUM;
+// KT_ERR_UNSAFE_SETTINGS.
 int db_writer_open(const struct db_target *target, const struct db_writer_settings *settings,
                    struct db_writer **writer, struct kt_error *error) KT_MUST_CHECK;
 void db_writer_close(struct db_writer *writer);
@@ -88,7 +98,8 @@ void db_group_forget(struct db_writer *writer, const struct db_member *members, 
 // The transaction of all members that write, in two phases; a barrier when none does and one was
 // asked for. 0: all are durable and visible. Otherwise the code says of the whole group:
 // KT_ERR_IN_DOUBT (give the writer up), KT_ERR_DATABASE_UNAVAILABLE (connection gone before the
-// PREPARE was sent: nothing happened), any other: rolled back, nothing happened, members may be
+// PREPARE was sent: nothing happened), KT_ERR_NO_QUORUM (a barrier that was not proven: nothing
+// happened, give the writer up), any other: rolled back, nothing happened, members may be
 // tried singly.
 int db_group_write(struct db_writer *writer, struct db_member *members, size_t count,
                    struct kt_error *error) KT_MUST_CHECK;

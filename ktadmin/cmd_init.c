@@ -15,10 +15,11 @@ static const struct {
     {"folders", kta_init_folders},
     {"settings file", kta_init_settings},
     {"cluster id and node name", kta_init_names},
-    {"promise file", kta_init_promise}, // before the database, which holds its member id
+    {"promise file", kta_init_promise}, // its member id is in the node certificate and the database
     {"cluster's CA", kta_init_ca},
     {"server certificate", kta_init_server},
     {"node certificate", kta_init_node},
+    {"node's files", kta_init_node_files}, // name its certificate
     {"receipt key", kta_init_receipt},
     {"cluster's OpenPGP key", kta_init_openpgp},
     {"identity file", kta_init_cluster_info}, // from here on it is a cluster
@@ -126,6 +127,7 @@ static const struct kt_cli_option OPTIONS[] = {
     {"agent-port", 0, "PORT", "port for other nodes and operators (11372)"},
     {"database-port", 0, "PORT", "port of PostgreSQL (11381)"},
     {"address", 0, "ADDRESS", "address that the HTTPS service listens on (0.0.0.0)"},
+    {"advertise", 0, "HOST", "name or address by which the other nodes reach it (the host's name)"},
     {"external-name", 0, "NAME",
      "further host name or address in the server certificate; "
      "repeatable"},

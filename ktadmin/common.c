@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -134,4 +135,40 @@ int kta_client_id(const struct kta_node *node, const char *text, char out[KT_UUI
         rc = kt_error_set(error, KT_ERR_CLIENT_NOT_FOUND, NULL, "no client '%.63s'", text);
     json_decref(rows);
     return rc;
+}
+
+void kta_caller(char *out, size_t size)
+{
+    const char *sudo = geteuid() == 0 ? getenv("SUDO_USER") : NULL;
+
+    if (sudo && getpwnam(sudo))
+        snprintf(out, size, "%s", sudo);
+    else
+        kt_proc_user_name(out, size);
+}
+
+int kta_confirm_cluster(const struct kt_cli_run *run, const char *cluster_id, const char *what,
+                        struct kt_error *error)
+{
+    const char *given = kt_cli_value(run, "cluster-id");
+    char line[KT_UUID_TEXT + 2] = "";
+
+    if (given)
+        return strcmp(given, cluster_id) == 0
+                   ? 0
+                   : kt_error_set(error, KT_ERR_USAGE, "ktadmin status shows it",
+                                  "--cluster-id: this cluster is another one");
+    if (kt_cli_flag(run, "yes") || !isatty(STDIN_FILENO))
+        return kt_error_set(error, KT_ERR_REFUSED_BY_USER,
+                            "give --cluster-id ID; ktadmin status shows it",
+                            "not confirmed: this wants the cluster id");
+    fflush(stdout);
+    fprintf(stderr, "%s\nType the cluster id (%s) to go on: ", what, cluster_id);
+    fflush(stderr);
+    if (!fgets(line, sizeof(line), stdin))
+        line[0] = '\0';
+    line[strcspn(line, "\r\n")] = '\0';
+    if (strcmp(line, cluster_id) != 0)
+        return kt_error_set(error, KT_ERR_REFUSED_BY_USER, NULL, "not confirmed");
+    return 0;
 }

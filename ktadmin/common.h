@@ -14,6 +14,13 @@
 #define KTA_ACCOUNT    "keytrustee"
 #define KTA_TIMEOUT_MS 30000 // for an answer of the agent: a change waits for the writer's deadline
 
+// Exit codes of commands that look at a whole cluster, beside those of lib/cli.h (ktadmin(8)).
+enum kta_exit {
+    KTA_EXIT_DEGRADED = 8,  // it serves, and something wants attention: a node missing, lag, ...
+    KTA_EXIT_NO_WRITES = 9, // reads go on, changes are refused
+    KTA_EXIT_DOWN = 10,     // no node serves
+};
+
 // A node as a command sees it.
 struct kta_node {
     struct kt_paths paths;
@@ -39,6 +46,18 @@ int kta_ask(const struct kt_cli_run *run, const char *verb, json_t *args,
             json_t **result) KT_MUST_CHECK;
 // As kta_ask, and prints `done` (a sentence, not with --quiet), or with --json the answer.
 int kta_change(const struct kt_cli_run *run, const char *verb, json_t *args, const char *done);
+
+// Who called, for records that outlive the command: "alice" under sudo, else the account. To be asked
+// before kta_open with KTA_FILES.
+void kta_caller(char *out, size_t size);
+// For what cannot be taken back: says what is about to happen and has the cluster id typed, here or
+// as --cluster-id; --yes is not enough. KT_ERR_REFUSED_BY_USER, KT_ERR_USAGE.
+int kta_confirm_cluster(const struct kt_cli_run *run, const char *cluster_id, const char *what,
+                        struct kt_error *error) KT_MUST_CHECK;
+#define KTA_CLUSTER_ID_OPTION                                                                      \
+    {                                                                                              \
+        "cluster-id", 0, "ID", "the cluster id, instead of typing it"                              \
+    }
 
 // Prints an answer as JSON on stdout (sorted, indented).
 void kta_print_json(const json_t *value);

@@ -9,6 +9,7 @@
 #include "lib/formats.h"
 
 #define KTA_CA_LIFETIME_S (INT64_C(20) * 365 * 86400)
+#define KTA_JOIN_NOTE     "join.json" // in the confdir while a join has not finished
 
 struct kta_init {
     const struct kt_cli_run *run;
@@ -19,6 +20,7 @@ struct kta_init {
     struct db_cluster *cluster;
     char node[KT_NODE_NAME_MAX + 1]; // asked for with --node, or derived from the host's name
     int lock_fd;
+    int joins; // join uses these steps: another note of an unfinished run
 };
 
 // --- init_prepare.c: before anything is touched ---
@@ -35,6 +37,8 @@ int kta_init_folders(struct kta_init *init, int *done, struct kt_error *error);
 int kta_init_settings(struct kta_init *init, int *done, struct kt_error *error);
 int kta_init_names(struct kta_init *init, int *done, struct kt_error *error);
 int kta_init_promise(struct kta_init *init, int *done, struct kt_error *error);
+// node/peers.json with the node itself, and node/replication: active without members.
+int kta_init_node_files(struct kta_init *init, int *done, struct kt_error *error);
 int kta_init_cluster_info(struct kta_init *init, int *done, struct kt_error *error);
 // Removes what only a repeated run needs.
 int kta_init_finish(struct kta_init *init, struct kt_error *error) KT_MUST_CHECK;

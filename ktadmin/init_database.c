@@ -34,10 +34,10 @@ int kta_init_configure(struct kta_init *init, int *done, struct kt_error *error)
     return db_cluster_configure(init->cluster, done, error);
 }
 
-// What the first rows say of the receipt key and of the node's certificate. *receipt and *node are
-// the PEM texts that `rows` points to.
+// What the first rows say of the receipt key and of the node's certificate. *receipt is the PEM text
+// that `rows` points to.
 static int read_certificates(const struct kt_paths *paths, struct db_first_rows *rows,
-                             char **receipt, char **node, struct kt_error *error)
+                             char **receipt, struct kt_error *error)
 {
     uint8_t public_key[KT_ED25519_PUB_LEN];
     EVP_PKEY *key = NULL;
@@ -45,8 +45,6 @@ static int read_certificates(const struct kt_paths *paths, struct db_first_rows 
     int64_t from;
     int rc = kt_file_read_text(paths->receipt_cert, 65536, receipt, error);
 
-    if (rc == 0)
-        rc = kt_file_read_text(paths->node_cert, 65536, node, error);
     if (rc == 0)
         rc = kt_pki_key_load(paths->receipt_key, &key, error);
     if (rc == 0)
@@ -63,7 +61,6 @@ static int read_certificates(const struct kt_paths *paths, struct db_first_rows 
     if (rc)
         kt_error_set(error, rc, NULL, "cannot read the keys that the database is to know");
     rows->receipt_cert_pem = *receipt;
-    rows->node_cert_pem = *node;
 out:
     X509_free(cert);
     EVP_PKEY_free(key);
@@ -111,19 +108,30 @@ int kta_init_populate(struct kta_init *init, int *done, struct kt_error *error)
     struct db_first_rows rows = {.info = &init->info,
                                  .incarnation = init->promise.incarnation,
                                  .member = init->promise.member};
-    char *receipt = NULL, *node = NULL;
+    const struct kt_peer *self;
+    struct kt_peers peers;
+    char *receipt = NULL;
     int stopped, rc;
 
     *done = db_cluster_is_populated(init->cluster);
     if (*done)
         return stop_database(init, error);
-    rc = read_certificates(&init->paths, &rows, &receipt, &node, error);
+    rc = read_certificates(&init->paths, &rows, &receipt, error);
+    if (rc == 0)
+        rc = kt_peers_load(init->paths.peers, &peers, error);
+    if (rc == 0) {
+        self = kt_peers_by_member(&peers, init->promise.member);
+        rows.self = self;
+        if (!self)
+            rc = kt_error_set(error, KT_ERR_NOT_OURS, "remove the file and repeat init",
+                              "'%s' does not name member '%s'", init->paths.peers,
+                              init->promise.member);
+    }
     if (rc == 0)
         rc = start_database(init, error);
     if (rc == 0)
         rc = db_cluster_populate(init->cluster, &rows, done, error);
     stopped = stop_database(init, rc ? NULL : error);
     free(receipt);
-    free(node);
     return rc ? rc : stopped;
 }

@@ -5,9 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "db/replication.h"
 #include "ktadmin/init.h"
 #include "lib/file.h"
 #include "lib/json.h"
+#include "lib/pki.h"
 
 #define STATE_FILE  "init.json"
 #define LOCK_FILE   "init.lock"
@@ -125,17 +127,14 @@ int kta_init_names(struct kta_init *init, int *done, struct kt_error *error)
 static int new_promise(const struct kt_cluster_info *info, struct kt_promise *promise,
                        struct kt_error *error)
 {
-    uint8_t random[4];
-    char hex[2 * sizeof(random) + 1];
-    int rc = kt_random(random, sizeof(random));
+    int rc;
 
     memset(promise, 0, sizeof(*promise));
+    rc = kt_member_new(info->node, promise->member);
     if (rc == 0)
         rc = kt_random(&promise->incarnation.bits, sizeof(promise->incarnation.bits));
     if (rc)
         return kt_error_set(error, rc, NULL, "no random bytes for the member id");
-    kt_hex_encode(random, sizeof(random), hex);
-    snprintf(promise->member, sizeof(promise->member), "%s.%s", info->node, hex);
     promise->incarnation.number = 1;
     promise->epoch = FIRST_EPOCH;
     memcpy(promise->active, info->node, strlen(info->node) + 1);
@@ -160,6 +159,55 @@ int kta_init_promise(struct kta_init *init, int *done, struct kt_error *error)
     }
     rc = new_promise(&init->info, &init->promise, error);
     return rc ? rc : kt_promise_save(init->paths.promise, &init->promise, error);
+}
+
+// The node's own entry; those of the others come with them.
+static int make_peer(const struct kta_init *init, struct kt_peer *peer, struct kt_error *error)
+{
+    const char *address = kt_settings_text(init->settings, KT_SET_NODE_ADDRESS);
+    char host[KT_HOST_MAX + 1] = "";
+    X509 *cert = NULL;
+    int rc = kt_pki_cert_load(init->paths.node_cert, &cert, error);
+
+    memset(peer, 0, sizeof(*peer));
+    if (rc == 0 && kt_pki_cert_sha256(cert, peer->cert_sha256) != 0)
+        rc = kt_error_set(error, KT_ERR_CRYPTO, NULL, "cannot hash the node's certificate");
+    X509_free(cert);
+    if (rc)
+        return rc;
+    if (*address == '\0') {
+        if (gethostname(host, sizeof(host) - 1) != 0)
+            return kt_error_errno(error, "cannot learn the host's name");
+        address = host;
+    }
+    snprintf(peer->address, sizeof(peer->address), "%s", address);
+    memcpy(peer->member, init->promise.member, sizeof(peer->member));
+    peer->agent_port = (uint16_t)kt_settings_number(init->settings, KT_SET_AGENT_PORT);
+    peer->database_port = (uint16_t)kt_settings_number(init->settings, KT_SET_DATABASE_PORT);
+    peer->https_port = (uint16_t)kt_settings_number(init->settings, KT_SET_HTTPS_PORT);
+    peer->revision = 1;
+    return 0;
+}
+
+int kta_init_node_files(struct kta_init *init, int *done, struct kt_error *error)
+{
+    struct db_replication replication = {.mode = DB_MODE_ACTIVE}; // without members
+    struct kt_peers peers = {0};
+    int rc = 0;
+
+    *done = 1;
+    if (!kt_file_exists(init->paths.peers)) {
+        *done = 0;
+        rc = make_peer(init, &peers.peers[0], error);
+        peers.count = 1;
+        if (rc == 0)
+            rc = kt_peers_save(init->paths.peers, &peers, error);
+    }
+    if (rc == 0 && !kt_file_exists(init->paths.replication)) {
+        *done = 0;
+        rc = db_replication_save(&init->paths, &replication, error);
+    }
+    return rc;
 }
 
 int kta_init_cluster_info(struct kta_init *init, int *done, struct kt_error *error)

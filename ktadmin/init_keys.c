@@ -161,7 +161,10 @@ int kta_init_server(struct kta_init *init, int *done, struct kt_error *error)
 int kta_init_node(struct kta_init *init, int *done, struct kt_error *error)
 {
     struct kt_pki_subject subject = {
-        .role = KT_PKI_NODE, .common_name = init->info.node, .lifetime_s = node_lifetime_s(init)};
+        // The member id: the name of its role in other nodes' PostgreSQL.
+        .role = KT_PKI_NODE,
+        .common_name = init->promise.member,
+        .lifetime_s = node_lifetime_s(init)};
 
     return make_pair(init, init->paths.node_key, init->paths.node_cert, kt_pki_new_p256, &subject,
                      1, done, error);

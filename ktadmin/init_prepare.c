@@ -62,6 +62,7 @@ static const struct {
     {"database-port", KT_SET_DATABASE_PORT},
     {"agent-port", KT_SET_AGENT_PORT},
     {"address", KT_SET_HTTPS_ADDRESS},
+    {"advertise", KT_SET_NODE_ADDRESS},
     {"pg-rootdir", KT_SET_DATABASE_DIRECTORY},
 };
 #define SETTINGS_COUNT (sizeof(SETTINGS) / sizeof(SETTINGS[0]))
@@ -98,13 +99,23 @@ static int take_options(struct kta_init *init, struct kt_error *error)
     return 0;
 }
 
+static int is_host(const char *name)
+{
+    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:-");
+
+    return n > 0 && n <= 253 && name[n] == '\0';
+}
+
 static int check_external_names(const struct kt_cli_run *run, struct kt_error *error)
 {
+    const char *advertise = kt_cli_value(run, "advertise");
+
+    if (advertise && !is_host(advertise))
+        return kt_error_set(error, KT_ERR_USAGE, "give a host name or an address, without port",
+                            "--advertise: '%.80s' is not a host name", advertise);
     for (int i = 0; i < kt_cli_count(run, "external-name"); i++) {
         const char *name = kt_cli_nth(run, "external-name", i);
-        size_t n =
-            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.:-");
-        if (n > 253 || name[n] != '\0')
+        if (!is_host(name))
             return kt_error_set(error, KT_ERR_USAGE, "give a host name or an address, without port",
                                 "--external-name: '%.80s' is not a host name", name);
     }
@@ -235,11 +246,39 @@ static int check_fresh(const struct kt_paths *paths, struct kt_error *error)
     return rc;
 }
 
+static int has_note(const struct kt_paths *paths, const char *name)
+{
+    char path[KT_PATH_MAX];
+
+    return kt_path_join(path, sizeof(path), paths->confdir, name) == 0 && kt_file_exists(path);
+}
+
+// For join: nothing, or what a run that was stopped has left.
+static int check_joining(const struct kt_paths *paths, struct kt_error *error)
+{
+    struct kt_cluster_info info;
+
+    if (has_note(paths, KTA_JOIN_NOTE))
+        return 0;
+    if (has_note(paths, "init.json"))
+        return kt_error_set(error, KT_ERR_NOT_OURS, "finish it, or choose another --confdir",
+                            "a run of ktadmin init was begun in '%s'", paths->confdir);
+    if (!kt_file_exists(paths->cluster))
+        return check_fresh(paths, error);
+    if (kt_cluster_info_load(paths->cluster, &info, error) != 0)
+        return KT_ERR_INVALID;
+    return kt_error_set(error, KT_ERR_EXISTS, "choose another place with --confdir",
+                        "'%s' is node '%s' of a cluster already", paths->confdir, info.node);
+}
+
 static int check_in_the_way(const struct kt_paths *paths, struct kt_error *error)
 {
     struct kt_cluster_info state, info;
     int unfinished = kta_init_state_load(paths, &state, NULL) == 0;
 
+    if (has_note(paths, KTA_JOIN_NOTE))
+        return kt_error_set(error, KT_ERR_NOT_OURS, "finish it, or choose another --confdir",
+                            "a run of ktadmin join was begun in '%s'", paths->confdir);
     if (!kt_file_exists(paths->cluster))
         return unfinished ? 0 : check_fresh(paths, error);
     if (kt_cluster_info_load(paths->cluster, &info, error) != 0)
@@ -272,7 +311,8 @@ int kta_init_prepare(struct kta_init *init, struct kt_error *error)
     if (rc == 0)
         rc = take_settings_file(init, error);
     if (rc == 0)
-        rc = check_in_the_way(&init->paths, error);
+        rc = init->joins ? check_joining(&init->paths, error)
+                         : check_in_the_way(&init->paths, error);
     if (rc == 0)
         rc = db_cluster_open(&init->paths, init->settings, &init->cluster, error);
     if (rc == 0)

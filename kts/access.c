@@ -7,7 +7,7 @@ static int check_who(const struct kts_route *route, const struct db_answer *answ
     const struct db_who *who = &answer->who;
 
     if (!answer->known)
-        return KT_ERR_CERTIFICATE_UNKNOWN;
+        return route->caller == KTS_OPERATOR ? KT_ERR_NOT_GRANTED : KT_ERR_CERTIFICATE_UNKNOWN;
     if (who->certificate_revoked)
         return KT_ERR_CERTIFICATE_REVOKED;
     if (who->not_after_us < now_us)

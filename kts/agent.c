@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The agent: the operators' way into the node, the CA key, and the watch over the database.
-#include "kts/agent.h"
+#include "kts/agent_door.h"
+#include "kts/agent_job.h"
+#include "kts/agent_peers.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "kts/agent_view.h"
 #include "kts/reload.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -134,6 +137,7 @@ static void reload(struct kts_agent *agent, struct kts_control_message *message)
     agent->start->settings = fresh.settings;
     kts_reload_level(fresh.settings);
     kts_agent_load_server_cert(agent);
+    kts_https_reload(agent);
 }
 
 void kts_agent_check_stop(struct kts_agent *agent)
@@ -157,6 +161,7 @@ static void stop(struct kts_agent *agent)
 
     agent->stopping = 1;
     kts_agent_unlisten(agent);
+    kts_https_unlisten(agent);
     event_add(agent->stop_timer, &tv);
     kts_agent_check_stop(agent);
 }
@@ -198,7 +203,11 @@ static int set_up(struct kts_agent *agent, struct kt_error *error)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
     rc = kts_agent_load_ca(agent, error);
     if (rc == 0)
+        rc = kts_agent_peers_start(agent, error);
+    if (rc == 0)
         rc = kts_agent_listen(agent, error);
+    if (rc == 0)
+        rc = kts_https_start(agent, error);
     if (rc == 0)
         rc = kts_agent_watch_start(agent, error);
     if (rc)
@@ -215,10 +224,14 @@ static void tear_down(struct kts_agent *agent)
     struct kts_agent_link *const links[] = {&agent->changes, &agent->signing, &agent->audit};
 
     kts_agent_unlisten(agent);
+    kts_jobs_end(agent);
+    kts_https_stop(agent);
+    kts_agent_peers_stop(agent);
     atomic_store(&agent->start->status->database_up, 0);
     for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
         close_link(links[i]);
     db_session_free(agent->database);
+    kts_view_free(agent->view);
     kt_secret_free(agent->database_secret);
     EVP_PKEY_free(agent->ca_key);
     X509_free(agent->ca_cert);
@@ -239,6 +252,7 @@ int kts_agent_main(struct kts_start *start)
         .signing = {.message = kts_agent_sign},
         .audit = {.message = on_audited},
     };
+    kts_call_wipe_json();
     agent.changes.agent = agent.signing.agent = agent.audit.agent = &agent;
     if (set_up(&agent, &why)) {
         kt_log_error(&why, "cannot start");

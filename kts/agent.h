@@ -14,8 +14,9 @@
 #include "lib/change.h"
 
 struct kts_agent;
-struct kts_call;    // one request on the socket (agent_socket.c)
+struct kts_call;    // one request, through either door (agent_call.c)
 struct kts_pending; // one change that the writer has not answered (agent_change.c)
+struct kts_running; // one job under way (agent_job.c)
 
 // A link with its events. `link` NULL: none at the moment.
 struct kts_agent_link {
@@ -24,6 +25,17 @@ struct kts_agent_link {
     struct event *readable, *writable;
     void (*message)(struct kts_agent *agent, struct kts_message *message);
     void (*closed)(struct kts_agent *agent); // or NULL
+};
+
+// Operators whose certificates are listed (node_certificates), as last read from the database.
+#define KTS_OPERATORS_MAX 64
+struct kts_operator {
+    char name[KT_ORG_NAME_MAX + 1];
+    uint8_t cert_sha256[KT_SHA256_LEN];
+};
+struct kts_operators {
+    struct kts_operator operators[KTS_OPERATORS_MAX];
+    size_t count;
 };
 
 struct kts_agent {
@@ -37,12 +49,17 @@ struct kts_agent {
     int listen_fd;
     struct event *listener;
     struct event *listen_pause; // after EMFILE
-    struct kts_call *calls;
-    int call_count;
+    int socket_count;           // connections to it
+    int call_count;             // requests that are not answered yet, of both doors
+    struct kts_https *https;    // the listener for nodes and operators (agent_http.c)
     struct kts_pending *pending;
+    struct kts_running *jobs;
+    struct kts_agent_peers *peers; // agent_peers.c
+    struct kts_operators operators;
     uint64_t next_id;
     struct kt_secret *database_secret;
     struct db_session *database;
+    struct kts_view *view;   // what the watch saw (agent_view.h)
     struct event *watch;     // the next look
     struct event *watch_end; // the end of the connection, while it is up
     int watch_ms;            // pause after a look that waited in vain; grows
@@ -66,26 +83,66 @@ void kts_agent_check_stop(struct kts_agent *agent);
 // --- agent_socket.c ---
 int kts_agent_listen(struct kts_agent *agent, struct kt_error *error) KT_MUST_CHECK;
 void kts_agent_unlisten(struct kts_agent *agent);
-// "root (uid 0)": who asks, for records.
+
+// --- agent_call.c ---
+// Who may ask for a verb; a call has one of them.
+enum kts_asker {
+    KTS_CALLER_LOCAL = 1,    // the unix socket: root, or the service's own account
+    KTS_CALLER_NODE = 2,     // a certificate of a node that is listed and not removed
+    KTS_CALLER_OPERATOR = 4, // a listed operator's certificate
+    KTS_CALLER_TOKEN = 8,    // a join token, no certificate
+};
+enum kts_asker kts_call_caller(const struct kts_call *call);
+// "root (uid 0)", "node kts-02.1a2b3c4d", "operator ada", "token x3k5q7ab": for records.
 const char *kts_call_actor(const struct kts_call *call);
+// The member id of a node that asks; "" for others.
+const char *kts_call_member(const struct kts_call *call);
 struct kts_agent *kts_call_agent(const struct kts_call *call);
-// Answers and ends the call. `result` is stolen; its strings are wiped when `secret`.
-void kts_call_succeed(struct kts_call *call, json_t *result, int secret);
+// Answers and ends the call. `result` is stolen.
+void kts_call_succeed(struct kts_call *call, json_t *result);
 void kts_call_fail(struct kts_call *call, const struct kt_error *error);
-// The change that the call waits for; told when the caller goes away.
+// The change, or the job, that the call waits for; told when the caller goes away.
 void kts_call_set_pending(struct kts_call *call, struct kts_pending *pending);
+void kts_call_set_job(struct kts_call *call, struct kts_running *job);
 
 // --- agent_verbs.c ---
+// 0: *result is the answer. KT_ERR_AGAIN: it comes later, through kts_call_succeed or _fail.
+typedef int kts_verb_function(struct kts_call *call, const json_t *args, json_t **result,
+                              struct kt_error *error);
+// In a child of its own (agent_job.h). 0 with *result, or a code with `error`; may block.
+struct kts_job;
+typedef int kts_job_function(struct kts_job *job, const json_t *args, json_t **result,
+                             struct kt_error *error);
+// A row has `run`, which answers from the agent's loop and must not wait, or `job`.
 struct kts_verb {
     const char *name;
-    // 0: *result is the answer. KT_ERR_AGAIN: it comes later, through kts_call_succeed or _fail.
-    int (*run)(struct kts_call *call, const json_t *args, json_t **result, struct kt_error *error);
+    unsigned callers;       // enum kts_asker, together
+    unsigned flags;         // KTS_JOB_* for a job
+    kts_verb_function *run; // or NULL
+    kts_job_function *job;  // or NULL
+    const char *event;      // of the audit record that is made before it runs. NULL: it changes
+                            // nothing, or the writer records it
 };
-// Runs the verb of a request and answers, now or later.
-void kts_verb_run(struct kts_call *call, const json_t *request);
+// NULL: there is none.
+const struct kts_verb *kts_verb_find(const char *name);
+// Calls `each` with every row.
+void kts_verbs_walk(void (*each)(const struct kts_verb *verb, void *arg), void *arg);
+// Whether the caller may ask for the verb: 0, KT_ERR_ROUTE_UNKNOWN, KT_ERR_NOT_MEMBER.
+int kts_verb_check(const struct kts_verb *verb, enum kts_asker caller,
+                   struct kt_error *error) KT_MUST_CHECK;
+// Checks, records and runs the verb, and answers the call, now or later. `args` may be NULL.
+void kts_verb_run(struct kts_call *call, const char *name, const json_t *args);
 
 // --- agent_change_verbs.c ---
 extern const struct kts_verb kts_change_verbs[]; // ends with name NULL
+
+// --- agent_cluster.c ---
+extern const struct kts_verb kts_cluster_verbs[]; // ends with name NULL
+
+// --- agent_peers_verbs.c, agent_token.c, agent_join.c ---
+extern const struct kts_verb kts_peers_verbs[];
+extern const struct kts_verb kts_token_verbs[];
+extern const struct kts_verb kts_join_verbs[];
 
 // --- agent_change.c ---
 // Hands the change to the writer, which answers later: KT_ERR_AGAIN, or why not. `code` (an auth
@@ -108,5 +165,7 @@ void kts_agent_load_server_cert(struct kts_agent *agent);
 // For a query, which may close the connection: its descriptor is not watched until the next look.
 struct db_session *kts_agent_database(struct kts_agent *agent);
 int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error) KT_MUST_CHECK;
+// Looks at once instead of at its next turn: after a job, or when the heartbeat has something new.
+void kts_agent_watch_now(struct kts_agent *agent);
 
 #endif

@@ -65,7 +65,6 @@ static json_t *result_of(const struct kts_pending *pending, const struct kt_outc
 static void finish(struct kts_pending *pending, const struct kt_outcome *outcome)
 {
     struct kts_call *call = pending->call;
-    int secret = pending->code != NULL;
     json_t *result;
 
     if (outcome->code) {
@@ -79,7 +78,7 @@ static void finish(struct kts_pending *pending, const struct kt_outcome *outcome
     }
     free_pending(pending);
     if (call)
-        kts_call_succeed(call, result, secret);
+        kts_call_succeed(call, result);
     else
         json_decref(result);
 }

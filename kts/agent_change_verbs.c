@@ -245,13 +245,14 @@ static int run_grant_revoke(struct kts_call *call, const json_t *args, json_t **
     return rc ? rc : kts_agent_change(call, &change, NULL, error);
 }
 
+// The writer makes their records: it knows the outcome.
 const struct kts_verb kts_change_verbs[] = {
-    {"org.add", run_org_add},
-    {"org.disable", run_org_disable},
-    {"authcode.new", run_authcode_new},
-    {"client.approve", run_client_approve},
-    {"client.revoke", run_client_revoke},
-    {"grant.add", run_grant_add},
-    {"grant.revoke", run_grant_revoke},
-    {NULL, NULL},
+    {"org.add", KTS_CALLER_LOCAL, 0, run_org_add, NULL, NULL},
+    {"org.disable", KTS_CALLER_LOCAL, 0, run_org_disable, NULL, NULL},
+    {"authcode.new", KTS_CALLER_LOCAL, 0, run_authcode_new, NULL, NULL},
+    {"client.approve", KTS_CALLER_LOCAL, 0, run_client_approve, NULL, NULL},
+    {"client.revoke", KTS_CALLER_LOCAL, 0, run_client_revoke, NULL, NULL},
+    {"grant.add", KTS_CALLER_LOCAL, 0, run_grant_add, NULL, NULL},
+    {"grant.revoke", KTS_CALLER_LOCAL, 0, run_grant_revoke, NULL, NULL},
+    {NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "kts/agent.h"
+#include "kts/agent_door.h"
 #include "lib/agent_call.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -22,90 +23,60 @@
 #define PAUSE_MS    200 // when there are no descriptors left
 #define CALL_S      10  // for the request, and again for taking the answer
 
-struct kts_call {
-    struct kts_call *next;
-    struct kts_agent *agent;
+struct connection {
+    struct kts_call call;
     int fd;
-    char actor[KT_ACTOR_TEXT];
     struct event *readable, *writable;
     struct kt_buf in, out;
-    struct kts_pending *pending;
     int asked; // the request is complete
-    int answered;
 };
 
-const char *kts_call_actor(const struct kts_call *call)
+static struct connection *of(struct kts_call *call)
 {
-    return call->actor;
+    return (struct connection *)((char *)call - offsetof(struct connection, call));
 }
 
-struct kts_agent *kts_call_agent(const struct kts_call *call)
+static void free_connection(struct connection *c)
 {
-    return call->agent;
-}
-
-void kts_call_set_pending(struct kts_call *call, struct kts_pending *pending)
-{
-    call->pending = pending;
-}
-
-static void free_call(struct kts_call *call)
-{
-    struct kts_call **at = &call->agent->calls;
-
-    while (*at != call)
-        at = &(*at)->next;
-    *at = call->next;
-    call->agent->call_count--;
-    if (call->pending)
-        kts_pending_forget(call->pending);
-    event_free(call->readable);
-    event_free(call->writable);
-    close(call->fd);
-    kt_buf_free(&call->in);
-    kt_buf_free(&call->out);
-    kts_agent_check_stop(call->agent);
-    free(call);
+    c->call.agent->socket_count--;
+    event_free(c->readable);
+    event_free(c->writable);
+    close(c->fd);
+    kt_buf_free(&c->in);
+    kt_buf_free(&c->out);
+    if (c->asked)
+        kts_call_end(&c->call);
+    free(c);
 }
 
 // --- answers ---
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
-    struct kts_call *call = arg;
+    struct connection *c = arg;
 
-    while (!(what & EV_TIMEOUT) && kt_buf_left(&call->out) > 0) {
-        ssize_t n = send((int)fd, kt_buf_ptr(&call->out), kt_buf_left(&call->out), MSG_NOSIGNAL);
+    while (!(what & EV_TIMEOUT) && kt_buf_left(&c->out) > 0) {
+        ssize_t n = send((int)fd, kt_buf_ptr(&c->out), kt_buf_left(&c->out), MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
             return;
-        if (n < 0 || kt_buf_consume(&call->out, (size_t)n))
+        if (n < 0 || kt_buf_consume(&c->out, (size_t)n))
             break;
     }
-    free_call(call);
+    free_connection(c);
 }
 
-// jansson does not wipe: the strings of a secret answer are overwritten before they are freed.
-static void wipe_strings(json_t *object)
-{
-    const char *name;
-    json_t *value;
-
-    json_object_foreach(object, name, value)
-    {
-        const char *text = json_string_value(value);
-        if (text)
-            kt_wipe((void *)(uintptr_t)text, strlen(text));
-    }
-}
-
-// Takes `answer`. The call ends when it is sent.
-static void send_answer(struct kts_call *call, json_t *answer)
+// The connection ends when it is sent.
+static void send_answer(struct kts_call *call, const json_t *result, const struct kt_error *error)
 {
     const struct timeval tv = {.tv_sec = CALL_S};
+    struct connection *c = of(call);
+    // jansson counts references, also of what is const here.
+    json_t *answer = result ? json_pack("{s:b, s:O}", "ok", 1, "result", result)
+                            : json_pack("{s:b, s:o}", "ok", 0, "error", kts_call_error_json(error));
     char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
-    int rc = text ? kt_buf_put_cstr(&call->out, text) : KT_ERR_NO_MEMORY;
+    int rc = text ? kt_buf_put_cstr(&c->out, text) : KT_ERR_NO_MEMORY;
 
     if (text) {
         kt_wipe(text, strlen(text));
@@ -114,97 +85,78 @@ static void send_answer(struct kts_call *call, json_t *answer)
     json_decref(answer);
     if (rc)
         kt_log_code(KT_LOG_ERROR, rc, "an answer cannot be made"); // closed without one
-    call->answered = 1;
-    call->pending = NULL;
-    event_del(call->readable);
+    event_del(c->readable);
     // Sent from the loop, not from here: the caller may still hold the call.
-    event_add(call->writable, &tv);
-}
-
-void kts_call_succeed(struct kts_call *call, json_t *result, int secret)
-{
-    json_t *answer = json_pack("{s:b, s:O}", "ok", 1, "result", result);
-
-    send_answer(call, answer);
-    if (secret)
-        wipe_strings(result);
-    json_decref(result);
-}
-
-void kts_call_fail(struct kts_call *call, const struct kt_error *error)
-{
-    const struct kt_err_info *info = kt_err_info(error->code);
-
-    send_answer(call, json_pack("{s:b, s:{s:s, s:s, s:s*}}", "ok", 0, "error", "code", info->name,
-                                "message", error->message[0] ? error->message : info->text, "hint",
-                                error->hint[0] ? error->hint : info->hint));
+    event_add(c->writable, &tv);
 }
 
 // --- requests ---
 
-static void fail_code(struct kts_call *call, int code, const char *message)
-{
-    struct kt_error error = {0};
-
-    kt_error_set(&error, code, NULL, "%s", message);
-    kts_call_fail(call, &error);
-}
-
 static void run_request(struct kts_call *call, const uint8_t *bytes, size_t n)
 {
+    static const char *const MEMBERS[] = {"verb", "args", NULL};
     struct kt_error error = {0};
     json_t *request = NULL;
+    const char *verb = NULL;
+    int rc = kt_json_parse_object(bytes, n, &request, &error);
 
-    if (kt_json_parse_object(bytes, n, &request, &error))
+    if (rc == 0)
+        rc = kt_json_only(request, MEMBERS, &error);
+    if (rc == 0)
+        rc = kt_json_string(request, "verb", 1, 64, &verb, &error);
+    if (rc)
         kts_call_fail(call, &error);
     else
-        kts_verb_run(call, request);
+        kts_verb_run(call, verb, json_object_get(request, "args"));
     json_decref(request);
 }
 
-static void take_request(struct kts_call *call)
+static void take_request(struct connection *c)
 {
-    const uint8_t *p = kt_buf_ptr(&call->in);
-    size_t left = kt_buf_left(&call->in);
+    const uint8_t *p = kt_buf_ptr(&c->in);
+    size_t left = kt_buf_left(&c->in);
+    struct kt_error error = {0};
     size_t n;
 
     if (left < 4)
         return;
     n = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
-    if (n > REQUEST_MAX) {
-        fail_code(call, KT_ERR_TOO_LARGE, "the request is too large");
+    if (n <= REQUEST_MAX && left < 4 + n)
+        return;
+    c->asked = 1;
+    kts_call_begin(&c->call);
+    if (n <= REQUEST_MAX) {
+        run_request(&c->call, p + 4, n);
         return;
     }
-    if (left < 4 + n)
-        return;
-    call->asked = 1;
-    run_request(call, p + 4, n);
+    kt_error_set(&error, KT_ERR_TOO_LARGE, NULL, "the request is too large");
+    kts_call_fail(&c->call, &error);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-    struct kts_call *call = arg;
+    struct connection *c = arg;
     uint8_t *where;
     ssize_t n;
 
     if (what & EV_TIMEOUT) {
-        if (!call->asked)
-            free_call(call);
+        if (!c->asked)
+            free_connection(c);
         return;
     }
-    if (kt_buf_reserve(&call->in, READ_STEP, &where)) {
-        free_call(call);
+    if (kt_buf_reserve(&c->in, READ_STEP, &where)) {
+        free_connection(c);
         return;
     }
     n = recv((int)fd, where, READ_STEP, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0 || call->asked) { // gone, or talking on: one request a connection
-        free_call(call);
+    if (n <= 0 || c->asked) { // gone, or talking on: one request a connection
+        free_connection(c);
         return;
     }
-    kt_buf_commit(&call->in, (size_t)n);
-    take_request(call);
+    kt_buf_commit(&c->in, (size_t)n);
+    take_request(c);
 }
 
 // --- who ---
@@ -238,31 +190,29 @@ static int is_allowed(struct kts_agent *agent, int fd, uid_t *uid)
     return 0;
 }
 
-static int new_call(struct kts_agent *agent, int fd, uid_t uid)
+static int new_connection(struct kts_agent *agent, int fd, uid_t uid)
 {
     const struct timeval tv = {.tv_sec = CALL_S};
-    struct kts_call *call = calloc(1, sizeof(*call));
+    struct connection *c = calloc(1, sizeof(*c));
 
-    if (!call)
+    if (!c)
         return KT_ERR_NO_MEMORY;
-    call->agent = agent;
-    call->fd = fd;
-    call->in = (struct kt_buf)KT_BUF_INIT(4 + REQUEST_MAX + READ_STEP);
-    call->out = (struct kt_buf)KT_BUF_INIT(4 + KT_AGENT_MESSAGE_MAX);
-    call->readable = event_new(agent->base, fd, EV_READ | EV_PERSIST, on_readable, call);
-    call->writable = event_new(agent->base, fd, EV_WRITE | EV_PERSIST, on_writable, call);
-    if (!call->readable || !call->writable || event_add(call->readable, &tv)) {
-        if (call->readable)
-            event_free(call->readable);
-        if (call->writable)
-            event_free(call->writable);
-        free(call);
+    c->call = (struct kts_call){.agent = agent, .caller = KTS_CALLER_LOCAL, .answer = send_answer};
+    c->fd = fd;
+    c->in = (struct kt_buf)KT_BUF_INIT(4 + REQUEST_MAX + READ_STEP);
+    c->out = (struct kt_buf)KT_BUF_INIT(4 + KT_AGENT_MESSAGE_MAX);
+    c->readable = event_new(agent->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+    c->writable = event_new(agent->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
+    if (!c->readable || !c->writable || event_add(c->readable, &tv)) {
+        if (c->readable)
+            event_free(c->readable);
+        if (c->writable)
+            event_free(c->writable);
+        free(c);
         return KT_ERR_NO_MEMORY;
     }
-    name_actor(call, uid);
-    call->next = agent->calls;
-    agent->calls = call;
-    agent->call_count++;
+    name_actor(&c->call, uid);
+    agent->socket_count++;
     return 0;
 }
 
@@ -298,7 +248,8 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
             pause_accepting(agent, strerror(errno));
         return;
     }
-    if (!is_allowed(agent, s, &uid) || agent->call_count >= CALLS_MAX || new_call(agent, s, uid))
+    if (!is_allowed(agent, s, &uid) || agent->socket_count >= CALLS_MAX ||
+        new_connection(agent, s, uid))
         close(s);
 }
 

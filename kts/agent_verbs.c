@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kts/agent.h"
+#include "kts/agent_job.h"
 #include "lib/json.h"
 #include "lib/version.h"
 
@@ -158,78 +158,102 @@ static int run_db_status(struct kts_call *call, const json_t *args, json_t **res
     return 0;
 }
 
-// The gate before PostgreSQL starts: as active only if the promise is this node's own epoch.
-static int run_db_start_allowed(struct kts_call *call, const json_t *args, json_t **result,
-                                struct kt_error *error)
-{
-    const struct kts_start *start = kts_call_agent(call)->start;
-    struct kt_promise promise;
-    const char *reason = NULL;
-    int rc = kt_promise_load(start->paths->promise, &promise, error);
-
-    (void)args;
-    if (rc && rc != KT_ERR_NOT_FOUND)
-        return rc;
-    if (rc == KT_ERR_NOT_FOUND)
-        reason = "this node has no promise file";
-    else if (promise.retired_by[0])
-        reason = "this node was retired";
-    else if (strcmp(promise.active, start->info->node) != 0)
-        reason = "this node follows another active";
-    *result = json_pack("{s:b, s:s*}", "allowed", reason == NULL, "reason", reason);
-    return 0;
-}
-
-// To add a verb: a row here, or in agent_change_verbs.c when it changes something, and a function.
+// To add a verb: a row here, or in another of TABLES, and a function.
 static const struct kts_verb READS[] = {
-    {"ping", run_ping},
-    {"status", run_status},
-    {"org.list", run_org_list},
-    {"client.list", run_client_list},
-    {"grant.list", run_grant_list},
-    {"db.status", run_db_status},
-    {"db.start_allowed", run_db_start_allowed},
-    {NULL, NULL},
+    {"ping", KTS_CALLER_LOCAL, 0, run_ping, NULL, NULL},
+    {"status", KTS_CALLER_LOCAL, 0, run_status, NULL, NULL},
+    {"org.list", KTS_CALLER_LOCAL, 0, run_org_list, NULL, NULL},
+    {"client.list", KTS_CALLER_LOCAL, 0, run_client_list, NULL, NULL},
+    {"grant.list", KTS_CALLER_LOCAL, 0, run_grant_list, NULL, NULL},
+    {"db.status", KTS_CALLER_LOCAL, 0, run_db_status, NULL, NULL},
+    {NULL, 0, 0, NULL, NULL, NULL},
 };
 
-static const struct kts_verb *find_in(const struct kts_verb *table, const char *name)
+static const struct kts_verb *const TABLES[] = {
+    READS, kts_change_verbs, kts_cluster_verbs, kts_peers_verbs, kts_token_verbs, kts_join_verbs};
+
+void kts_verbs_walk(void (*each)(const struct kts_verb *verb, void *arg), void *arg)
 {
-    while (table->name && strcmp(table->name, name) != 0)
-        table++;
-    return table->name ? table : NULL;
+    for (size_t t = 0; t < sizeof(TABLES) / sizeof(TABLES[0]); t++) {
+        for (const struct kts_verb *verb = TABLES[t]; verb->name; verb++)
+            each(verb, arg);
+    }
 }
 
-void kts_verb_run(struct kts_call *call, const json_t *request)
+struct search {
+    const char *name;
+    const struct kts_verb *found;
+};
+
+static void compare(const struct kts_verb *verb, void *arg)
 {
-    static const char *const MEMBERS[] = {"verb", "args", NULL};
-    const json_t *args = json_object_get(request, "args");
-    const struct kts_verb *verb = NULL;
+    struct search *search = arg;
+
+    if (!search->found && strcmp(verb->name, search->name) == 0)
+        search->found = verb;
+}
+
+const struct kts_verb *kts_verb_find(const char *name)
+{
+    struct search search = {.name = name};
+
+    kts_verbs_walk(compare, &search);
+    return search.found;
+}
+
+int kts_verb_check(const struct kts_verb *verb, enum kts_asker caller, struct kt_error *error)
+{
+    if (verb && (verb->callers & (unsigned)caller))
+        return 0;
+    // A stranger does not learn which verbs there are.
+    if (caller == KTS_CALLER_TOKEN)
+        return kt_error_set(error, KT_ERR_NOT_MEMBER, NULL, "a join token serves for joining only");
+    if (!verb)
+        return kt_error_set(error, KT_ERR_ROUTE_UNKNOWN,
+                            "check that both sides have the same version", "there is no such verb");
+    return kt_error_set(error, KT_ERR_NOT_MEMBER, "give the command on the node itself",
+                        "the verb '%s' is not for this caller", verb->name);
+}
+
+static void record(struct kts_call *call, const struct kts_verb *verb)
+{
+    kts_agent_audit(kts_call_agent(call),
+                    json_pack("{s:s, s:s, s:s}", "event", verb->event, "result", "allowed",
+                              "operator", kts_call_actor(call)));
+}
+
+static int run(struct kts_call *call, const struct kts_verb *verb, const json_t *args,
+               json_t **result, struct kt_error *error)
+{
+    int rc = kts_verb_check(verb, kts_call_caller(call), error);
+
+    if (rc)
+        return rc;
+    if (verb->event)
+        record(call, verb);
+    return verb->job ? kts_job_start(call, verb->name, verb->job, verb->flags, args, error)
+                     : verb->run(call, args, result, error);
+}
+
+void kts_verb_run(struct kts_call *call, const char *name, const json_t *args)
+{
     json_t *result = NULL, *none = json_object();
     struct kt_error error = {0};
-    const char *name = NULL;
-    int rc = kt_json_only(request, MEMBERS, &error);
+    int rc;
 
-    if (rc == 0)
-        rc = kt_json_string(request, "verb", 1, 64, &name, &error);
-    if (rc == 0) {
-        verb = find_in(READS, name);
-        verb = verb ? verb : find_in(kts_change_verbs, name);
-        if (!verb)
-            rc = kt_error_set(&error, KT_ERR_BAD_REQUEST,
-                              "check that ktadmin and the server have the same version",
-                              "unknown verb '%s'", name);
-    }
-    if (rc == 0 && args && !json_is_object(args) && !json_is_null(args))
+    if (args && !json_is_object(args) && !json_is_null(args))
         rc = kt_error_set(&error, KT_ERR_BAD_REQUEST, NULL, "args must be an object");
-    if (rc == 0)
-        rc = verb->run(call, json_is_object(args) ? args : none, &result, &error);
+    else
+        rc = run(call, kts_verb_find(name), json_is_object(args) ? args : none, &result, &error);
     json_decref(none);
     if (rc == KT_ERR_AGAIN)
         return;
     if (rc == 0 && !result)
         rc = kt_error_set(&error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    if (rc && !error.code)
+        kt_error_set(&error, rc, NULL, "%s", kt_err_text(rc));
     if (rc)
         kts_call_fail(call, &error);
     else
-        kts_call_succeed(call, result, 0);
+        kts_call_succeed(call, result);
 }

@@ -1,10 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent's watch over the database: what it learns stands in the shared status.
-#include "kts/agent.h"
+// The agent's watch over the node: what it learns stands in the shared status, and the writer gets or
+// loses its permission.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kts/agent_cluster.h"
+#include "kts/agent_own.h"
+#include "kts/agent_peers.h"
+#include "kts/agent_role.h"
+#include "kts/agent_view.h"
 #include "lib/log.h"
 
-#define UP_MS   1000
-#define DOWN_MS 100
+// How soon it looks again: an active with members, a job on an active, anybody else, no database.
+#define ACTIVE_MS 100
+#define JOB_MS    20
+#define UP_MS     1000
+#define DOWN_MS   100
+#define LISTED_US 2000000
+#define CUT_US    6000000 // nothing from the active for so long, although a receiver is there
 // A look that waits in vain keeps the agent from everything else: then ever fewer of them.
 #define SLOW_US       500000
 #define SLOW_FIRST_MS 1000
@@ -30,29 +44,107 @@ struct db_session *kts_agent_database(struct kts_agent *agent)
     return agent->database;
 }
 
-static enum kts_role role_of(const struct db_epoch_state *state)
+// --- what it means ---
+
+static uint64_t fresh_ticket(uint64_t now)
 {
-    if (state->in_recovery)
-        return KTS_ROLE_PASSIVE;
-    // Put back with stock tools: reads only, until an operator says which incarnation this is.
-    if (state->restored)
-        return KTS_ROLE_UNESTABLISHED;
-    return state->members == 0 ? KTS_ROLE_STANDALONE : KTS_ROLE_ACTIVE;
+    uint64_t fresh = (uint64_t)kt_monotonic_now();
+
+    return fresh > now ? fresh : now + 1;
 }
 
-static void publish(struct kts_agent *agent, const struct db_epoch_state *state)
+static void permit(struct kts_agent *agent, enum kts_role role)
 {
     struct kts_status *status = agent->start->status;
-    enum kts_role role = role_of(state);
+    struct kts_view *view = agent->view;
+    uint64_t ticket = atomic_load(&status->writer_ticket);
+    struct kts_ticket_facts facts = {
+        .role = role,
+        .held = kts_job_holds(agent) || kt_monotonic_now() < view->hold_until_us,
+        .members = view->members,
+        .w = view->w,
+        .had_enough = view->had_enough,
+        .writer_is_open = (int)atomic_load(&status->writer_open),
+        .ticket = ticket,
+        .fresh = fresh_ticket(ticket),
+    };
+    uint64_t next = kts_ticket_of(&facts);
 
-    atomic_store(&status->incarnation, state->incarnation.number);
-    atomic_store(&status->incarnation_bits, state->incarnation.bits);
-    atomic_store(&status->epoch, state->epoch);
-    atomic_store(&status->w, state->w);
-    atomic_store(&status->members, 0); // streaming ones: none can be yet
+    view->had_enough = facts.members >= facts.w;
+    if (next == ticket)
+        return;
+    atomic_store(&status->writer_ticket, next);
+    // Without a link there is no writer, or it looks at the ticket by itself.
+    if (agent->changes.link &&
+        kts_agent_send(&agent->changes, KTS_MSG_RECHECK, ++agent->next_id, NULL, 0))
+        kt_log(KT_LOG_WARNING, "the writer cannot be told of its permission");
+}
+
+// "host:port" of the HTTPS service of the node that the highest promise known here names.
+static void publish_active(struct kts_agent *agent, const struct kt_promise *highest)
+{
+    const struct kt_peer *peer =
+        highest ? kt_peers_by_node(kts_agent_peers(agent), highest->active) : NULL;
+    char text[256] = "";
+
+    if (peer)
+        snprintf(text, sizeof(text), strchr(peer->address, ':') ? "[%.230s]:%u" : "%.230s:%u",
+                 peer->address, (unsigned)peer->https_port);
+    kts_status_set_text(&agent->start->status->active_service, text);
+}
+
+static enum kts_role find_role(struct kts_agent *agent)
+{
+    const struct kts_view *view = agent->view;
+    struct kt_promise others[KTS_VIEW_PROMISES];
+    struct kts_role_facts facts = {
+        .promise = view->has_promise ? &view->promise : NULL,
+        .others = others,
+        .other_count = kts_view_promises(agent, others),
+        .newest = kt_epoch_rows_newest(&view->rows),
+        .in_recovery = view->in_recovery,
+        .restored = view->restored,
+    };
+
+    publish_active(agent, kts_role_highest(facts.promise, others, facts.other_count));
+    return kts_role_of(&facts);
+}
+
+static void publish_passive(struct kts_status *status, const struct kts_view *view)
+{
+    int cut = view->in_recovery &&
+              (!view->receiver_streams || view->receiver_silent_us > CUT_US);
+
+    atomic_store(&status->is_cut_off, (uint32_t)cut);
+    atomic_store(&status->lag_us, view->in_recovery ? view->lag_us : 0);
+    atomic_store(&status->lag_bytes, view->in_recovery && view->lsn > view->replayed
+                                         ? view->lsn - view->replayed
+                                         : 0);
+}
+
+static void publish(struct kts_agent *agent)
+{
+    struct kts_status *status = agent->start->status;
+    struct kts_view *view = agent->view;
+    const struct kt_epoch_row *newest = kt_epoch_rows_newest(&view->rows);
+    const struct kt_epoch_row *own = kts_view_row(view);
+    enum kts_role role = find_role(agent);
+
+    view->members = kts_view_count(view);
+    view->w = own ? own->w : newest ? newest->w : 0;
+    if (newest) {
+        atomic_store(&status->incarnation, newest->incarnation.number);
+        atomic_store(&status->incarnation_bits, newest->incarnation.bits);
+        atomic_store(&status->epoch, newest->epoch);
+    }
+    atomic_store(&status->w, view->w);
+    atomic_store(&status->members, view->members);
+    publish_passive(status, view);
     if (atomic_exchange(&status->role, role) != role)
-        kt_log(KT_LOG_NOTICE, "this node is %s, epoch %llu", kts_role_name(role),
-               (unsigned long long)state->epoch);
+        kt_log(KT_LOG_NOTICE, "this node is %s, epoch %llu%s", kts_role_name(role),
+               newest ? (unsigned long long)newest->epoch : 0ULL,
+               role == KTS_ROLE_FENCED ? "; hint: run ktadmin rejoin" : "");
+    permit(agent, role);
     if (atomic_load(&status->database_up))
         return;
     // The generation first: who sees "up" must not see the old number with it.
@@ -60,6 +152,8 @@ static void publish(struct kts_agent *agent, const struct db_epoch_state *state)
     atomic_store(&status->database_up, 1);
     kt_log(KT_LOG_NOTICE, "the database is up");
 }
+
+// --- looking ---
 
 static void on_watch(evutil_socket_t fd, short what, void *arg);
 
@@ -85,26 +179,107 @@ static int pause_after(struct kts_agent *agent, int64_t took_us)
     return agent->watch_ms ? agent->watch_ms : DOWN_MS;
 }
 
+static int pause_of(const struct kts_agent *agent)
+{
+    const struct kts_view *view = agent->view;
+    const struct kt_epoch_row *row = kts_view_row(view);
+
+    if (!view->in_recovery && kts_job_is_running(agent))
+        return JOB_MS;
+    return !view->in_recovery && row && row->count > 0 ? ACTIVE_MS : UP_MS;
+}
+
+static int look(struct kts_agent *agent, struct kt_error *error)
+{
+    json_t *seen = NULL;
+    int rc = db_query_look(kts_agent_database(agent), &seen, error);
+
+    if (rc == 0)
+        rc = kts_view_take(agent->view, seen, error);
+    json_decref(seen);
+    return rc;
+}
+
+static void take_operators(struct kts_agent *agent, const json_t *list)
+{
+    struct kts_operators *all = &agent->operators;
+    const json_t *one;
+    size_t i;
+
+    all->count = 0;
+    json_array_foreach(list, i, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        const char *hash = json_string_value(json_object_get(one, "cert_sha256"));
+        struct kts_operator *place = &all->operators[all->count];
+        if (!name || !hash || all->count == KTS_OPERATORS_MAX ||
+            kt_hex_decode(hash, place->cert_sha256, KT_SHA256_LEN))
+            continue;
+        snprintf(place->name, sizeof(place->name), "%s", name);
+        all->count++;
+    }
+}
+
+// Nodes and operators, which change rarely.
+static void look_at_lists(struct kts_agent *agent)
+{
+    struct kts_view *view = agent->view;
+    struct kt_error why = {0};
+    struct kt_peers peers = {.count = 0};
+    json_t *listed = NULL;
+    int rc;
+
+    if (kt_monotonic_now() < view->listed_us + LISTED_US)
+        return;
+    view->listed_us = kt_monotonic_now();
+    rc = db_query_listed(kts_agent_database(agent), &listed, &why);
+    if (rc == 0)
+        rc = kt_peers_from_json(json_object_get(listed, "nodes"), &peers, &why);
+    if (rc == 0) {
+        kts_agent_peers_learn(agent, &peers);
+        take_operators(agent, json_object_get(listed, "operators"));
+        json_decref(view->settings);
+        view->settings = json_incref(json_object_get(listed, "settings"));
+    } else {
+        kt_log_error(&why, "the list of nodes cannot be read");
+    }
+    json_decref(listed);
+}
+
 static void on_watch(evutil_socket_t fd, short what, void *arg)
 {
     struct kts_agent *agent = arg;
     struct kts_status *status = agent->start->status;
-    struct db_epoch_state state;
     struct kt_error why = {0};
     int64_t begun_us = kt_monotonic_now();
 
     (void)fd;
     (void)what;
-    if (db_query_epoch(kts_agent_database(agent), &state, &why) == 0) {
-        publish(agent, &state);
+    kts_view_files(agent->start->paths, agent->view);
+    if (look(agent, &why) == 0) {
+        publish(agent);
+        look_at_lists(agent);
+        kts_own_jobs(agent);
         watch_end(agent);
         agent->watch_ms = 0;
-        again(agent, UP_MS);
+        again(agent, pause_of(agent));
         return;
     }
+    agent->view->is_known = 0;
+    agent->view->listed_us = 0;
     if (atomic_exchange(&status->database_up, 0))
         kt_log_error(&why, "the database is down");
     again(agent, pause_after(agent, kt_monotonic_now() - begun_us));
+}
+
+void kts_agent_watch_permit(struct kts_agent *agent)
+{
+    permit(agent, (enum kts_role)atomic_load(&agent->start->status->role));
+}
+
+void kts_agent_watch_now(struct kts_agent *agent)
+{
+    again(agent, 0);
 }
 
 int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error)
@@ -119,9 +294,13 @@ int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error)
     // One that was left by an agent that died: this one has to see it come up.
     atomic_store(&start->status->database_up, 0);
     agent->watch = evtimer_new(agent->base, on_watch, agent);
-    rc = agent->watch ? db_session_new(&target, &agent->database) : KT_ERR_NO_MEMORY;
+    agent->view = calloc(1, sizeof(*agent->view));
+    rc = agent->watch && agent->view ? db_session_new(&target, &agent->database)
+                                     : KT_ERR_NO_MEMORY;
     if (rc)
         return kt_error_set(error, rc, NULL, "%s", kt_err_text(rc));
+    agent->view->begun_us = kt_monotonic_now();
+    kts_view_files(start->paths, agent->view);
     again(agent, 0);
     return 0;
 }

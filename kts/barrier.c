@@ -2,32 +2,20 @@
 // Barriers shared by the requests of a worker.
 #include "kts/barrier.h"
 
+#include "kts/gate.h"
 #include "kts/worker.h"
 #include "lib/change.h"
 
 int kts_writer_check(const struct kts_worker *worker)
 {
     const struct kts_status *status = worker->status;
+    int rc = kts_gate_check(status);
 
-    switch ((enum kts_role)atomic_load(&status->role)) {
-    case KTS_ROLE_PASSIVE:
-        return KT_ERR_PASSIVE;
-    case KTS_ROLE_FENCED:
-        return KT_ERR_FENCED;
-    case KTS_ROLE_UNESTABLISHED:
-        return KT_ERR_NO_QUORUM;
-    case KTS_ROLE_UNKNOWN:
-    case KTS_ROLE_STANDALONE:
-    case KTS_ROLE_ACTIVE:
-        break;
-    }
+    if (rc)
+        return rc;
     if (atomic_load(&status->writer_open) && kts_ask_is_open(worker->writer))
         return 0;
-    // What is in doubt may be this very change, asked for again: it must not be called undone.
-    if (atomic_load(&status->in_doubt) > 0)
-        return KT_ERR_IN_DOUBT;
-    return atomic_load(&status->database_up) ? KT_ERR_WRITER_UNAVAILABLE
-                                             : KT_ERR_DATABASE_UNAVAILABLE;
+    return kts_gate_refusal(status);
 }
 
 static void add(struct kts_barrier_waiter **list, struct kts_barrier_waiter *waiter)

@@ -85,12 +85,11 @@ static int check_caller(struct kts_request *request)
         return 0;
     case KTS_CLIENT:
     case KTS_CLIENT_PENDING_OK:
-        request->certificate_error = kts_conn_certificate(request->conn, request->certificate);
-        return request->certificate_error;
     case KTS_OPERATOR:
         break;
     }
-    return KT_ERR_NOT_GRANTED;
+    request->certificate_error = kts_conn_certificate(request->conn, request->certificate);
+    return request->certificate_error;
 }
 
 // "application/json", with or without parameters.

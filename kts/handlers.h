@@ -21,5 +21,6 @@ int kts_h_deposit_head(struct kts_request *request);
 int kts_h_deposit_list(struct kts_request *request);
 int kts_h_deposit_receipt(struct kts_request *request);
 int kts_h_deposit_delete(struct kts_request *request);
+int kts_h_metrics(struct kts_request *request);
 
 #endif

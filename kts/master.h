@@ -31,8 +31,9 @@ struct kts_child {
     uint64_t generation; // of the database when this one was started
     int64_t retry_us;    // not before, unless the generation has changed
     int retry_ms;
+    uint64_t ticket;            // writer: the permission to write when it was started
+    int waits;                  // writer: runs without a database, until there is a permission
     int retiring;               // was told to stop; not started again
-    int restarting;             // was told to stop, and is started again at once
     struct kts_child *replaces; // gets its STOP when this one is ready
     int is_replaced;
 };
@@ -81,6 +82,9 @@ void kts_master_as_owner(const struct kts_master *master);
 void kts_master_as_root(const struct kts_master *master);
 
 // --- master_listen.c ---
+// A listening TCP socket, non-blocking. `setting` is that of the port, for messages.
+int kts_listen(const char *address, int port, int backlog, const char *setting, int *fd,
+               struct kt_error *error) KT_MUST_CHECK;
 int kts_master_listen(const struct kt_settings *settings, int *fd,
                       struct kt_error *error) KT_MUST_CHECK;
 // Takes the pid file; KT_ERR_BUSY with the pid of the server that runs already.

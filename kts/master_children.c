@@ -14,6 +14,7 @@
 
 #define DELAY_FIRST_MS 100
 #define DELAY_LAST_MS  5000
+#define TICKET_MS      10
 #define LONG_LIFE_US   30000000 // after that a crash counts as the first again
 
 static void after(struct event *timer, int64_t ms)
@@ -43,13 +44,27 @@ void kts_child_want_database(struct kts_child *child)
     child->retry_ms = twice(child->retry_ms);
 }
 
+// A permission to write that the writer did not have yet is a reason to start it now: the failover
+// that gave it waits for its first change.
+static void look_for_ticket(struct kts_child *child)
+{
+    uint64_t ticket = atomic_load(&child->master->status->writer_ticket);
+
+    if (ticket != 0 && ticket != child->ticket)
+        kts_child_start(child);
+    else
+        after(child->timer, TICKET_MS);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct kts_child *child = arg;
 
     (void)fd;
     (void)what;
-    if (child->pid == 0) {
+    if (child->pid == 0 && child->process == KTS_WRITER && child->wants_database) {
+        look_for_ticket(child);
+    } else if (child->pid == 0) {
         kts_child_start(child);
     } else if (child->retiring) {
         kt_log(KT_LOG_WARNING, "%s (pid %ld) did not stop in time, it is killed", child->title,
@@ -136,7 +151,9 @@ void kts_child_start(struct kts_child *child)
         start_again_later(child);
         return;
     }
-    child->ready = child->wants_database = child->restarting = 0;
+    child->ready = child->wants_database = child->waits = 0;
+    child->ticket = atomic_load(&status->writer_ticket);
+    event_del(child->timer);
     child->generation = atomic_load(&status->database_generation);
     child->started_us = kt_monotonic_now();
     sigfillset(&all); // until the child has reset the master's handlers
@@ -210,7 +227,7 @@ static void clear_status(const struct kts_child *child)
 
 static void log_end(const struct kts_child *child, pid_t pid, int status)
 {
-    int expected = child->retiring || child->restarting || child->master->stopping;
+    int expected = child->retiring || child->waits || child->master->stopping;
     enum kt_log_level level = expected ? KT_LOG_DEBUG : KT_LOG_ERROR;
 
     if (WIFSIGNALED(status))
@@ -218,12 +235,26 @@ static void log_end(const struct kts_child *child, pid_t pid, int status)
                "%s (pid %ld) was ended by signal %d (%s)", child->title, (long)pid,
                WTERMSIG(status), strsignal(WTERMSIG(status)));
     else if (WEXITSTATUS(status) == KTS_EXIT_DATABASE_LOST)
-        kt_log(expected ? KT_LOG_DEBUG : KT_LOG_NOTICE,
-               "%s (pid %ld) ended without a database, it is started again when that is there",
-               child->title, (long)pid);
+        kt_log(
+            expected ? KT_LOG_DEBUG : KT_LOG_NOTICE,
+            child->waits
+                ? "%s (pid %ld) ended to be started again with a database"
+                : "%s (pid %ld) ended without a database, it is started again when that is there",
+            child->title, (long)pid);
     else
         kt_log(level, "%s (pid %ld) ended with exit code %d", child->title, (long)pid,
                WEXITSTATUS(status));
+}
+
+static void after_database_lost(struct kts_child *child)
+{
+    if (child->waits) { // there is a permission now: only a new process can connect
+        kts_child_start(child);
+        return;
+    }
+    kts_child_want_database(child);
+    if (child->process == KTS_WRITER)
+        look_for_ticket(child);
 }
 
 static void on_end(struct kts_child *child, int status)
@@ -245,9 +276,7 @@ static void on_end(struct kts_child *child, int status)
     if (lived_long(child))
         child->delay_ms = DELAY_FIRST_MS;
     if (WIFEXITED(status) && WEXITSTATUS(status) == KTS_EXIT_DATABASE_LOST)
-        kts_child_want_database(child);
-    else if (child->restarting)
-        kts_child_start(child);
+        after_database_lost(child);
     else
         start_again_later(child);
 }
@@ -295,14 +324,6 @@ static void replace(struct kts_child *old)
     kts_child_start(fresh);
 }
 
-// There must not be two writers: this one ends first, and its end starts the next.
-static void restart(struct kts_child *child)
-{
-    child->wants_database = 0;
-    child->restarting = 1;
-    kts_child_send(child, KTS_CTL_STOP, NULL, 0, -1);
-}
-
 void kts_children_check_database(struct kts_master *master)
 {
     uint64_t generation = atomic_load(&master->status->database_generation);
@@ -319,7 +340,5 @@ void kts_children_check_database(struct kts_master *master)
             kts_child_start(c);
         else if (c->process == KTS_WORKER)
             replace(c);
-        else
-            restart(c);
     }
 }

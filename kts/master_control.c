@@ -87,7 +87,9 @@ static void on_ready(struct kts_child *child, struct kts_control_message *messag
     if (kt_buf_get_u8(&message->payload, &with_database))
         kt_log(KT_LOG_ERROR, "%s: malformed message", child->title);
     child->ready = 1;
-    if (!with_database)
+    if (!with_database && child->process == KTS_WRITER)
+        child->waits = 1; // it ends by itself when it may write
+    else if (!with_database)
         lost_database(child);
     if (child->replaces) {
         kts_child_retire(child->replaces);

@@ -12,22 +12,24 @@
 #include "kts/master.h"
 #include "lib/file.h"
 
-static int bind_error(const char *address, const char *port, struct kt_error *error)
+static int bind_error(const char *address, const char *port, const char *setting,
+                      struct kt_error *error)
 {
+    char hint[128];
+
     switch (errno) {
     case EADDRINUSE:
-        return kt_error_set(error, KT_ERR_BUSY,
-                            "stop what listens there, or choose another https.port",
-                            "port %s of address '%s' is taken", port, address);
+        snprintf(hint, sizeof(hint), "stop what listens there, or choose another %s", setting);
+        return kt_error_set(error, KT_ERR_BUSY, hint, "port %s of address '%s' is taken", port,
+                            address);
     case EADDRNOTAVAIL:
         return kt_error_set(error, KT_ERR_SETTINGS,
                             "set https.address to an address of this machine",
                             "address '%s' is not this machine's", address);
     case EACCES:
-        return kt_error_set(
-            error, KT_ERR_PERMISSION,
-            "choose a https.port over 1023, or give the service CAP_NET_BIND_SERVICE",
-            "port %s needs root", port);
+        snprintf(hint, sizeof(hint),
+                 "choose a %s over 1023, or give the service CAP_NET_BIND_SERVICE", setting);
+        return kt_error_set(error, KT_ERR_PERMISSION, hint, "port %s needs root", port);
     default:
         return kt_error_errno(error, "cannot listen on '%s' port %s", address, port);
     }
@@ -54,16 +56,15 @@ static int listen_on(const struct addrinfo *where, int backlog, int *fd)
     return 0;
 }
 
-int kts_master_listen(const struct kt_settings *settings, int *fd, struct kt_error *error)
+int kts_listen(const char *address, int number, int backlog, const char *setting, int *fd,
+               struct kt_error *error)
 {
-    const char *address = kt_settings_text(settings, KT_SET_HTTPS_ADDRESS);
-    int backlog = (int)kt_settings_number(settings, KT_SET_HTTPS_BACKLOG);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     char port[8], host[256];
     int rc;
 
-    snprintf(port, sizeof(port), "%d", (int)kt_settings_number(settings, KT_SET_HTTPS_PORT));
+    snprintf(port, sizeof(port), "%d", number);
     snprintf(host, sizeof(host), "%s", address);
     if (host[0] == '[' && host[strlen(host) - 1] == ']') { // brackets as in URLs
         memmove(host, host + 1, strlen(host));
@@ -78,9 +79,17 @@ int kts_master_listen(const struct kt_settings *settings, int *fd, struct kt_err
     for (struct addrinfo *a = found; a && rc; a = a->ai_next)
         rc = listen_on(a, backlog, fd);
     if (rc)
-        rc = bind_error(address, port, error);
+        rc = bind_error(address, port, setting, error);
     freeaddrinfo(found);
     return rc;
+}
+
+int kts_master_listen(const struct kt_settings *settings, int *fd, struct kt_error *error)
+{
+    return kts_listen(kt_settings_text(settings, KT_SET_HTTPS_ADDRESS),
+                      (int)kt_settings_number(settings, KT_SET_HTTPS_PORT),
+                      (int)kt_settings_number(settings, KT_SET_HTTPS_BACKLOG), "https.port", fd,
+                      error);
 }
 
 int kts_master_lock(const char *pid_file, int *fd, struct kt_error *error)

@@ -50,7 +50,8 @@ enum kts_control_type {
     KTS_CTL_RELOAD,   // master -> child: blocks settings text, server cert, server key, CA cert
     KTS_CTL_TICKETS,  // master -> worker: both ticket keys
     KTS_CTL_STOP,     // master -> child: finish what is in flight, then exit 0
-    KTS_CTL_READY,    // child -> master: serving; u8 1 with a database, 0 without
+    KTS_CTL_READY,    // child -> master: serving; u8 1 with a database, 0 without (a writer then
+                      // has no permission to write)
     KTS_CTL_DATABASE_LOST, // worker, writer -> master: replace me once it is back
 };
 #define KTS_CONTROL_MAX (192 * 1024)
@@ -69,7 +70,9 @@ int kts_control_receive(int control_fd, struct kt_buf *storage,
 
 // Exit codes of children that the master understands; anything else is a crash, restarted with
 // growing delay (0.1 s to 5 s).
-#define KTS_EXIT_DATABASE_LOST 75 // restart when the database is up
+// KTS_EXIT_DATABASE_LOST: restart when the database is up; the writer at once when it waited for a
+// permission to write, or when there is another one than that it was started under.
+#define KTS_EXIT_DATABASE_LOST 75
 
 // Each runs until it is told to stop; returns the exit code.
 int kts_audit_main(struct kts_start *start);

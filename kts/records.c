@@ -45,7 +45,8 @@ static char *record_text(const struct kts_request *request)
         set_text(record, "certificate", hex);
     }
     if (request->who_known) {
-        set_text(record, "organisation", request->who.organisation);
+        set_text(record, match->route->caller == KTS_OPERATOR ? "operator" : "organisation",
+                 request->who.organisation);
         set_uuid(record, "client", &request->who.client_id);
     }
     set_text(record, "handle", match->handle);

@@ -10,6 +10,7 @@
 #include "kts/barrier.h"
 #include "kts/records.h"
 #include "kts/routes.h"
+#include "kts/status.h"
 #include "lib/change.h"
 
 struct kts_conn;
@@ -83,7 +84,8 @@ enum kts_query_kind {
     KTS_READ_RECEIPT,
     KTS_READ_LIST,
     KTS_READ_SELF,
-    KTS_READ_OPENPGP
+    KTS_READ_OPENPGP,
+    KTS_READ_OPERATOR // whether the caller is one
 };
 struct kts_query {
     enum kts_query_kind kind;
@@ -127,6 +129,9 @@ int kts_respond(struct kts_request *request, int status, const char *content_typ
                 const char *headers, const void *body, size_t n) KT_MUST_CHECK;
 // `object` is stolen, also on failure; NULL (no memory when it was made) is answered as that.
 int kts_respond_json(struct kts_request *request, int status, json_t *object) KT_MUST_CHECK;
+// "KT-Active: <host>:<port>" as a line, when this node knows its active's service; else "".
+#define KTS_ACTIVE_FIELD 280
+void kts_active_field(struct kts_status *status, char out[KTS_ACTIVE_FIELD]);
 // HEAD: headers only, with the length that GET would have.
 int kts_respond_head(struct kts_request *request, const char *content_type, const char *headers,
                      uint64_t length) KT_MUST_CHECK;

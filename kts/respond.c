@@ -69,6 +69,25 @@ static const char *date_text(void)
     return text;
 }
 
+// Host names, addresses and ports only: what another node said about itself must not end the line.
+static int is_plain(const char *text)
+{
+    static const char ALLOWED[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789.:-_[]%";
+
+    return text[0] && text[strspn(text, ALLOWED)] == '\0';
+}
+
+void kts_active_field(struct kts_status *status, char out[KTS_ACTIVE_FIELD])
+{
+    char text[256];
+
+    kts_status_get_text(&status->active_service, text);
+    out[0] = '\0';
+    if (is_plain(text))
+        snprintf(out, KTS_ACTIVE_FIELD, "KT-Active: %s\r\n", text);
+}
+
 static int compose(struct kts_request *request, int status, const char *content_type,
                    const char *headers, uint64_t length, const void *body, size_t n)
 {
@@ -152,7 +171,7 @@ static void put_allow(char *out, size_t size, unsigned allow)
 void kts_compose_error(struct kts_request *request, const struct kt_error *error)
 {
     const struct kt_err_info *info = kt_err_info(error->code);
-    char headers[256] = "", allow[64] = "";
+    char headers[512] = "", allow[64] = "", active[KTS_ACTIVE_FIELD] = "";
     json_t *object;
     char *text;
 
@@ -164,7 +183,9 @@ void kts_compose_error(struct kts_request *request, const struct kt_error *error
     }
     if (error->code == KT_ERR_METHOD_NOT_ALLOWED)
         put_allow(allow, sizeof(allow), request->match.allow);
-    snprintf(headers, sizeof(headers), "KT-Error: %s\r\n%s", info->name, allow);
+    if (info->http == 503) // not here, or not now
+        kts_active_field(request->worker->status, active);
+    snprintf(headers, sizeof(headers), "KT-Error: %s\r\n%s%s", info->name, allow, active);
     object = json_pack("{s:{s:s, s:s, s:s, s:s}}", "error", "code", info->name, "message",
                        error->message[0] ? error->message : info->text, "hint",
                        error->hint[0] ? error->hint

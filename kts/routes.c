@@ -45,6 +45,8 @@ static const struct kts_route ROUTES[] = {
         "delete", KTS_CHANGE, KTS_CLIENT, 0, 0, KTS_ACCEPTS_NOTHING, 0},
     {"deposit.receipt", KTS_GET, "/v1/deposits/{handle}/receipt", "version", kts_h_deposit_receipt,
         "browse", KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 1},
+    {"metrics", KTS_GET, "/v1/metrics", "", kts_h_metrics,
+        NULL, KTS_READ, KTS_OPERATOR, 0, 0, KTS_ACCEPTS_NOTHING, 0},
 };
 // clang-format on
 

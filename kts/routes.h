@@ -21,7 +21,7 @@ enum kts_caller {
     KTS_AUTH_CODE,         // the body has an auth code, which the writer checks
     KTS_CLIENT,            // an active client's certificate
     KTS_CLIENT_PENDING_OK, // also one that waits for approval
-    KTS_OPERATOR,          // no call yet
+    KTS_OPERATOR,          // an operator's certificate, listed and not revoked
 };
 
 #define KTS_BODY_SETTING SIZE_MAX // bound: limits.body_size

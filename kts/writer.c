@@ -4,9 +4,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "kts/gate.h"
 #include "kts/reload.h"
 #include "kts/sandbox.h"
 #include "kts/writer_inner.h"
@@ -15,59 +15,8 @@
 #include "lib/pki.h"
 
 #define CA_CERT_MAX 65536
-
-// --- links ---
-
-static void drop_asker(struct kts_asker *asker)
-{
-    kts_link_free(asker->link);
-    asker->link = NULL;
-    asker->serial = 0;
-}
-
-static int add_asker(struct kts_writer *writer, enum kts_process process, int index, int fd)
-{
-    struct kts_asker *place = NULL;
-    int r;
-
-    for (int i = 0; i < KTS_WRITER_ASKERS_MAX; i++) {
-        if (writer->askers[i].link == NULL)
-            place = place ? place : &writer->askers[i];
-    }
-    if (place == NULL) {
-        close(fd);
-        return KT_ERR_BUSY;
-    }
-    if ((r = kts_link_new(fd, &place->link)) != 0) {
-        close(fd);
-        return r;
-    }
-    place->process = process;
-    place->index = index;
-    place->serial = ++writer->next_serial;
-    return 0;
-}
-
-static int take_link(struct kts_writer *writer, struct kts_control_message *message)
-{
-    uint8_t asker = 0, other = 0;
-    uint16_t index = 0;
-    struct kts_link **own;
-    int r;
-
-    if (kt_buf_get_u8(&message->payload, &asker) != 0 ||
-        kt_buf_get_u8(&message->payload, &other) != 0 ||
-        kt_buf_get_u16(&message->payload, &index) != 0 || message->fd < 0)
-        return KT_ERR_PROTOCOL;
-    if (other == KTS_WRITER)
-        return add_asker(writer, (enum kts_process)asker, index, message->fd);
-    own = other == KTS_AUDIT ? &writer->audit : &writer->agent;
-    kts_link_free(*own);
-    *own = NULL;
-    if ((r = kts_link_new(message->fd, own)) != 0)
-        close(message->fd);
-    return r;
-}
+#define LOOK_MS     20  // how soon a permission is seen by a writer that waits for one
+#define IDLE_MS     100 // ... and its end by an idle one that was not told
 
 static void apply_settings(struct kts_writer *writer, struct kt_settings *settings)
 {
@@ -93,7 +42,7 @@ static int take_control(struct kts_writer *writer, struct kt_buf *storage)
         if (r != 0)
             return r; // the master is gone
         if (message.type == KTS_CTL_LINK) {
-            if ((r = take_link(writer, &message)) != 0)
+            if ((r = kts_writer_take_link(writer, &message)) != 0)
                 kt_log_code(KT_LOG_ERROR, r, "a link could not be taken");
         } else if (message.type == KTS_CTL_STOP) {
             writer->stopping = 1;
@@ -109,102 +58,32 @@ static int take_control(struct kts_writer *writer, struct kt_buf *storage)
     }
 }
 
-static void take_change(struct kts_writer *writer, int place, struct kts_message *message)
-{
-    struct kts_asker *asker = &writer->askers[place];
-    struct kts_queued *q = calloc(1, sizeof(*q));
-    int r = q ? kt_change_decode(&message->payload, &q->change) : KT_ERR_NO_MEMORY;
-
-    if (r != 0 || message->type != KTS_MSG_CHANGE) {
-        kt_log_code(KT_LOG_ERROR, r ? r : KT_ERR_PROTOCOL, "a change from %s %d cannot be read",
-                    kts_process_name(asker->process), asker->index);
-        free(q);
-        drop_asker(asker);
-        return;
-    }
-    q->asker = place;
-    q->serial = asker->serial;
-    q->id = message->id;
-    kts_writer_push(writer, q);
-}
-
-static int has_room(const struct kts_writer *writer)
-{
-    return writer->queued < KTS_WRITER_QUEUE_MAX && writer->queued_bytes < KTS_WRITER_QUEUE_BYTES;
-}
-
-// Takes whole messages out of the link as long as the queue has room.
-static void take_changes(struct kts_writer *writer, int place)
-{
-    struct kts_asker *asker = &writer->askers[place];
-    struct kts_message message;
-
-    while (asker->link && has_room(writer)) {
-        int r = kts_link_next(asker->link, &message);
-
-        if (r == 0)
-            return;
-        if (r < 0)
-            drop_asker(asker);
-        else
-            take_change(writer, place, &message);
-    }
-}
-
-static void receive(struct kts_writer *writer, int place)
-{
-    struct kts_asker *asker = &writer->askers[place];
-
-    if (kts_link_receive(asker->link) != 0)
-        drop_asker(asker);
-    else
-        take_changes(writer, place);
-}
-
 // --- start, loop, end ---
 
-// Asks the agent for a client's certificate.
-static int sign(void *arg, const char *common_name, const char *organisation, const uint8_t *csr,
-                size_t csr_len, char **pem)
+int kts_writer_is_permitted(const struct kts_writer *writer)
 {
-    struct kts_writer *writer = arg;
-    struct kts_sign_request request = {.csr = csr, .csr_len = csr_len};
-    struct kt_buf buf = KT_BUF_INIT(65536);
-    struct kts_message answer = {0};
-    const uint8_t *bytes = NULL;
-    size_t n = 0;
-    uint32_t code = 0;
-    int r;
+    const struct kts_status *status = writer->start->status;
+    uint32_t role = atomic_load(&status->role);
 
-    *pem = NULL;
-    if (writer->agent == NULL)
-        return KT_ERR_AGENT_UNAVAILABLE;
-    snprintf(request.common_name, sizeof(request.common_name), "%s", common_name);
-    snprintf(request.organisation, sizeof(request.organisation), "%s", organisation);
-    request.lifetime_s =
-        kt_settings_number(writer->start->settings, KT_SET_CLIENT_CERTIFICATE_LIFETIME) / 1000;
-    if ((r = kts_sign_encode(&request, &buf)) != 0)
-        goto out;
-    r = kts_link_call(writer->agent, KTS_MSG_SIGN, ++writer->next_call, kt_buf_ptr(&buf),
-                      kt_buf_left(&buf), KTS_MSG_SIGNED, writer->timeout_ms, &answer);
-    if (r == KT_ERR_NETWORK || r == KT_ERR_PROTOCOL) {
-        // the agent is gone: the master brings the link to the next one
-        kts_link_free(writer->agent);
-        writer->agent = NULL;
-    }
-    if (r != 0) {
-        r = KT_ERR_AGENT_UNAVAILABLE;
-    } else if (kt_buf_get_u32(&answer.payload, &code) != 0 || code > 1000 ||
-               kt_buf_get_block(&answer.payload, &bytes, &n, KT_CERT_PEM_MAX) != 0) {
-        r = KT_ERR_AGENT_UNAVAILABLE;
-    } else if (code != 0) {
-        r = -(int)code;
-    } else if ((*pem = strndup((const char *)bytes, n)) == NULL) {
-        r = KT_ERR_NO_MEMORY;
-    }
-out:
-    kt_buf_free(&buf);
-    return r;
+    return (role == KTS_ROLE_ACTIVE || role == KTS_ROLE_STANDALONE) && writer->ticket != 0 &&
+           atomic_load(&status->writer_ticket) == writer->ticket;
+}
+
+static int permitted(void *arg)
+{
+    return kts_writer_is_permitted(arg);
+}
+
+int kts_writer_has_quorum(const struct kts_writer *writer)
+{
+    const struct kts_status *status = writer->start->status;
+
+    return atomic_load(&status->role) == KTS_ROLE_STANDALONE || kts_gate_has_quorum(status);
+}
+
+static int quorum(void *arg)
+{
+    return kts_writer_has_quorum(arg);
 }
 
 static int open_database(struct kts_writer *writer, struct kt_error *error)
@@ -217,7 +96,12 @@ static int open_database(struct kts_writer *writer, struct kt_error *error)
         .client_certificate_lifetime_s =
             kt_settings_number(start->settings, KT_SET_CLIENT_CERTIFICATE_LIFETIME) / 1000,
         .timeout_ms = writer->timeout_ms,
-        .sign = sign,
+        .incarnation = {atomic_load(&start->status->incarnation),
+                        atomic_load(&start->status->incarnation_bits)},
+        .epoch = atomic_load(&start->status->epoch),
+        .sign = kts_writer_sign,
+        .permitted = permitted,
+        .quorum = quorum,
         .arg = writer,
     };
     struct db_writer_state state;
@@ -250,22 +134,6 @@ static int load_keys(struct kts_writer *writer, struct kt_error *error)
     return r;
 }
 
-static int flush_askers(struct kts_writer *writer)
-{
-    int waiting = 0;
-
-    for (int i = 0; i < KTS_WRITER_ASKERS_MAX; i++) {
-        struct kts_asker *asker = &writer->askers[i];
-        int r = asker->link ? kts_link_flush(asker->link) : 0;
-
-        if (r == KT_ERR_AGAIN)
-            waiting = 1;
-        else if (r != 0)
-            drop_asker(asker);
-    }
-    return waiting;
-}
-
 // Waits for something to do and takes it in. A negative code ends the writer.
 static int turn(struct kts_writer *writer, struct kt_buf *storage)
 {
@@ -285,16 +153,16 @@ static int turn(struct kts_writer *writer, struct kt_buf *storage)
 
         if (link == NULL)
             continue;
-        take_changes(writer, i); // what the queue had no room for before
+        kts_writer_take_changes(writer, i); // what the queue had no room for before
         if ((link = writer->askers[i].link) == NULL)
             continue;
         places[n] = i;
         fds[n] = (struct pollfd){.fd = kts_link_fd(link)};
-        fds[n].events |=
-            (short)((has_room(writer) ? POLLIN : 0) | (kts_link_wants_write(link) ? POLLOUT : 0));
+        fds[n].events |= (short)((kts_writer_has_room(writer) ? POLLIN : 0) |
+                                 (kts_link_wants_write(link) ? POLLOUT : 0));
         n++;
     }
-    if (poll(fds, n, writer->first ? 0 : writer->stopping ? 50 : -1) < 0)
+    if (poll(fds, n, writer->first ? 0 : writer->db ? IDLE_MS : LOOK_MS) < 0)
         return errno == EINTR ? 0 : KT_ERR_SYSTEM;
     if (fds[0].revents && (r = take_control(writer, storage)) != 0)
         return r;
@@ -302,7 +170,7 @@ static int turn(struct kts_writer *writer, struct kt_buf *storage)
         return KT_ERR_DATABASE_UNAVAILABLE;
     for (nfds_t i = 3; i < n; i++) {
         if (fds[i].revents && writer->askers[places[i]].link)
-            receive(writer, places[i]);
+            kts_writer_receive(writer, places[i]);
     }
     return 0;
 }
@@ -314,8 +182,29 @@ static void give_up(struct kts_writer *writer, int code)
 
     atomic_store(&writer->start->status->writer_open, 0);
     kts_writer_refuse_all(writer, code);
-    while (flush_askers(writer) && kt_monotonic_now() < until)
+    while (kts_writer_flush(writer) && kt_monotonic_now() < until)
         poll(NULL, 0, 5);
+}
+
+// Without a database everything is refused, until there is a permission: to open a database the
+// process must be a new one, as this one can connect no more.
+static int wait_for_permission(struct kts_writer *writer)
+{
+    struct kts_status *status = writer->start->status;
+
+    kts_writer_refuse_all(writer, kts_gate_refusal(status));
+    if (atomic_load(&status->role) == KTS_ROLE_PASSIVE)
+        atomic_store(&status->in_doubt, 0); // the active settles them
+    return kts_gate_ticket(status) != 0 ? KT_ERR_AGAIN : 0;
+}
+
+static int run_groups(struct kts_writer *writer)
+{
+    int r = kts_writer_is_permitted(writer) ? 0 : KT_ERR_AGAIN;
+
+    while (r == 0 && writer->first)
+        r = kts_writer_group(writer);
+    return r;
 }
 
 static int run(struct kts_writer *writer, struct kt_buf *storage)
@@ -323,11 +212,15 @@ static int run(struct kts_writer *writer, struct kt_buf *storage)
     for (;;) {
         int r = turn(writer, storage);
 
-        if (r == 0 && writer->db == NULL)
-            kts_writer_refuse_all(writer, writer->refusal);
-        while (r == 0 && writer->first)
-            r = kts_writer_group(writer);
-        if (r == KT_ERR_DATABASE_UNAVAILABLE || r == KT_ERR_IN_DOUBT) {
+        if (r == 0)
+            r = writer->db ? run_groups(writer) : wait_for_permission(writer);
+        if (r == KT_ERR_AGAIN) {
+            if (writer->db)
+                kt_log(KT_LOG_NOTICE, "the permission to write has ended, giving the database up");
+            give_up(writer, kts_gate_refusal(writer->start->status));
+            return KTS_EXIT_DATABASE_LOST;
+        }
+        if (r == KT_ERR_DATABASE_UNAVAILABLE || r == KT_ERR_IN_DOUBT || r == KT_ERR_NO_QUORUM) {
             kt_log_code(KT_LOG_WARNING, r, "giving the database up");
             // a retry of what is in doubt may stand in the queue
             give_up(writer, r);
@@ -335,7 +228,7 @@ static int run(struct kts_writer *writer, struct kt_buf *storage)
         }
         if (r != 0)
             return 1;
-        if (flush_askers(writer) == 0 && writer->stopping && writer->first == NULL)
+        if (kts_writer_flush(writer) == 0 && writer->stopping && writer->first == NULL)
             return 0;
     }
 }
@@ -344,7 +237,7 @@ static void writer_free(struct kts_writer *writer)
 {
     db_writer_close(writer->db);
     for (int i = 0; i < KTS_WRITER_ASKERS_MAX; i++)
-        drop_asker(&writer->askers[i]);
+        kts_writer_drop(&writer->askers[i]);
     kts_link_free(writer->audit);
     kts_link_free(writer->agent);
     EVP_PKEY_free(writer->receipt_key);
@@ -358,7 +251,7 @@ int kts_writer_main(struct kts_start *start)
     struct kt_buf storage = KT_BUF_INIT(KTS_CONTROL_MAX);
     struct kt_error error = {0};
     uint8_t with_database;
-    int exit_code = 1, r;
+    int exit_code = 1;
 
     if (writer == NULL)
         return 1;
@@ -367,14 +260,12 @@ int kts_writer_main(struct kts_start *start)
     writer->timeout_ms = (int)kt_settings_number(start->settings, KT_SET_TIMEOUT_WRITE);
     writer->group_max = (int)kt_settings_number(start->settings, KT_SET_GROUP_MAX);
     atomic_store(&start->status->writer_open, 0);
-    if ((r = load_keys(writer, &error)) != 0) {
+    if (load_keys(writer, &error) != 0) {
         kt_log_error(&error, "the writer cannot start");
         goto out;
     }
-    r = open_database(writer, &error);
-    if (r == KT_ERR_PASSIVE) {
-        writer->refusal = r; // changes go to the active; this process waits to be replaced
-    } else if (r != 0) {
+    writer->ticket = kts_gate_ticket(start->status);
+    if (writer->ticket != 0 && open_database(writer, &error) != 0) {
         kt_log_error(&error, "the writer cannot open the database");
         exit_code = KTS_EXIT_DATABASE_LOST;
         goto out;

@@ -300,12 +300,27 @@ static int group_failed(struct kts_writer *writer, struct group *group, int code
     return 0;
 }
 
+// Codes behind which the connection to the database cannot be used any more, and the permission's end
+// that was seen while members were tried singly.
+static int gives_up(int code)
+{
+    return code == KT_ERR_IN_DOUBT || code == KT_ERR_DATABASE_UNAVAILABLE ||
+           code == KT_ERR_NO_QUORUM || code == KT_ERR_AGAIN;
+}
+
 int kts_writer_group(struct kts_writer *writer)
 {
     struct group group;
     struct kt_error error = {0};
-    int r = take_group(writer, (size_t)writer->group_max, &group);
+    int r;
 
+    if (!kts_writer_is_permitted(writer))
+        return KT_ERR_AGAIN;
+    if (!kts_writer_has_quorum(writer)) { // refused before anything can come into doubt
+        kts_writer_refuse_all(writer, KT_ERR_NO_QUORUM);
+        return 0;
+    }
+    r = take_group(writer, (size_t)writer->group_max, &group);
     if (r != 0)
         return KT_ERR_DATABASE_UNAVAILABLE; // no memory: a fresh process is the way out
     r = run_group(writer, &group, &error);
@@ -317,11 +332,11 @@ int kts_writer_group(struct kts_writer *writer)
         atomic_fetch_add(&writer->start->status->in_doubt, 1);
         kt_log_error(&error, "a group of %zu changes is in doubt", count_left(&group, 0));
         answer_group(writer, &group, r, &error);
-    } else if (r == KT_ERR_DATABASE_UNAVAILABLE || r == KT_ERR_AUDIT_UNAVAILABLE) {
+    } else if (gives_up(r) || r == KT_ERR_AUDIT_UNAVAILABLE) {
         answer_group(writer, &group, r, &error);
     } else {
         r = group_failed(writer, &group, r, &error);
     }
     group_free(&group);
-    return r == KT_ERR_IN_DOUBT || r == KT_ERR_DATABASE_UNAVAILABLE ? r : 0;
+    return gives_up(r) ? r : 0;
 }

@@ -36,8 +36,8 @@ struct kts_writer {
     uint64_t next_call;
     struct kts_queued *first, **last;
     size_t queued, queued_bytes;
-    struct db_writer *db; // NULL: refuses all changes with `refusal`
-    int refusal;
+    struct db_writer *db; // NULL: no permission to write, refuses all changes
+    uint64_t ticket;      // the permission under which the database was opened
     int timeout_ms;
     int group_max;
     EVP_PKEY *receipt_key;
@@ -45,14 +45,31 @@ struct kts_writer {
     int stopping;
 };
 
+// 1 as long as the permission under which the database was opened is in force.
+int kts_writer_is_permitted(const struct kts_writer *writer);
+// 1 when enough members are connected for a change.
+int kts_writer_has_quorum(const struct kts_writer *writer);
 // Carries out the group at the head of the queue. 0, or the reason to give the database up:
-// KT_ERR_DATABASE_UNAVAILABLE or KT_ERR_IN_DOUBT; all its members have been answered then.
+// KT_ERR_DATABASE_UNAVAILABLE, KT_ERR_IN_DOUBT, KT_ERR_NO_QUORUM (all its members have been answered
+// then), or KT_ERR_AGAIN: the permission has ended, nothing was begun.
 int kts_writer_group(struct kts_writer *writer) KT_MUST_CHECK;
 // Answers one queued change and frees it.
 void kts_writer_answer(struct kts_writer *writer, struct kts_queued *queued,
                        const struct kt_outcome *outcome);
 // Answers everything that is queued with `code`.
 void kts_writer_refuse_all(struct kts_writer *writer, int code);
+// Links (writer_links.c).
+int kts_writer_take_link(struct kts_writer *writer,
+                         struct kts_control_message *message) KT_MUST_CHECK;
+void kts_writer_drop(struct kts_asker *asker);
+int kts_writer_has_room(const struct kts_writer *writer); // for more changes
+// Takes whole messages out of the link as long as the queue has room.
+void kts_writer_take_changes(struct kts_writer *writer, int place);
+void kts_writer_receive(struct kts_writer *writer, int place);
+int kts_writer_flush(struct kts_writer *writer); // 1: there is still something to be sent
+// Asks the agent for a client's certificate: db_writer_settings.sign.
+int kts_writer_sign(void *arg, const char *common_name, const char *organisation,
+                    const uint8_t *csr, size_t csr_len, char **pem) KT_MUST_CHECK;
 // The queue (writer_queue.c) owns what is in it.
 void kts_writer_push(struct kts_writer *writer, struct kts_queued *queued);
 struct kts_queued *kts_writer_pop(struct kts_writer *writer);

@@ -7,7 +7,8 @@
 
 #include "lib/formats.h"
 
-#define KT_MEMBERS_MAX 16 // members apart from the active
+#define KT_MEMBERS_MAX    16   // members apart from the active
+#define KT_EPOCH_ROWS_MAX 4096 // failovers and membership changes of a cluster's life
 
 // One row of the table `epochs`: who is active, who counts beside it, and how many must have a change.
 struct kt_epoch_row {
@@ -18,7 +19,7 @@ struct kt_epoch_row {
     uint32_t count;              // N
     char members[KT_MEMBERS_MAX][KT_MEMBER_TEXT];
     uint32_t w;
-    uint64_t start_lsn; // where the active's timeline of this epoch begins
+    uint64_t start_lsn; // where its log left the timeline of the row before (kt_timeline_left)
     uint32_t timeline;
     int ends;       // written after an override or a `retired`: ends the rows before it (rule 15)
     char note[256]; // what was overridden or retired, for people; "" = none
@@ -29,18 +30,20 @@ struct kt_epoch_rows {
     struct kt_epoch_row *rows;
     size_t count;
 };
+// KT_ERR_INVALID when `row` is not behind the newest. All zero is the empty list.
 int kt_epoch_rows_add(struct kt_epoch_rows *rows, const struct kt_epoch_row *row) KT_MUST_CHECK;
 void kt_epoch_rows_free(struct kt_epoch_rows *rows);
 // NULL when there are none.
 const struct kt_epoch_row *kt_epoch_rows_newest(const struct kt_epoch_rows *rows);
 
 // Order of rows: incarnation, epoch, sequence. <0, 0, >0. Equal numbers of incarnations with other
-// bits compare as different (never 0).
+// bits compare as different (never 0), and so do equal epochs of two actives.
 int kt_epoch_row_compare(const struct kt_epoch_row *a, const struct kt_epoch_row *b);
 int kt_epoch_row_has_member(const struct kt_epoch_row *row, const char *member);
 
 // JSON as the agents speak it: {"incarnation": "1.<16 hex>", "epoch", "sequence", "active",
 // "members": [...], "w", "start_lsn": "0/3000060", "timeline", "ends", "note"}.
+// All but "ends" (false) and "note" ("") must be there; W is 1 to N, or both are 0.
 json_t *kt_epoch_row_to_json(const struct kt_epoch_row *row); // NULL = no memory
 int kt_epoch_row_from_json(const json_t *object, struct kt_epoch_row *row,
                            struct kt_error *error) KT_MUST_CHECK;
@@ -52,6 +55,10 @@ int kt_epoch_rows_from_json(const json_t *array, struct kt_epoch_rows *rows,
 #define KT_LSN_TEXT 20
 void kt_lsn_format(uint64_t lsn, char out[KT_LSN_TEXT]);
 int kt_lsn_parse(const char *text, uint64_t *lsn) KT_MUST_CHECK;
+// Where a log left `timeline`, by the text of its current timeline's history file (PostgreSQL,
+// "timeline TAB switch point TAB reason" lines, oldest first). KT_ERR_NOT_FOUND when `timeline` is
+// not in it (then the log is still on it, or never was), KT_ERR_INVALID.
+int kt_timeline_left(const char *history, uint32_t timeline, uint64_t *lsn) KT_MUST_CHECK;
 
 // --- names (rule 2) ---
 // A member id is "<node>.<8 hex>"; its node's name.

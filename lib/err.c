@@ -50,6 +50,9 @@ static const struct kt_err_info TABLE[] = {
      "check that both sides run versions that fit"},
     {KT_ERR_REFUSED_BY_USER, "refused_by_user", 0, KT_EXIT_FAILURE, "not confirmed", NULL},
     {KT_ERR_AGAIN, "again", 0, KT_EXIT_UNAVAILABLE, "not ready yet", NULL},
+    {KT_ERR_UNCHECKED, "unchecked", 0, KT_EXIT_UNAVAILABLE,
+     "not found here, and it could not be checked with the active",
+     "try again when the active can be reached"},
 
     // failover
     {KT_ERR_NOT_PROVEN, "not_proven", 409, KT_EXIT_FAILURE,

@@ -35,6 +35,7 @@ enum kt_err_code {
     KT_ERR_PROTOCOL = -21,        // the other side sent what the protocol does not allow
     KT_ERR_REFUSED_BY_USER = -22, // the person said no
     KT_ERR_AGAIN = -23,           // not enough input yet (parsers), or it would block
+    KT_ERR_UNCHECKED = -24,       // absent on a node that may not be up to date
 
     // failover
     KT_ERR_NOT_PROVEN = -30,    // the rules do not allow it with the nodes that answered

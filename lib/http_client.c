@@ -3,23 +3,26 @@
 #include "lib/http_client.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
+#include "lib/encode.h"
+#include "lib/http_inner.h"
 #include "lib/pki.h"
 #include "lib/tls.h"
 #include "lib/version.h"
-
-#define HEADER_VALUE_MAX 1024
-#define ANSWER_HEADERS   16
 
 struct kt_http_client {
     CURL *curl;
     struct curl_slist *connect_to;
     char server[320]; // "host:port" for messages
+    char address[64]; // "ip:port" of the last connection
     uint16_t port;
     char *ca_file;
     char *cert_file;
@@ -29,9 +32,6 @@ struct kt_http_client {
     int sent;
     char why[CURL_ERROR_SIZE];
 };
-
-// The headers an answer keeps; the rest is dropped.
-static const char *const kept_headers[] = {"ETag", "Content-Type", "Content-Length", "Retry-After"};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int global_ready;
@@ -126,69 +126,66 @@ static CURLcode on_ssl_ctx(CURL *curl, void *ssl_ctx, void *arg)
     return kt_tls_pin_ca(ssl_ctx, client->ca_sha256) == 0 ? CURLE_OK : CURLE_SSL_CERTPROBLEM;
 }
 
-struct receiver {
-    struct kt_http_answer *answer;
-    int code; // why receiving stopped
+// What is watched during one request.
+struct watch {
+    int dead_after_ms, silence_ms;
+    int64_t begun, since; // monotonic: the request, and when the last byte moved
+    curl_off_t bytes;
+    int silent; // it was why the transfer ended
 };
 
-static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
+// libcurl tries a kept connection that broke again on a new one. One that broke because the other host
+// is gone has cost a connect timeout already: there is no second one.
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    struct receiver *receiver = arg;
+    const struct watch *watch = arg;
+    unsigned int ms = (unsigned int)watch->dead_after_ms;
+    int fd = -1;
 
-    receiver->code = kt_buf_put(&receiver->answer->body, bytes, size * n);
-    return receiver->code == 0 ? size * n : 0;
+    (void)purpose;
+    if (ms > 0 && kt_monotonic_now() - watch->begun >= (int64_t)ms * 900)
+        return CURL_SOCKET_BAD;
+    fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    if (ms > 0) // best effort: where it cannot be set the system's own patience holds
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+    return fd;
 }
 
-static int is_kept(const char *name, size_t n)
+// Notices silence: libcurl calls it at least once a second.
+static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                       curl_off_t up)
 {
-    if (n > 3 && strncasecmp(name, "KT-", 3) == 0)
-        return 1;
-    for (size_t i = 0; i < sizeof kept_headers / sizeof kept_headers[0]; i++)
-        if (strlen(kept_headers[i]) == n && strncasecmp(kept_headers[i], name, n) == 0)
-            return 1;
-    return 0;
+    struct watch *watch = arg;
+    int64_t now = kt_monotonic_now();
+
+    (void)down_total, (void)up_total;
+    if (down + up != watch->bytes) {
+        watch->bytes = down + up;
+        watch->since = now;
+    }
+    watch->silent = now - watch->since >= (int64_t)watch->silence_ms * 1000;
+    return watch->silent;
 }
 
-static void forget_headers(struct kt_http_answer *answer)
+static CURLcode set_watch(struct kt_http_client *client, const struct kt_http_request *request,
+                          struct watch *watch)
 {
-    for (size_t i = 0; i < answer->header_count; i++) {
-        free(answer->header_names[i]);
-        free(answer->header_values[i]);
-    }
-    answer->header_count = 0;
-}
+    CURL *curl = client->curl;
+    CURLcode bad = CURLE_OK;
 
-static size_t on_header(char *line, size_t size, size_t n, void *arg)
-{
-    struct receiver *receiver = arg;
-    struct kt_http_answer *answer = receiver->answer;
-    size_t len = size * n;
-    const char *colon = memchr(line, ':', len);
-
-    if (len >= 5 && strncmp(line, "HTTP/", 5) == 0) // another status line: 100 Continue came first
-        forget_headers(answer);
-    if (colon == NULL || !is_kept(line, (size_t)(colon - line)))
-        return len;
-    const char *value = colon + 1, *end = line + len;
-    while (value < end && (*value == ' ' || *value == '\t'))
-        value++;
-    while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    if (end - value > HEADER_VALUE_MAX || answer->header_count == ANSWER_HEADERS) {
-        receiver->code = KT_ERR_TOO_LARGE;
-        return 0;
+    watch->dead_after_ms = request->dead_after_ms > 0 ? request->dead_after_ms : 0;
+    watch->silence_ms = request->silence_ms;
+    watch->begun = watch->since = kt_monotonic_now();
+    bad |= curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    bad |= curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, watch);
+    if (request->silence_ms > 0) {
+        bad |= curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+        bad |= curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+        bad |= curl_easy_setopt(curl, CURLOPT_XFERINFODATA, watch);
     }
-    char *name = strndup(line, (size_t)(colon - line));
-    char *text = strndup(value, (size_t)(end - value));
-    if (name == NULL || text == NULL) {
-        free(name);
-        free(text);
-        receiver->code = KT_ERR_NO_MEMORY;
-        return 0;
-    }
-    answer->header_names[answer->header_count] = name;
-    answer->header_values[answer->header_count++] = text;
-    return len;
+    return bad;
 }
 
 // Whom to trust, and who we are. `bad` collects what libcurl refused.
@@ -215,7 +212,7 @@ static CURLcode set_tls(struct kt_http_client *client)
 
 static CURLcode set_transport(struct kt_http_client *client, const struct kt_http_request *request,
                               const char *url, struct curl_slist *headers,
-                              struct receiver *receiver)
+                              struct kt_http_receiver *receiver)
 {
     CURL *curl = client->curl;
     CURLcode bad = CURLE_OK;
@@ -235,9 +232,9 @@ static CURLcode set_transport(struct kt_http_client *client, const struct kt_htt
     bad |= curl_easy_setopt(curl, CURLOPT_USERAGENT, "keytrustee/" KT_VERSION);
     bad |= curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->why);
     bad |= curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    bad |= curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    bad |= curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, kt_http_on_header);
     bad |= curl_easy_setopt(curl, CURLOPT_HEADERDATA, receiver);
-    bad |= curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    bad |= curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, kt_http_on_body);
     bad |= curl_easy_setopt(curl, CURLOPT_WRITEDATA, receiver);
     if (strcmp(request->method, "HEAD") == 0) {
         bad |= curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
@@ -277,7 +274,7 @@ static int make_headers(const struct kt_http_request *request, struct curl_slist
 }
 
 static int explain(const struct kt_http_client *client, CURLcode result,
-                   const struct receiver *receiver, const struct kt_http_request *request,
+                   const struct kt_http_receiver *receiver, const struct kt_http_request *request,
                    struct kt_error *error)
 {
     const char *why = client->why[0] ? client->why : curl_easy_strerror(result);
@@ -316,11 +313,24 @@ static int explain(const struct kt_http_client *client, CURLcode result,
     }
 }
 
+static void note_address(struct kt_http_client *client)
+{
+    const char *ip = NULL;
+    long port = 0;
+
+    if (curl_easy_getinfo(client->curl, CURLINFO_PRIMARY_IP, &ip) != CURLE_OK || ip == NULL ||
+        ip[0] == '\0' || curl_easy_getinfo(client->curl, CURLINFO_PRIMARY_PORT, &port) != CURLE_OK)
+        return;
+    snprintf(client->address, sizeof client->address,
+             strchr(ip, ':') != NULL ? "[%.50s]:%ld" : "%.50s:%ld", ip, port);
+}
+
 int kt_http_client_run(struct kt_http_client *client, const struct kt_http_request *request,
                        struct kt_http_answer *answer, struct kt_error *error)
 {
-    struct receiver receiver = {answer, 0};
+    struct kt_http_receiver receiver = {answer, 0};
     struct curl_slist *headers = NULL;
+    struct watch watch = {0};
     char url[4096];
     long status = 0, sent = 0;
     CURLcode result = CURLE_OK;
@@ -338,7 +348,7 @@ int kt_http_client_run(struct kt_http_client *client, const struct kt_http_reque
     if (rc != 0)
         goto out;
     curl_easy_reset(client->curl); // options only: the connection stays
-    if (set_tls(client) != CURLE_OK ||
+    if (set_tls(client) != CURLE_OK || set_watch(client, request, &watch) != CURLE_OK ||
         set_transport(client, request, url, headers, &receiver) != CURLE_OK) {
         rc = kt_error_set(error, KT_ERR_INTERNAL, NULL, "this libcurl lacks an option we need");
         goto out;
@@ -346,6 +356,12 @@ int kt_http_client_run(struct kt_http_client *client, const struct kt_http_reque
     result = curl_easy_perform(client->curl);
     curl_easy_getinfo(client->curl, CURLINFO_REQUEST_SIZE, &sent);
     client->sent = sent > 0;
+    note_address(client);
+    if (watch.silent) {
+        rc = kt_error_set(error, KT_ERR_TIMEOUT, NULL, "%s says nothing for %d ms", client->server,
+                          request->silence_ms);
+        goto out;
+    }
     if (result != CURLE_OK) {
         rc = explain(client, result, &receiver, request, error);
         goto out;
@@ -371,18 +387,7 @@ const char *kt_http_client_server(const struct kt_http_client *client)
     return client->server;
 }
 
-const char *kt_http_answer_header(const struct kt_http_answer *answer, const char *name)
+const char *kt_http_client_address(const struct kt_http_client *client)
 {
-    for (size_t i = 0; i < answer->header_count; i++)
-        if (strcasecmp(answer->header_names[i], name) == 0)
-            return answer->header_values[i];
-    return NULL;
-}
-
-void kt_http_answer_free(struct kt_http_answer *answer)
-{
-    if (answer == NULL)
-        return;
-    forget_headers(answer);
-    kt_buf_free(&answer->body);
+    return client->address;
 }

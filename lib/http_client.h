@@ -29,13 +29,20 @@ struct kt_http_request {
     int timeout_ms; // whole request
     int connect_timeout_ms;
     size_t max_answer; // bytes of body
+    // New connections end when the other host has acknowledged nothing for so long: a machine that died
+    // behind an open connection costs no more than one that cannot be connected to. 0: the system's.
+    int dead_after_ms;
+    // Gives up when no byte has moved for so long, to within a second: a process that hangs. 0: never.
+    int silence_ms;
 };
+
+#define KT_HTTP_ANSWER_HEADERS 24
 
 struct kt_http_answer {
     int status;
     struct kt_buf body;
-    char *header_names[16];
-    char *header_values[16];
+    char *header_names[KT_HTTP_ANSWER_HEADERS];
+    char *header_values[KT_HTTP_ANSWER_HEADERS];
     size_t header_count;
 };
 
@@ -54,6 +61,8 @@ int kt_http_client_run(struct kt_http_client *client, const struct kt_http_reque
 int kt_http_client_sent(const struct kt_http_client *client);
 // "host:port", as messages name it.
 const char *kt_http_client_server(const struct kt_http_client *client);
+// "address:port" of the last connection, numeric; "" before there was one.
+const char *kt_http_client_address(const struct kt_http_client *client);
 // Splits a server into host (IPv6 without brackets) and port. KT_ERR_INVALID.
 int kt_http_server_parse(const char *server, char *host, size_t size, uint16_t *port) KT_MUST_CHECK;
 // 0 when `server` has a form kt_http_client_new takes, else KT_ERR_INVALID.

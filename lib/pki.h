@@ -37,7 +37,7 @@ int kt_pki_cert_validity(const X509 *cert, int64_t *not_before_us,
 enum kt_pki_role {
     KT_PKI_CA,     // self-signed, CA:TRUE, pathlen 0, keyCertSign
     KT_PKI_SERVER, // serverAuth; SAN KT_PKI_SERVICE_NAME, localhost, 127.0.0.1, ::1 and `names`
-    KT_PKI_NODE, // serverAuth, clientAuth; SAN as a server; CN = node name, OU = "keytrustee node"
+    KT_PKI_NODE, // serverAuth, clientAuth; SAN as a server; CN = member id, OU = "keytrustee node"
     KT_PKI_CLIENT,  // clientAuth; CN = client UUID, O = organisation name, OU = "keytrustee client"
     KT_PKI_RECEIPT, // digitalSignature only; OU = "keytrustee receipt key"
 };

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,7 +24,7 @@
 // The parent's end of what connects it with the child; -1 = none.
 struct run {
     const struct kt_proc *proc;
-    pid_t pid;
+    pid_t pid, parent;
     int pidfd;
     int in, out, err;                                  // pipes
     int started;                                       // receives errno when exec fails
@@ -146,6 +147,9 @@ __attribute__((noreturn)) static void become_child(const struct run *run, const 
     int fds[4];
 
     setpgid(0, 0);
+    // Whose parent is gone already has missed the signal.
+    if (proc->dies_with_us && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != run->parent))
+        _exit(127);
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &plain, NULL);
     sigemptyset(&none);
@@ -353,6 +357,7 @@ static int start_and_wait(struct run *run, const char *const *env, int *status,
 {
     int rc;
 
+    run->parent = getpid();
     run->pid = fork();
     if (run->pid < 0)
         return kt_error_errno(error, "cannot make a process for '%s'", run->proc->argv[0]);
@@ -372,7 +377,7 @@ static int start_and_wait(struct run *run, const char *const *env, int *status,
 
 int kt_proc_run(const struct kt_proc *proc, int *status, struct kt_error *error)
 {
-    struct run run = {proc, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0};
+    struct run run = {proc, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0};
     const char *env[ENV_MAX];
     char *own[3] = {NULL, NULL, NULL};
     int raw = 0, rc;

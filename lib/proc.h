@@ -17,6 +17,7 @@ struct kt_proc {
     struct kt_buf *errors; // receives stderr up to its max (rest dropped), or NULL to inherit
     int timeout_ms;        // 0 = none; the whole process group is killed after it
     int log_fd;            // > 0: stdout and stderr go there instead
+    int dies_with_us;      // killed when this process ends before it
 };
 
 // Runs to the end. 0 only when it exited 0; otherwise KT_ERR_CHILD (KT_ERR_TIMEOUT, KT_ERR_SYSTEM)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATEMENTS_MAX 128
+#define STATEMENTS_MAX 1024
 
 struct pg_result {
     const struct fake_answer *answer; // NULL: the end of a segment
@@ -31,6 +31,8 @@ static void *notice_arg;
 static struct item queue[STATEMENTS_MAX];
 static int queued, at, aborted;
 static char sent[STATEMENTS_MAX][512];
+static char parameters[STATEMENTS_MAX][2048];
+static PGconn *connections[STATEMENTS_MAX];
 static int sent_count;
 static int main_object, commit_object;
 PGconn *const fake_pq_main = (PGconn *)&main_object;
@@ -63,9 +65,33 @@ int fake_pq_was_sent(const char *text)
     return 0;
 }
 
-static int send_statement(const char *text)
+const char *fake_pq_parameters(int i)
+{
+    return parameters[i];
+}
+
+PGconn *fake_pq_connection(int i)
+{
+    return connections[i];
+}
+
+static void keep_parameters(int n, const char *const *values, const int *formats)
+{
+    char *out = parameters[sent_count];
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (int i = 0; i < n && (formats == NULL || formats[i] == 0); i++) {
+        used += (size_t)snprintf(out + used, sizeof(parameters[0]) - used, "%s\n",
+                                 values[i] ? values[i] : "(null)");
+        assert_in_range(used, 0, sizeof(parameters[0]) - 1);
+    }
+}
+
+static int send_statement(PGconn *conn, const char *text)
 {
     assert_in_range(queued, 0, STATEMENTS_MAX - 1);
+    connections[sent_count] = conn;
     snprintf(sent[sent_count++], sizeof(sent[0]), "%s", text);
     if (script[script_at].expect == NULL)
         fail_msg("statement behind the end of the script: %s", text);
@@ -78,15 +104,24 @@ static int send_statement(const char *text)
 int PQsendQueryParams(PGconn *conn, const char *command, int n, const Oid *types,
                       const char *const *values, const int *lengths, const int *formats, int format)
 {
-    (void)conn, (void)n, (void)types, (void)values, (void)lengths, (void)formats, (void)format;
-    return send_statement(command);
+    (void)types, (void)lengths, (void)format;
+    keep_parameters(n, values, formats);
+    return send_statement(conn, command);
 }
 
 int PQsendQueryPrepared(PGconn *conn, const char *name, int n, const char *const *values,
                         const int *lengths, const int *formats, int format)
 {
-    (void)conn, (void)n, (void)values, (void)lengths, (void)formats, (void)format;
-    return send_statement(name);
+    (void)lengths, (void)format;
+    keep_parameters(n, values, formats);
+    return send_statement(conn, name);
+}
+
+int PQsendPrepare(PGconn *conn, const char *name, const char *query, int n, const Oid *types)
+{
+    (void)query, (void)n, (void)types;
+    keep_parameters(0, NULL, NULL);
+    return send_statement(conn, name);
 }
 
 int PQpipelineSync(PGconn *conn)
@@ -118,6 +153,8 @@ int PQisBusy(PGconn *conn)
     const struct fake_answer *answer = current();
 
     (void)conn;
+    if (answer && !queue[at].taken && answer->kind == FAKE_SILENT && answer->then)
+        answer->then();
     return answer && !queue[at].taken && answer->kind == FAKE_SILENT;
 }
 
@@ -158,6 +195,8 @@ PGresult *PQgetResult(PGconn *conn)
     result->aborted = aborted;
     for (int i = 0; i < answer->notices; i++)
         on_notice(notice_arg);
+    if (answer->then)
+        answer->then();
     if (answer->kind == FAKE_ERROR)
         aborted = 1;
     queue[at].taken = 1;
@@ -194,23 +233,24 @@ char *PQresultErrorField(const PGresult *result, int code)
 
 int PQntuples(const PGresult *result)
 {
-    return result->answer && result->answer->columns > 0;
+    if (result->answer == NULL || result->answer->columns == 0)
+        return 0;
+    return result->answer->rows ? result->answer->rows : 1;
 }
 
 int PQgetisnull(const PGresult *result, int row, int column)
 {
-    (void)row;
-    return result->answer->row[column] == NULL;
+    return result->answer->row[row * result->answer->columns + column] == NULL;
 }
 
 char *PQgetvalue(const PGresult *result, int row, int column)
 {
-    static char value[32][256];
+    static char value[32][1024];
+    int place = row * result->answer->columns + column;
 
-    (void)row;
-    snprintf(value[column], sizeof(value[0]), "%s",
-             result->answer->row[column] ? result->answer->row[column] : "");
-    return value[column];
+    snprintf(value[place], sizeof(value[0]), "%s",
+             result->answer->row[place] ? result->answer->row[place] : "");
+    return value[place];
 }
 
 char *PQcmdTuples(PGresult *result)

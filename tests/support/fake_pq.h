@@ -18,8 +18,10 @@ struct fake_answer {
     const char *sqlstate; // FAKE_ERROR
     int notices;          // warnings that come with the answer
     const char *tag;      // rows affected
-    int columns;          // > 0: one row
-    const char *row[32];  // NULL = SQL NULL
+    int columns;          // > 0: rows
+    int rows;             // 0: one
+    const char *row[32];  // NULL = SQL NULL; all rows, one behind the other
+    void (*then)(void);   // called when the answer is given, or is waited for in vain
 };
 
 // The script for all statements to come on any connection, in order, up to one with expect NULL.
@@ -28,6 +30,10 @@ void fake_pq_script(const struct fake_answer *answers, void (*noticed)(void *arg
 // How many statements were sent, and the i-th one's name or text.
 int fake_pq_sent(void);
 const char *fake_pq_statement(int i);
+// Its text parameters, each with a newline behind it; "(null)" for SQL NULL.
+const char *fake_pq_parameters(int i);
+// On which connection.
+PGconn *fake_pq_connection(int i);
 // 1 when a statement containing `text` was sent.
 int fake_pq_was_sent(const char *text);
 extern PGconn *const fake_pq_main;

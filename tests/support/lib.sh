@@ -258,8 +258,13 @@ stop_node() {
     [[ -n ${NODE_PID[$1]:-} ]] && stop_server "$1"
 }
 
+# A curl whose connections go to that node.
+curl_node() {
+    curl "${@:2}"
+}
+
 ready() {
-    [[ $(curl -s -o /dev/null -w '%{http_code}' --max-time 5 --cacert "$(ca_of "$1")" \
+    [[ $(curl_node "$1" -s -o /dev/null -w '%{http_code}' --max-time 5 --cacert "$(ca_of "$1")" \
         "$(url_of "$1")/v1/health/ready") == 200 ]]
 }
 
@@ -368,7 +373,7 @@ request() {
     [[ $method != GET && $method != HEAD ]] && certificate+=(--request "$method")
     : >"$KT_TMP/body"
     : >"$KT_TMP/header"
-    http=$(curl -s --path-as-is --max-time 30 --cacert "$(ca_of "$node")" "${certificate[@]}" \
+    http=$(curl_node "$node" -s --path-as-is --max-time 30 --cacert "$(ca_of "$node")" "${certificate[@]}" \
         -H 'Expect:' -D "$KT_TMP/header" -o "$KT_TMP/body" -w '%{http_code}' "$@" \
         "$(url_of "$node")$path")
 }

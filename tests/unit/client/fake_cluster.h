@@ -43,7 +43,9 @@ static struct {
     unsigned long long epoch;
     const char *incarnation;
     int registrations, renewals, requests;
-    const char *state; // of the client
+    const char *state;  // of the client
+    const char *active; // KT-Active of every answer, or NULL
+    char asked[4096];   // "one two ", the servers in the order of the requests
     // Called for each request; anything but 0 is what kt_http_client_run returns. `*sent` = 1 lets
     // the request be acted on first, as when only the answer is lost.
     int (*network)(const char *server, const struct kt_http_request *request, int *sent);
@@ -120,6 +122,12 @@ int kt_http_client_sent(const struct kt_http_client *client)
 const char *kt_http_client_server(const struct kt_http_client *client)
 {
     return client->server;
+}
+
+const char *kt_http_client_address(const struct kt_http_client *client)
+{
+    (void)client;
+    return "";
 }
 
 const char *kt_http_answer_header(const struct kt_http_answer *answer, const char *name)
@@ -445,6 +453,10 @@ static void fake_serve(const struct kt_http_request *request, struct kt_http_ans
         fake_self(answer);
     else if (strcmp(path, "/v1/clients/self/renew") == 0)
         fake_renew(request, answer);
+    else if (strcmp(path, "/v1/health") == 0)
+        fake_json(answer, 200,
+                  json_pack("{s:s, s:s, s:I}", "node", "kts-01", "role", "standalone", "epoch",
+                            (json_int_t)fake.epoch));
     else if (strncmp(path, "/v1/deposits", 12) == 0)
         fake_deposits(request, path + 12, query, answer);
     else
@@ -452,6 +464,8 @@ static void fake_serve(const struct kt_http_request *request, struct kt_http_ans
     fake_header(answer, "KT-Incarnation", fake.incarnation);
     fake_header(answer, "KT-Epoch", epoch);
     fake_header(answer, "KT-Freshness", fresh ? fresh : "local");
+    if (fake.active != NULL)
+        fake_header(answer, "KT-Active", fake.active);
 }
 
 int kt_http_client_run(struct kt_http_client *client, const struct kt_http_request *request,
@@ -462,6 +476,8 @@ int kt_http_client_run(struct kt_http_client *client, const struct kt_http_reque
     memset(answer, 0, sizeof *answer);
     answer->body.max = request->max_answer;
     fake.requests++;
+    size_t used = strlen(fake.asked);
+    snprintf(fake.asked + used, sizeof fake.asked - used, "%s ", client->server);
     if (fake.network != NULL)
         rc = fake.network(client->server, request, &sent);
     client->sent = rc == 0 || sent;
@@ -582,6 +598,7 @@ static __attribute__((unused)) int fake_registered(void **state)
     wanted.auth_code = fake.auth_code;
     must_work(keytrustee_register(client, &wanted, &error), &error);
     fake.requests = 0;
+    fake.asked[0] = '\0';
     return 0;
 }
 

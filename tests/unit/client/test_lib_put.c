@@ -269,12 +269,12 @@ static void a_refusal_behind_a_lost_answer_leaves_it_in_doubt(void **state)
         char handle[8];
         snprintf(handle, sizeof handle, "h%zu", i);
         answer_code = codes[i];
-        client->preferred = 0;
+        client->servers.active = 0;
         assert_int_equal(put(handle, "s"), KEYTRUSTEE_IN_DOUBT);
         assert_int_equal(pending_count(), i + 1);
     }
     answer_code = KT_ERR_HANDLE_TAKEN; // holds for the first server too
-    client->preferred = 0;
+    client->servers.active = 0;
     assert_int_equal(put("taken", "s"), KEYTRUSTEE_REFUSED);
     assert_int_equal(pending_count(), 3);
 }

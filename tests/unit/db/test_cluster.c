@@ -27,13 +27,14 @@ static const char *fake_programs(const char *line)
 {
     static char folder[300];
     char script[200], name[32];
-    static const char *const NAMES[] = {"initdb", "pg_ctl", "postgres"};
+    static const char *const NAMES[] = {"initdb",        "pg_ctl",    "postgres",
+                                        "pg_basebackup", "pg_rewind", "pg_controldata"};
 
     snprintf(folder, sizeof(folder), "%s/bin", temp_dir);
     if (mkdir(folder, 0700) != 0)
         assert_true(kt_file_exists(folder));
     snprintf(script, sizeof(script), "#!/bin/sh\necho '%s'\n", line);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
         snprintf(name, sizeof(name), "bin/%s", NAMES[i]);
         temp_file(name, script, strlen(script), 0700);
     }

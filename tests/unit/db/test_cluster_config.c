@@ -40,7 +40,11 @@ static const char *text(void)
 
 static void every_setting_that_the_promises_need_is_there(void **state)
 {
-    static const char *const NEEDED[] = {"listen_addresses = ''\n",
+    static const char *const NEEDED[] = {"listen_addresses = '127.0.0.1'\n",
+                                         "ssl = on\n",
+                                         "wal_sender_timeout = 5s\n",
+                                         "wal_receiver_timeout = 5s\n",
+                                         "recovery_target_timeline = latest\n",
                                          "unix_socket_permissions = 0700\n",
                                          "fsync = on\n",
                                          "full_page_writes = on\n",
@@ -57,11 +61,14 @@ static void every_setting_that_the_promises_need_is_there(void **state)
     const char *all;
 
     (void)state;
+    assert_int_equal(kt_settings_set(real.settings, KT_SET_DATABASE_PORT, "11381", NULL), 0);
     assert_int_equal(db_config_settings(&fake, "kts-01", &out, NULL), 0);
     all = text();
     for (size_t i = 0; i < sizeof(NEEDED) / sizeof(NEEDED[0]); i++)
         assert_non_null(strstr(all, NEEDED[i]));
     assert_non_null(strstr(all, "port = 11381\ncluster_name = 'kts-01'\n"));
+    assert_non_null(strstr(all, "/tls/node-key.pem'\n"));
+    assert_non_null(strstr(all, "\ninclude 'keytrustee.replication.conf'\n"));
 }
 
 static void statements_parameters_and_details_are_never_logged(void **state)
@@ -99,7 +106,15 @@ static void quotes_are_doubled_and_control_characters_refused(void **state)
     assert_int_equal(db_config_quote("a\\b", &out), KT_ERR_INVALID);
 }
 
-static void only_the_account_and_three_roles_come_in(void **state)
+static void standbys_come_in_where_the_service_listens(void **state)
+{
+    (void)state;
+    assert_int_equal(kt_settings_set(real.settings, KT_SET_HTTPS_ADDRESS, "0.0.0.0", NULL), 0);
+    assert_int_equal(db_config_settings(&fake, "kts-01", &out, NULL), 0);
+    assert_non_null(strstr(text(), "listen_addresses = '*'\n"));
+}
+
+static void only_the_account_three_roles_and_members_come_in(void **state)
 {
     (void)state;
     assert_int_equal(db_config_hba("keytrustee", &out), 0);
@@ -109,6 +124,8 @@ static void only_the_account_and_three_roles_come_in(void **state)
                                 "scram-sha-256\n"
                                 "local all all reject\n"
                                 "local replication all reject\n"
+                                "hostssl replication +kts_members all cert\n"
+                                "hostssl \"keytrustee\" +kts_members all cert\n"
                                 "host all all all reject\n"
                                 "host replication all all reject\n");
     assert_int_equal(db_config_hba("a\"b", &out), KT_ERR_INVALID);
@@ -183,7 +200,8 @@ int main(void)
         CASE(statements_parameters_and_details_are_never_logged),
         CASE(a_socket_folder_that_the_list_cannot_hold_is_refused),
         CASE(quotes_are_doubled_and_control_characters_refused),
-        CASE(only_the_account_and_three_roles_come_in),
+        CASE(standbys_come_in_where_the_service_listens),
+        CASE(only_the_account_three_roles_and_members_come_in),
         CASE(the_owner_of_the_directory_is_mapped),
         CASE(configuring_twice_changes_nothing_the_second_time),
         CASE(a_managed_file_that_was_edited_is_found_and_mended),

@@ -90,7 +90,11 @@ static void the_first_rows_are_those_of_init(void **state)
                         "0707070707070707");
     assert_string_equal(ask(DB_ROLE_COUNT, "SELECT kind || ' ' || name FROM node_certificates"),
                         "node kts-01");
-    assert_string_equal(ask(DB_ROLE_COUNT, "SELECT file FROM schema_version"), "001_initial.sql");
+    assert_string_equal(ask(DB_ROLE_COUNT, "SELECT string_agg(file, ' ' ORDER BY version) FROM "
+                                           "schema_version"),
+                        "001_initial.sql 002_nodes.sql");
+    assert_string_equal(ask(DB_ROLE_COUNT, "SELECT member || ' ' || address FROM nodes"),
+                        "kts-01.0a1b2c3d 127.0.0.1");
 }
 
 static void another_clusters_database_is_not_populated(void **state)

@@ -65,7 +65,7 @@ static void the_target_names_socket_database_and_role(void **state)
     assert_int_equal(
         db_target_load(&real.paths, real.settings, DB_ROLE_WRITER, &target, &secret, NULL), 0);
     assert_string_equal(target.socket_dir, real.paths.run);
-    assert_int_equal(target.port, 11381);
+    assert_int_equal(target.port, kt_settings_number(real.settings, KT_SET_DATABASE_PORT));
     assert_string_equal(target.database, "keytrustee");
     assert_string_equal(target.user, "kts_writer");
     assert_ptr_equal(target.password, kt_secret_text(secret));

@@ -37,7 +37,7 @@
     }
 #define SAFE_OK                                                                                    \
     {                                                                                              \
-        .expect = "SELECT 1 / (", .columns = 1, .row = { "1" }                                     \
+        .expect = "guard", .columns = 1, .row = { "1" }                                            \
     }
 #define WRITE_OK                                                                                   \
     {                                                                                              \
@@ -49,7 +49,7 @@
     }
 #define PROVEN(n)                                                                                  \
     {                                                                                              \
-        .expect = "pg_stat_replication", .columns = 2, .row = { "t", n }                           \
+        .expect = "prove", .columns = 3, .row = { "t", "0/3000060", n }                            \
     }
 #define COMMITTED                                                                                  \
     {                                                                                              \
@@ -64,7 +64,7 @@
         .expect = NULL                                                                             \
     }
 
-static char standby_names[] = "";
+static char counted[] = "{}";
 static uint8_t body[] = "ciphertext";
 
 struct fixture {
@@ -89,7 +89,7 @@ static int setup(void **state)
     f->writer.state =
         (struct db_writer_state){.incarnation = {1, 0xaa}, .epoch = 7, .log_index = 41};
     f->writer.next_group = 1000;
-    f->writer.standby_names = standby_names;
+    f->writer.counted = counted;
     assert_int_equal(kt_pki_new_ed25519(&f->writer.settings.receipt_key), 0);
     for (int i = 0; i < 3; i++) {
         struct kt_change *c = &f->changes[i];
@@ -139,6 +139,8 @@ static void clean_group_is_prepared_proven_then_committed(void **state)
     assert_int_equal(f->writer.state.log_index, 42);
     assert_string_equal(fake_pq_statement(fake_pq_sent() - 1),
                         "COMMIT PREPARED 'kt:1.00000000000000aa:7:1000'");
+    assert_ptr_equal(fake_pq_connection(fake_pq_sent() - 1), fake_pq_commit);
+    assert_ptr_equal(fake_pq_connection(fake_pq_sent() - 2), fake_pq_main);
 }
 
 static void warning_at_the_prepare_leaves_the_group_in_doubt(void **state)
@@ -188,7 +190,7 @@ static void group_without_its_quorum_is_not_committed(void **state)
     struct fake_answer script[100] = {CHECK_OK, BEGIN_OK, SAFE_OK, WRITE_OK, PREPARED};
     struct fixture *f = *state;
 
-    f->writer.state.w = 1;
+    f->writer.state.w = f->writer.row.w = 1;
     for (size_t i = 5; i < 99; i++)
         script[i] = (struct fake_answer)PROVEN("0");
     f->writer.settings.timeout_ms = 40;
@@ -202,15 +204,68 @@ static void group_with_its_quorum_is_committed(void **state)
                                          PROVEN("0"), PROVEN("1"), COMMITTED, END};
     struct fixture *f = *state;
 
-    f->writer.state.w = 1;
+    f->writer.state.w = f->writer.row.w = 1;
     assert_int_equal(run(f, 1, script), 0);
     assert_int_equal(f->members[0].outcome.receipt.w, 1);
+}
+
+// Too few members are connected: what an answer would wait for cannot come.
+static int no_quorum(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static void prepare_that_waits_for_members_that_are_gone_is_given_up_at_once(void **state)
+{
+    const struct fake_answer script[] = {CHECK_OK,
+                                         BEGIN_OK,
+                                         SAFE_OK,
+                                         WRITE_OK,
+                                         {.expect = "PREPARE TRANSACTION", .kind = FAKE_SILENT},
+                                         COMMITTED,
+                                         END};
+    struct fixture *f = *state;
+    int64_t began = kt_monotonic_now();
+
+    f->writer.settings.timeout_ms = 10000;
+    f->writer.settings.quorum = no_quorum;
+    assert_int_equal(run(f, 1, script), KT_ERR_IN_DOUBT);
+    assert_true(kt_monotonic_now() - began < 500000);
+    assert_false(fake_pq_was_sent("COMMIT PREPARED"));
+    assert_false(fake_pq_was_sent("ROLLBACK"));
+}
+
+static int64_t quorum_until_us;
+
+static int quorum_for_a_while(void *arg)
+{
+    (void)arg;
+    return kt_monotonic_now() < quorum_until_us;
+}
+
+static void member_that_is_only_slow_is_waited_for(void **state)
+{
+    const struct fake_answer script[] = {CHECK_OK,
+                                         BEGIN_OK,
+                                         SAFE_OK,
+                                         WRITE_OK,
+                                         {.expect = "PREPARE TRANSACTION", .kind = FAKE_SILENT},
+                                         END};
+    struct fixture *f = *state;
+    int64_t began = kt_monotonic_now();
+
+    quorum_until_us = INT64_MAX;
+    f->writer.settings.timeout_ms = 400;
+    f->writer.settings.quorum = quorum_for_a_while;
+    assert_int_equal(run(f, 1, script), KT_ERR_IN_DOUBT);
+    assert_true(kt_monotonic_now() - began >= 400000);
 }
 
 static void weakened_settings_refuse_the_group_before_anything_is_prepared(void **state)
 {
     const struct fake_answer script[] = {
-        CHECK_OK, BEGIN_OK, {.expect = "SELECT 1 / (", .kind = FAKE_ERROR, .sqlstate = "22012"},
+        CHECK_OK, BEGIN_OK, {.expect = "guard", .kind = FAKE_ERROR, .sqlstate = "22012"},
         WRITE_OK, PREPARED, ROLLED_BACK,
         END};
     struct fixture *f = *state;
@@ -224,7 +279,7 @@ static void settings_weakened_after_the_prepare_leave_the_group_in_doubt(void **
 {
     const struct fake_answer script[] = {
         CHECK_OK,  BEGIN_OK, SAFE_OK,
-        WRITE_OK,  PREPARED, {.expect = "pg_stat_replication", .columns = 2, .row = {"f", "0"}},
+        WRITE_OK,  PREPARED, {.expect = "prove", .columns = 3, .row = {"f", "0/0", "0"}},
         COMMITTED, END};
 
     assert_int_equal(run(*state, 1, script), KT_ERR_IN_DOUBT);
@@ -389,36 +444,6 @@ static void result_that_cannot_be_used_leaves_the_prepared_group_in_doubt(void *
     assert_false(fake_pq_was_sent("COMMIT PREPARED"));
 }
 
-static void barrier_with_a_warning_proves_nothing(void **state)
-{
-    const struct fake_answer clean[] = {
-        {.expect = "pg_logical_emit_message", .columns = 1, .row = {"0/0"}}, PROVEN("0"), END};
-    const struct fake_answer warned[] = {
-        {.expect = "pg_logical_emit_message", .columns = 1, .row = {"0/0"}, .notices = 1},
-        PROVEN("0"),
-        END};
-    struct fixture *f = *state;
-
-    f->changes[0].kind = KT_CHANGE_BARRIER;
-    assert_int_equal(run(f, 1, clean), 0);
-    assert_int_equal(run(f, 1, warned), KT_ERR_NO_QUORUM);
-}
-
-static void barrier_that_is_not_answered_gives_the_connection_up(void **state)
-{
-    const struct fake_answer silent[] = {
-        {.expect = "pg_logical_emit_message", .kind = FAKE_SILENT}, PROVEN("0"), END};
-    const struct fake_answer unproven[] = {
-        {.expect = "pg_logical_emit_message", .columns = 1, .row = {"0/0"}},
-        {.expect = "pg_stat_replication", .kind = FAKE_SILENT},
-        END};
-    struct fixture *f = *state;
-
-    f->changes[0].kind = KT_CHANGE_BARRIER;
-    assert_int_equal(run(f, 1, silent), KT_ERR_DATABASE_UNAVAILABLE);
-    assert_int_equal(run(f, 1, unproven), KT_ERR_DATABASE_UNAVAILABLE);
-}
-
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -430,6 +455,8 @@ int main(void)
         CASE(silence_at_the_prepare_ends_in_doubt_within_the_deadline),
         CASE(group_without_its_quorum_is_not_committed),
         CASE(group_with_its_quorum_is_committed),
+        CASE(prepare_that_waits_for_members_that_are_gone_is_given_up_at_once),
+        CASE(member_that_is_only_slow_is_waited_for),
         CASE(weakened_settings_refuse_the_group_before_anything_is_prepared),
         CASE(settings_weakened_after_the_prepare_leave_the_group_in_doubt),
         CASE(failed_insert_is_rolled_back_and_its_index_used_again),
@@ -439,8 +466,6 @@ int main(void)
         CASE(deposit_id_of_another_body_is_a_conflict),
         CASE(deposits_without_the_right_are_refused),
         CASE(result_that_cannot_be_used_leaves_the_prepared_group_in_doubt),
-        CASE(barrier_with_a_warning_proves_nothing),
-        CASE(barrier_that_is_not_answered_gives_the_connection_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

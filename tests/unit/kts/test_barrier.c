@@ -31,6 +31,8 @@ static void without_a_writer_a_change_is_refused_as_undone(void **state)
 {
     (void)state;
     atomic_store(&status.in_doubt, 0);
+    atomic_store(&status.database_up, 1);
+    atomic_store(&status.writer_ticket, 1);
     assert_int_equal(kts_writer_check(&worker), KT_ERR_WRITER_UNAVAILABLE);
     atomic_store(&status.database_up, 0);
     assert_int_equal(kts_writer_check(&worker), KT_ERR_DATABASE_UNAVAILABLE);

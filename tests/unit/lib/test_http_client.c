@@ -74,7 +74,9 @@ static int answer(SSL *ssl, const char *request, const char *body, size_t n)
         reply(ssl,
               "200 OK\r\nKT-1: 1\r\nKT-2: 1\r\nKT-3: 1\r\nKT-4: 1\r\nKT-5: 1\r\nKT-6: 1\r\nKT-7: "
               "1\r\n"
-              "KT-8: 1\r\nKT-9: 1\r\nKT-10: 1\r\nKT-11: 1\r\nKT-12: 1\r\nKT-13: 1\r\nKT-14: 1",
+              "KT-8: 1\r\nKT-9: 1\r\nKT-10: 1\r\nKT-11: 1\r\nKT-12: 1\r\nKT-13: 1\r\nKT-14: 1\r\n"
+              "KT-15: 1\r\nKT-16: 1\r\nKT-17: 1\r\nKT-18: 1\r\nKT-19: 1\r\nKT-20: 1\r\nKT-21: 1\r\n"
+              "KT-22: 1\r\nKT-23: 1",
               "", 0);
     else if (starts(request, "GET /hang "))
         return SSL_read(ssl, big, 1), 0; // until the peer goes

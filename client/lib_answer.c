@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an answer means: its error, its place in the cluster's history, and whether it can be believed.
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/client.h"
+#include "lib/json.h"
+
+int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
+                     struct kt_error *error)
+{
+    const struct kt_err_info *info = NULL;
+    const char *name = NULL, *message = NULL, *hint = NULL, *request = NULL;
+    json_t *object = NULL;
+    int rc = KT_ERR_PROTOCOL;
+
+    if (kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body), &object,
+                             NULL) == 0 &&
+        json_unpack(object, "{s:{s:s, s:s, s?s, s?s}}", "error", "code", &name, "message", &message,
+                    "hint", &hint, "request_id", &request) == 0)
+        info = kt_err_by_name(name);
+    if (info != NULL && info->http != 0)
+        rc = kt_error_set(error, info->code, hint, "%s: %s%s%.64s%s", server, message,
+                          request ? " (request " : "", request ? request : "", request ? ")" : "");
+    else
+        kt_error_set(error, rc, NULL, "%s: unexpected answer with status %d", server,
+                     answer->status);
+    if (error != NULL) {
+        ktc_printable(error->message);
+        ktc_printable(error->hint);
+    }
+    json_decref(object);
+    return rc;
+}
+
+uint32_t ktc_answered_version(const struct ktc_answer *answer, int json)
+{
+    const char *text = kt_http_answer_header(&answer->http, "KT-Version");
+    uint64_t version = 0;
+    json_t *object = NULL;
+    int64_t number = 0;
+
+    if (!json)
+        return text && kt_u64_parse(text, 1, UINT32_MAX, &version) == 0 ? (uint32_t)version : 0;
+    if (kt_json_parse_object(kt_buf_ptr(&answer->http.body), kt_buf_left(&answer->http.body),
+                             &object, NULL) == 0 &&
+        kt_json_integer(json_object_get(object, "deposit"), "version", 1, UINT32_MAX, 1, &number,
+                        NULL) == 0)
+        version = (uint64_t)number;
+    json_decref(object);
+    return (uint32_t)version;
+}
+
+// --- history ---
+
+// Saves a newer epoch; other processes may have seen a newer one still.
+static void save_epoch(struct keytrustee *client)
+{
+    struct ktc_state disk = {0};
+    enum ktc_seen seen = KTC_SEEN_SAME;
+    char path[KT_PATH_MAX];
+    struct kt_error why = {0};
+    int fd = -1;
+    int rc = ktc_path(client, "client.json", path);
+
+    if (rc == 0)
+        rc = ktc_lock(client, &fd, &why);
+    if (rc == 0)
+        rc = ktc_state_load(path, &disk, &why);
+    if (rc == 0)
+        rc = ktc_state_observe(&disk, &client->state.incarnation, client->state.epoch, &seen);
+    if (rc == 0 && (seen == KTC_SEEN_NEWER || seen == KTC_SEEN_RESTORED))
+        rc = ktc_state_save(path, &disk, &why);
+    if (rc == 0) {
+        client->state.incarnation = disk.incarnation;
+        client->state.epoch = disk.epoch;
+    } else {
+        ktc_warn(client, NULL, "cannot remember epoch %llu: %s",
+                 (unsigned long long)client->state.epoch,
+                 why.message[0] ? why.message : kt_err_text(rc));
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+// Says what is wrong with a place in history that is not the newest, and remembers the newest.
+static int judge_seen(struct keytrustee *client, enum ktc_seen seen, const char *server,
+                      const char *incarnation, uint64_t epoch, struct kt_error *error)
+{
+    switch (seen) {
+    case KTC_SEEN_SAME:
+        break;
+    case KTC_SEEN_RESTORED:
+        ktc_warn(client, "check with keytrustee info what you deposited after the backup was made",
+                 "the cluster was restored from a backup (incarnation %.31s)", incarnation);
+        save_epoch(client);
+        break;
+    case KTC_SEEN_NEWER:
+        save_epoch(client);
+        break;
+    case KTC_SEEN_OLDER:
+        return kt_error_set(error, KT_ERR_FENCED, "ask the operator: this node was replaced",
+                            "%s is still in epoch %llu of incarnation %.31s, but epoch %llu has "
+                            "been seen",
+                            server, (unsigned long long)epoch, incarnation,
+                            (unsigned long long)client->state.epoch);
+    case KTC_SEEN_UNDONE:
+        return kt_error_set(error, KT_ERR_FENCED, "ask the operator: this node was replaced",
+                            "%s is still in incarnation %.31s, but the cluster was restored as "
+                            "incarnation %u",
+                            server, incarnation, (unsigned)client->state.incarnation.number);
+    }
+    return 0;
+}
+
+int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, const char *server,
+                enum ktc_seen *seen, struct kt_error *error)
+{
+    const char *incarnation_text = kt_http_answer_header(answer, "KT-Incarnation");
+    const char *epoch_text = kt_http_answer_header(answer, "KT-Epoch");
+    struct kt_incarnation incarnation;
+    uint64_t epoch = 0;
+
+    *seen = KTC_SEEN_SAME;
+    if (incarnation_text == NULL || epoch_text == NULL) {
+        if (answer->status < 200 || answer->status >= 300)
+            return 0; // what refuses a request before a node sees it need not know
+        return kt_error_set(error, KT_ERR_PROTOCOL, NULL,
+                            "%s: KT-Incarnation or KT-Epoch is missing", server);
+    }
+    if (kt_incarnation_parse(incarnation_text, &incarnation) != 0 ||
+        kt_u64_parse(epoch_text, 0, INT64_MAX, &epoch) != 0)
+        return kt_error_set(error, KT_ERR_PROTOCOL, NULL, "%s: malformed incarnation or epoch",
+                            server);
+    if (ktc_state_observe(&client->state, &incarnation, epoch, seen) != 0)
+        return kt_error_set(error, KT_ERR_SIGNATURE,
+                            "two restored clusters exist: ask the operator which is the right one",
+                            "%s: incarnation %.31s is not the history this client knows", server,
+                            incarnation_text);
+    return judge_seen(client, *seen, server, incarnation_text, epoch, error);
+}
+
+// --- one answer ---
+
+// Errors of servers that say for sure that nothing was changed, though another server, or this one
+// later, may do it.
+static int is_surely_undone(int code)
+{
+    switch (code) {
+    case KT_ERR_TOO_MANY_CONNECTIONS:
+    case KT_ERR_DATABASE_UNAVAILABLE:
+    case KT_ERR_WRITER_UNAVAILABLE:
+    case KT_ERR_NO_QUORUM:
+    case KT_ERR_PASSIVE:
+    case KT_ERR_FENCED:
+    case KT_ERR_SHUTTING_DOWN:
+    case KT_ERR_STORAGE_FULL:
+    case KT_ERR_UNSAFE_SETTINGS:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+// What a node that is behind says in good faith, and is wrong: deposits, approvals and grants that have
+// not reached it yet.
+static int needs_fresh(int code)
+{
+    switch (code) {
+    case KT_ERR_DEPOSIT_NOT_FOUND:
+    case KT_ERR_VERSION_NOT_FOUND:
+    case KT_ERR_CLIENT_NOT_FOUND:
+    case KT_ERR_CERTIFICATE_UNKNOWN:
+    case KT_ERR_CLIENT_PENDING:
+    case KT_ERR_ORGANISATION_DISABLED:
+    case KT_ERR_NOT_GRANTED:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static void note_source(struct keytrustee *client, const struct ktc_answer *answer, int older)
+{
+    const char *incarnation = kt_http_answer_header(&answer->http, "KT-Incarnation");
+    const char *epoch = kt_http_answer_header(&answer->http, "KT-Epoch");
+    struct keytrustee_source *source = &client->source;
+
+    memset(source, 0, sizeof *source);
+    snprintf(source->server, sizeof source->server, "%s", answer->server);
+    snprintf(source->incarnation, sizeof source->incarnation, "%.31s",
+             incarnation ? incarnation : "");
+    if (epoch == NULL || kt_u64_parse(epoch, 0, INT64_MAX, &source->epoch) != 0)
+        source->epoch = 0;
+    source->fresh = answer->fresh;
+    source->older_epoch = older;
+}
+
+// A positive answer.
+static int judge_success(struct keytrustee *client, const struct ktc_call *call,
+                         struct ktc_answer *answer, int stale, enum ktc_seen seen,
+                         struct ktc_verdict *verdict)
+{
+    uint32_t version =
+        call->min_version > 0 ? ktc_answered_version(answer, call->version_in_json) : 0;
+    int old = version < call->min_version && !answer->fresh;
+
+    if (stale != 0) {
+        verdict->doubt = call->change;
+        verdict->elsewhere = !call->change || stale == KT_ERR_FENCED;
+        verdict->older = seen == KTC_SEEN_OLDER && call->immutable && !call->barrier && !old;
+        if (verdict->older)
+            note_source(client, answer, 1);
+        return stale;
+    }
+    if (call->barrier && !answer->fresh) {
+        verdict->elsewhere = 1;
+        return kt_error_set(&verdict->error, KT_ERR_PROTOCOL, NULL, "%s ignores KT-Freshness",
+                            answer->server);
+    }
+    if (old) {
+        verdict->unchecked = 1;
+        return kt_error_set(&verdict->error, KT_ERR_UNCHECKED, NULL,
+                            "%s: version %u is the latest there, but version %u was acknowledged "
+                            "to this host",
+                            answer->server, (unsigned)version, (unsigned)call->min_version);
+    }
+    note_source(client, answer, 0);
+    return 0;
+}
+
+int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
+              struct ktc_verdict *verdict)
+{
+    const struct kt_http_answer *http = &answer->http;
+    const char *freshness = kt_http_answer_header(http, "KT-Freshness");
+    const char *active = kt_http_answer_header(http, "KT-Active");
+    enum ktc_seen seen = KTC_SEEN_SAME;
+    int stale = 0, rc = 0;
+
+    if (call->pin == NULL)
+        stale = ktc_observe(client, http, answer->server, &seen, &verdict->error);
+    answer->fresh = stale == 0 && freshness != NULL && strcmp(freshness, "barrier") == 0;
+    verdict->current = stale == 0 && http->status < 500;
+    if (stale == 0 && active != NULL) // a replaced node may name another replaced one
+        verdict->active = ktc_servers_learn_active(client, active);
+    if (http->status >= 200 && http->status < 300)
+        return judge_success(client, call, answer, stale, seen, verdict);
+    if (stale != 0 && http->status < 500) {
+        verdict->elsewhere = !call->change || stale == KT_ERR_FENCED;
+        return stale; // a replaced node cannot say "not found" or "not permitted" either
+    }
+    rc = ktc_answer_error(http, answer->server, &verdict->error);
+    if (http->status >= 500 || rc == KT_ERR_PASSIVE || rc == KT_ERR_FENCED ||
+        rc == KT_ERR_NO_QUORUM) {
+        verdict->elsewhere = 1;
+        verdict->doubt = call->change && !is_surely_undone(rc);
+        verdict->again = rc != KT_ERR_STORAGE_FULL && rc != KT_ERR_UNSAFE_SETTINGS;
+    } else if (!call->change && !answer->fresh && needs_fresh(rc)) {
+        verdict->unchecked = 1;
+        verdict->elsewhere = call->barrier; // it ignores it
+    } else if (answer->fresh) {
+        note_source(client, answer, 0);
+    }
+    return rc;
+}

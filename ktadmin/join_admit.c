@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+// Using the token: the cluster's keys and settings, this node's certificate, the other nodes.
+#include <stdlib.h>
+#include <string.h>
+
+#include "ktadmin/join.h"
+#include "lib/file.h"
+#include "lib/gpg.h"
+#include "lib/json.h"
+#include "lib/pki.h"
+
+#define ADMIT_MS  60000
+#define FILE_MAX  (1u << 20)
+#define FILES_MAX 256
+#define DEPTH_MAX 4
+#define PEM_MAX   16384
+
+static int broken(struct kt_error *error, const char *what)
+{
+    return kt_error_set(error, KT_ERR_PROTOCOL, "check that both sides have the same version",
+                        "the token's node sent %s", what);
+}
+
+// --- the files of the confdir that all nodes share ---
+
+// What is each node's own stays what it is here.
+static int is_own(const char *name)
+{
+    static const char *const OWN[] = {"cluster.json", "keytrustee.conf", KTA_JOIN_NOTE,
+                                      "init.json",    "init.lock",       "tls"};
+
+    for (size_t i = 0; i < sizeof(OWN) / sizeof(OWN[0]); i++)
+        if (strncmp(name, OWN[i], strlen(OWN[i])) == 0 &&
+            (name[strlen(OWN[i])] == '\0' || name[strlen(OWN[i])] == '/'))
+            return 1;
+    return 0;
+}
+
+// "ca/key.pem": plain names, which may begin with a dot only in their middle.
+static int check_name(const char *name)
+{
+    static const char LETTERS[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-";
+    int depth = 0;
+
+    for (const char *at = name;; at++) {
+        size_t n = strspn(at, LETTERS);
+        if (n == 0 || at[0] == '.' || ++depth > DEPTH_MAX || (at[n] != '/' && at[n] != '\0'))
+            return KT_ERR_PROTOCOL;
+        at += n;
+        if (*at == '\0')
+            return 0;
+    }
+}
+
+// The folders above a file.
+static int make_folders(const struct kt_paths *paths, const char *name, struct kt_error *error)
+{
+    char folder[KT_PATH_MAX], inner[KT_PATH_MAX];
+    int rc = 0;
+
+    for (const char *slash = strchr(name, '/'); slash && rc == 0; slash = strchr(slash + 1, '/')) {
+        if (slash - name >= KT_PATH_MAX)
+            return broken(error, "a path that is too long");
+        snprintf(inner, sizeof(inner), "%.*s", (int)(slash - name), name);
+        rc = kt_path_join(folder, sizeof(folder), paths->confdir, inner);
+        rc = rc ? rc : kt_dir_make(folder, 0700, error);
+    }
+    return rc;
+}
+
+static int write_file(const struct kt_paths *paths, const char *name, const char *base64,
+                      struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    size_t len = strlen(base64), size = len / 4 * 3 + 3, n = size, end = strlen(name);
+    int is_public = end >= 8 && strcmp(name + end - 8, "cert.pem") == 0, rc;
+    uint8_t *bytes = NULL;
+
+    if (is_own(name))
+        return 0;
+    if (check_name(name) != 0 || n > FILE_MAX)
+        return kt_error_set(error, KT_ERR_PROTOCOL,
+                            "move what is not the key trustee's out of its "
+                            "confdir, then run this again",
+                            "the token's node has a file that a node does not take: '%.200s'",
+                            name);
+    bytes = malloc(size);
+    if (!bytes)
+        return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    rc = kt_base64_decode(base64, len, bytes, &n);
+    if (rc)
+        rc = broken(error, "a file that is not base64");
+    if (rc == 0)
+        rc = make_folders(paths, name, error);
+    if (rc == 0)
+        rc = kt_path_join(path, sizeof(path), paths->confdir, name);
+    if (rc == 0)
+        rc = kt_file_replace(path, bytes, n, is_public ? 0644 : 0600, error);
+    kt_wipe(bytes, size);
+    free(bytes);
+    return rc;
+}
+
+// The CA must be the one that the token names, whatever else was checked.
+static int check_ca(const struct kta_join *join, const json_t *files, struct kt_error *error)
+{
+    const char *text = json_string_value(json_object_get(files, "ca/cert.pem"));
+    uint8_t pem[PEM_MAX], sha256[KT_SHA256_LEN];
+    size_t n = sizeof(pem);
+    X509 *cert = NULL;
+    int rc = text ? kt_base64_decode(text, strlen(text), pem, &n) : KT_ERR_PROTOCOL;
+
+    if (rc == 0)
+        rc = kt_pki_cert_from_pem(pem, n, &cert);
+    if (rc == 0)
+        rc = kt_pki_cert_sha256(cert, sha256);
+    X509_free(cert);
+    if (rc == 0 && memcmp(sha256, join->token.ca_sha256, sizeof(sha256)) != 0)
+        rc = KT_ERR_PROTOCOL;
+    return rc ? broken(error, "another CA than the token's") : 0;
+}
+
+static int write_files(const struct kta_join *join, const json_t *answer, struct kt_error *error)
+{
+    json_t *files = json_object_get(answer, "files"), *value;
+    const char *name;
+    int rc = check_ca(join, files, error);
+
+    if (rc == 0 && json_object_size(files) > FILES_MAX)
+        rc = broken(error, "too many files");
+    json_object_foreach(files, name, value)
+    {
+        if (rc == 0)
+            rc = json_is_string(value)
+                     ? write_file(&join->base.paths, name, json_string_value(value), error)
+                     : broken(error, "a file that is no text");
+    }
+    return rc;
+}
+
+// --- settings that must be equal, the identity, the other nodes ---
+
+static int set_one(struct kt_settings *settings, const char *name, const char *text,
+                   struct kt_error *error)
+{
+    for (int id = 0; id < KT_SET_COUNT; id++) {
+        const struct kt_setting_info *info = kt_setting_info((enum kt_setting)id);
+        char full[128];
+        snprintf(full, sizeof(full), "%s.%s", info->section, info->name);
+        if (strcmp(full, name) == 0)
+            return kt_settings_set(settings, (enum kt_setting)id, text, error);
+    }
+    return broken(error, "a setting that is not known here");
+}
+
+static int take_settings(struct kta_join *join, const json_t *answer, struct kt_error *error)
+{
+    json_t *settings = json_object_get(answer, "settings"), *value;
+    const char *name;
+    int rc = 0, there;
+
+    json_object_foreach(settings, name, value)
+    {
+        if (rc == 0)
+            rc = json_is_string(value)
+                     ? set_one(join->base.settings, name, json_string_value(value), error)
+                     : broken(error, "a setting that is no text");
+    }
+    return rc ? rc : kta_init_settings(&join->base, &there, error);
+}
+
+static int take_identity(struct kta_join *join, const json_t *answer, struct kt_error *error)
+{
+    const json_t *cluster = json_object_get(answer, "cluster");
+    const char *id = json_string_value(json_object_get(cluster, "cluster_id")),
+               *fingerprint = json_string_value(json_object_get(cluster, "openpgp_fingerprint"));
+    struct kt_uuid uuid;
+
+    if (!id || kt_uuid_parse(id, &uuid) != 0 || !fingerprint ||
+        strlen(fingerprint) >= KT_OPENPGP_FINGERPRINT_TEXT)
+        return broken(error, "no identity of the cluster");
+    json_object_set_new(join->state, "cluster_id", json_string(id));
+    json_object_set_new(join->state, "openpgp_fingerprint", json_string(fingerprint));
+    return 0;
+}
+
+// The others, and this node itself.
+static int take_peers(struct kta_join *join, const json_t *answer, X509 *cert,
+                      struct kt_error *error)
+{
+    struct kt_peers peers = {0}, self = {.count = 1};
+    int rc = kt_peers_from_json(json_object_get(answer, "peers"), &peers, error);
+
+    if (rc == 0)
+        rc = kt_pki_cert_sha256(cert, join->self.cert_sha256);
+    if (rc)
+        return broken(error, "a list of nodes that cannot be read");
+    self.peers[0] = join->self;
+    if (kt_peers_merge(&peers, &self) < 0)
+        return kt_error_set(error, KT_ERR_TOO_LARGE, "remove one first",
+                            "the cluster has as many nodes as there may be");
+    return kt_peers_save(join->base.paths.peers, &peers, error);
+}
+
+static int take_certificate(struct kta_join *join, const json_t *answer, X509 **cert,
+                            struct kt_error *error)
+{
+    const char *pem = json_string_value(json_object_get(answer, "node_cert"));
+
+    if (!pem || kt_pki_cert_from_pem(pem, strlen(pem), cert) != 0)
+        return broken(error, "no certificate");
+    (void)join;
+    (void)error;
+    return 0;
+}
+
+// The certificate last: with it all else is there.
+static int take_answer(struct kta_join *join, const json_t *answer, struct kt_error *error)
+{
+    X509 *cert = NULL, *ca = NULL;
+    int rc = take_certificate(join, answer, &cert, error);
+
+    if (rc == 0)
+        rc = write_files(join, answer, error);
+    if (rc == 0)
+        rc = take_identity(join, answer, error);
+    if (rc == 0)
+        rc = take_settings(join, answer, error);
+    if (rc == 0)
+        rc = take_peers(join, answer, cert, error);
+    if (rc == 0) {
+        json_object_set_new(join->state, "registered",
+                            json_boolean(!json_is_false(json_object_get(answer, "registered"))));
+        rc = kta_join_state_save(join, error);
+    }
+    if (rc == 0)
+        rc = kt_pki_cert_load(join->base.paths.ca_cert, &ca, error);
+    if (rc == 0)
+        rc = kt_pki_cert_save(join->base.paths.node_cert, cert, ca, error);
+    X509_free(cert);
+    X509_free(ca);
+    return rc;
+}
+
+static int make_request(const struct kta_join *join, json_t **args, struct kt_error *error)
+{
+    struct kt_buf csr = KT_BUF_INIT(PEM_MAX);
+    EVP_PKEY *key = NULL;
+    int rc = kt_pki_key_load(join->base.paths.node_key, &key, error);
+
+    if (rc)
+        return rc;
+    rc = kt_pki_csr_make(key, &csr);
+    if (rc == 0) {
+        *args = json_pack("{s:s, s:s, s:s%, s:s, s:i, s:i, s:i}", "node", join->base.info.node,
+                          "member", join->self.member, "csr", (const char *)kt_buf_ptr(&csr),
+                          kt_buf_left(&csr), "address", join->self.address, "agent_port",
+                          (int)join->self.agent_port, "database_port",
+                          (int)join->self.database_port, "https_port", (int)join->self.https_port);
+        rc = *args ? 0 : KT_ERR_NO_MEMORY;
+    }
+    if (rc)
+        kt_error_set(error, rc, NULL, "cannot make the request");
+    EVP_PKEY_free(key);
+    kt_buf_free(&csr);
+    return rc;
+}
+
+int kta_join_admit(struct kta_join *join, int *done, struct kt_error *error)
+{
+    const struct kt_node_credentials credentials = {.ca_sha256 = join->token.ca_sha256,
+                                                    .token = join->token_text};
+    struct kt_node *node = NULL;
+    json_t *args = NULL, *answer = NULL;
+    int rc;
+
+    *done = kt_file_exists(join->base.paths.node_cert);
+    if (*done)
+        return 0;
+    rc = kt_node_remote(join->token.host, join->token.port, &credentials, &node, error);
+    if (rc == 0)
+        rc = make_request(join, &args, error);
+    if (rc == 0)
+        rc = kt_node_call(node, "join.begin", args, 5000, ADMIT_MS, &answer, error);
+    if (rc == 0)
+        rc = take_answer(join, answer, error);
+    json_decref(answer);
+    kt_node_free(node);
+    return rc;
+}
+
+int kta_join_server(struct kta_join *join, int *done, struct kt_error *error)
+{
+    return kta_init_server(&join->base, done, error);
+}
+
+// cluster.json, then that the OpenPGP key which came is the one it names.
+int kta_join_identity(struct kta_join *join, int *done, struct kt_error *error)
+{
+    struct kt_cluster_info *info = &join->base.info;
+    const char *id = json_string_value(json_object_get(join->state, "cluster_id")),
+               *fingerprint =
+                   json_string_value(json_object_get(join->state, "openpgp_fingerprint"));
+    int there, rc;
+
+    if (!id || !fingerprint || kt_uuid_parse(id, &info->cluster_id) != 0)
+        return kt_error_set(error, KT_ERR_NOT_OURS, "remove the folder and join again",
+                            "'%s' has no cluster", KTA_JOIN_NOTE);
+    snprintf(info->openpgp_fingerprint, sizeof(info->openpgp_fingerprint), "%s", fingerprint);
+    rc = kta_init_cluster_info(&join->base, done, error);
+    if (rc == 0) // with the file there it only looks
+        rc = kta_init_openpgp(&join->base, &there, error);
+    if (rc == 0 && strcmp(info->openpgp_fingerprint, fingerprint) != 0)
+        rc = broken(error, "another OpenPGP key than it names");
+    return rc;
+}

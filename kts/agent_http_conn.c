@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+// The states of a connection to the agent's HTTPS door. Each has a deadline as a whole, so that a
+// sender of single bytes is cut too; only a call that is being worked on has none.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kts/agent_http_inner.h"
+#include "kts/worker.h"
+#include "lib/agent_call.h"
+
+#define IN_STEP   4096
+#define BODY_STEP 16384
+#define PIPELINED 16384 // bytes taken in while a call is worked on
+#define IN_MAX    (KTS_HTTPS_HEADER_MAX + KTS_HTTPS_BODY_MAX + PIPELINED + IN_STEP)
+
+// Milliseconds for each state.
+#define HANDSHAKE_MS 5000
+#define HEAD_MS      5000
+#define BODY_MS      10000
+#define SEND_MS      60000
+#define IDLE_MS      30000
+#define DRAIN_MS     2000
+
+static void on_event(evutil_socket_t fd, short what, void *arg);
+static void on_timer(evutil_socket_t fd, short what, void *arg);
+
+static void deadline(struct kts_http_conn *conn, int64_t ms)
+{
+    struct timeval t = kts_milliseconds(ms);
+
+    event_add(conn->io.timer, &t);
+}
+
+// --- requests ---
+
+static void end_request(struct kts_http_conn *conn)
+{
+    if (conn->is_asked)
+        kts_call_end(&conn->call);
+    conn->is_asked = 0;
+    kt_wipe(&conn->token, sizeof(conn->token));
+}
+
+static void next_request(struct kts_http_conn *conn)
+{
+    conn->io.state = KTS_CONN_HEAD;
+    conn->io.scanned = 0;
+    conn->io.head_begun = 0;
+    if (kt_buf_left(&conn->io.in) == 0)
+        kt_buf_free(&conn->io.in);
+    kt_buf_free(&conn->io.out);
+    kts_conn_watch_reads(&conn->io, 1);
+    deadline(conn, IDLE_MS);
+}
+
+static int refuse(struct kts_http_conn *conn, const struct kt_error *error)
+{
+    conn->io.state = KTS_CONN_WORKING;
+    kts_http_call_refuse(conn, error);
+    return !conn->io.dead;
+}
+
+static int begin_request(struct kts_http_conn *conn, const struct kts_http_head *head, size_t used)
+{
+    struct kt_error error = {0};
+    int asked = head->expect_continue;
+
+    if (kts_http_call_head(conn, head, &error))
+        return refuse(conn, &error);
+    if (kt_buf_consume(&conn->io.in, used)) // from here on *head is not valid any more
+        conn->io.dead = 1;
+    conn->io.state = KTS_CONN_BODY;
+    deadline(conn, BODY_MS);
+    if (asked && kt_buf_left(&conn->io.in) < conn->body_expected) {
+        conn->io.state = KTS_CONN_CONTINUE;
+        if (kt_buf_putf(&conn->io.out, "HTTP/1.1 100 Continue\r\n\r\n"))
+            conn->io.dead = 1;
+    }
+    return !conn->io.dead;
+}
+
+static int step_head(struct kts_http_conn *conn)
+{
+    size_t left = kt_buf_left(&conn->io.in), used = 0;
+    struct kt_error error = {0};
+    struct kts_http_head head;
+    int rc;
+
+    if (left > 0 && !conn->io.head_begun) {
+        conn->io.head_begun = 1;
+        deadline(conn, HEAD_MS);
+    }
+    if (left > conn->io.scanned) {
+        rc = kts_http_read_head(kt_buf_ptr(&conn->io.in), left, KTS_HTTPS_HEADER_MAX,
+                                &conn->io.scanned, &head, &used, &error);
+        if (rc == 0)
+            return begin_request(conn, &head, used);
+        if (rc != KT_ERR_AGAIN)
+            return refuse(conn, &error);
+    }
+    return kts_conn_fill(&conn->io, IN_STEP);
+}
+
+static int step_body(struct kts_http_conn *conn)
+{
+    size_t left = kt_buf_left(&conn->io.in), missing = conn->body_expected - left;
+
+    if (left < conn->body_expected)
+        return kts_conn_fill(&conn->io, missing < BODY_STEP ? missing : BODY_STEP);
+    conn->io.state = KTS_CONN_WORKING;
+    event_del(conn->io.timer);
+    kts_http_call_body(conn, kt_buf_ptr(&conn->io.in), conn->body_expected);
+    if (kt_buf_consume(&conn->io.in, conn->body_expected))
+        conn->io.dead = 1;
+    return !conn->io.dead;
+}
+
+// Notices a caller that goes away.
+static int step_working(struct kts_http_conn *conn)
+{
+    if (kt_buf_left(&conn->io.in) >= PIPELINED) {
+        kts_conn_watch_reads(&conn->io, 0);
+        return 0;
+    }
+    return kts_conn_fill(&conn->io, IN_STEP);
+}
+
+static int step_sending(struct kts_http_conn *conn)
+{
+    if (!kts_conn_write(&conn->io))
+        return 0;
+    end_request(conn);
+    if (conn->io.peer_done) {
+        conn->io.dead = 1;
+        return 0;
+    }
+    if (!conn->io.close_after) {
+        next_request(conn);
+        return 1;
+    }
+    conn->io.state = KTS_CONN_DRAINING;
+    kts_conn_shut(&conn->io);
+    kts_conn_watch_reads(&conn->io, 1);
+    deadline(conn, DRAIN_MS);
+    return 1;
+}
+
+static int step(struct kts_http_conn *conn)
+{
+    switch (conn->io.state) {
+    case KTS_CONN_HANDSHAKE:
+        if (!kts_conn_shake(&conn->io))
+            return 0;
+        kts_http_call_greet(conn);
+        next_request(conn);
+        return 1;
+    case KTS_CONN_HEAD:
+        return step_head(conn);
+    case KTS_CONN_CONTINUE:
+        if (!kts_conn_write(&conn->io))
+            return 0;
+        conn->io.state = KTS_CONN_BODY;
+        kts_conn_watch_reads(&conn->io, 1);
+        return 1;
+    case KTS_CONN_BODY:
+        return step_body(conn);
+    case KTS_CONN_WORKING:
+        return step_working(conn);
+    case KTS_CONN_SENDING:
+        return step_sending(conn);
+    case KTS_CONN_DRAINING:
+        return kts_conn_drain(&conn->io);
+    }
+    return 0;
+}
+
+// Answers may be made from inside a step: they only change the state, and this loop goes on.
+static void run(struct kts_http_conn *conn)
+{
+    conn->io.running = 1;
+    while (!conn->io.dead && step(conn))
+        ;
+    conn->io.running = 0;
+    if (conn->io.dead)
+        kts_http_conn_free(conn);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    run(arg);
+}
+
+void kts_http_conn_send(struct kts_http_conn *conn, int closes)
+{
+    conn->io.state = KTS_CONN_SENDING;
+    conn->io.close_after |= closes;
+    deadline(conn, SEND_MS);
+    if (!conn->io.running)
+        run(conn);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_http_conn *conn = arg;
+    const struct kt_error error = {.code = KT_ERR_REQUEST_TIMEOUT};
+
+    (void)fd;
+    (void)what;
+    conn->io.running = 1;
+    if (conn->io.state == KTS_CONN_BODY || (conn->io.state == KTS_CONN_HEAD && conn->io.head_begun))
+        refuse(conn, &error);
+    else if (conn->io.state != KTS_CONN_WORKING)
+        conn->io.dead = 1;
+    run(conn);
+}
+
+// --- begin and end ---
+
+int kts_http_conn_is_idle(const struct kts_http_conn *conn)
+{
+    return conn->io.state == KTS_CONN_HANDSHAKE || conn->io.state == KTS_CONN_DRAINING ||
+           (conn->io.state == KTS_CONN_HEAD && !conn->io.head_begun);
+}
+
+static int prepare(struct kts_http_conn *conn)
+{
+    struct event_base *base = conn->https->agent->base;
+    struct kts_conn *io = &conn->io;
+
+    io->ssl = SSL_new(conn->https->tls);
+    io->read_event = event_new(base, io->fd, EV_READ | EV_PERSIST, on_event, conn);
+    io->write_event = event_new(base, io->fd, EV_WRITE, on_event, conn);
+    io->timer = evtimer_new(base, on_timer, conn);
+    if (!io->ssl || !io->read_event || !io->write_event || !io->timer ||
+        SSL_set_fd(io->ssl, io->fd) != 1)
+        return KT_ERR_NO_MEMORY;
+    SSL_set_accept_state(io->ssl);
+    return 0;
+}
+
+void kts_http_conn_new(struct kts_https *https, int fd, const struct sockaddr *peer)
+{
+    struct kts_http_conn *conn = calloc(1, sizeof(*conn));
+
+    if (!conn) {
+        close(fd);
+        return;
+    }
+    conn->https = https;
+    conn->call.agent = https->agent;
+    conn->io.fd = fd;
+    conn->io.in = (struct kt_buf)KT_BUF_INIT(IN_MAX);
+    conn->io.out = (struct kt_buf)KT_BUF_INIT(KT_AGENT_MESSAGE_MAX + KTS_HTTPS_HEADER_MAX);
+    kts_conn_format_peer(peer, conn->io.peer);
+    conn->next = https->conns;
+    conn->link = &https->conns;
+    if (conn->next)
+        conn->next->link = &conn->next;
+    https->conns = conn;
+    https->count++;
+    https->stranger_count++;
+    if (prepare(conn)) {
+        kts_http_conn_free(conn);
+        return;
+    }
+    deadline(conn, HANDSHAKE_MS);
+    kts_conn_watch_reads(&conn->io, 1);
+}
+
+static void free_event(struct event *event)
+{
+    if (event)
+        event_free(event);
+}
+
+void kts_http_conn_free(struct kts_http_conn *conn)
+{
+    free_event(conn->io.read_event);
+    free_event(conn->io.write_event);
+    free_event(conn->io.timer);
+    SSL_free(conn->io.ssl);
+    close(conn->io.fd);
+    kt_buf_free(&conn->io.in);
+    kt_buf_free(&conn->io.out);
+    *conn->link = conn->next;
+    if (conn->next)
+        conn->next->link = conn->link;
+    conn->https->count--;
+    conn->https->stranger_count -= !conn->is_known;
+    end_request(conn);
+    free(conn);
+}

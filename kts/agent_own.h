@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the agent does without being asked, as soon as the watch sees that it can be done.
+#ifndef KTS_AGENT_OWN_H
+#define KTS_AGENT_OWN_H
+
+#include "kts/agent.h"
+
+// Starts at most one job: writes the row of a promoted node whose members stream; finishes a change of
+// members that was killed; asks the active to count this node, when it joins.
+void kts_own_jobs(struct kts_agent *agent);
+
+#endif

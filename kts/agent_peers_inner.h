@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between agent_peers.c (what is known) and agent_heartbeat.c (the child that asks).
+#ifndef KTS_AGENT_PEERS_INNER_H
+#define KTS_AGENT_PEERS_INNER_H
+
+#include "kts/agent_peers.h"
+#include "lib/buf.h"
+
+// What is known of one peer since the agent's start.
+struct kts_peer_seen {
+    char member[KT_MEMBER_TEXT];
+    int64_t asked_us;    // 0: not asked yet
+    int64_t answered_us; // 0: never
+    int is_reachable;    // the last question was answered
+    char why[256];       // it was not
+    json_t *state;       // last answer
+};
+
+struct kts_agent_peers {
+    struct kts_agent *agent;
+    struct kt_peers list;
+    struct kts_peer_seen seen[KT_PEERS_MAX];
+    size_t seen_count;
+    // the child
+    pid_t pid; // 0: none
+    int fd;
+    struct event *readable;
+    struct event *timer; // starts the next
+    struct kt_buf in;
+};
+
+// 1 for one that is asked: neither removed nor this node.
+int kts_peer_is_asked(const struct kts_agent *agent, const struct kt_peer *peer);
+// One round's answers: [{"member", "state"} or {"member", "error"}].
+void kts_peers_take_round(struct kts_agent_peers *peers, const json_t *round);
+
+// Forks the child for the list of now; an older one is ended.
+void kts_heartbeat_restart(struct kts_agent_peers *peers);
+void kts_heartbeat_end(struct kts_agent_peers *peers);
+
+#endif

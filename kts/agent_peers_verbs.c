@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verb that says what this node knows of the others.
+#include <string.h>
+
+#include "kts/agent_peers_inner.h"
+
+// One entry: the peer, and what came of the last question to it.
+static json_t *entry_of(const struct kts_agent_peers *peers, const struct kt_peer *peer,
+                        json_t *own)
+{
+    json_t *entry = json_pack("{s:O, s:b, s:n, s:n, s:n}", "peer", own, "reachable", 0, "error",
+                              "state", "asked_ms_ago");
+    int64_t now_us = kt_monotonic_now();
+
+    for (size_t i = 0; entry && i < peers->seen_count; i++) {
+        const struct kts_peer_seen *seen = &peers->seen[i];
+        if (strcmp(seen->member, peer->member) != 0 || seen->asked_us == 0)
+            continue;
+        json_object_set_new(entry, "reachable", json_boolean(seen->is_reachable));
+        if (!seen->is_reachable)
+            json_object_set_new(entry, "error", json_string(seen->why));
+        if (seen->state)
+            json_object_set(entry, "state", seen->state);
+        json_object_set_new(
+            entry, "asked_ms_ago",
+            json_integer((now_us - (seen->state ? seen->answered_us : seen->asked_us)) / 1000));
+    }
+    return entry;
+}
+
+static int run_peers(struct kts_call *call, const json_t *args, json_t **result,
+                     struct kt_error *error)
+{
+    const struct kts_agent *agent = kts_call_agent(call);
+    const struct kt_peers *list = kts_agent_peers(agent);
+    json_t *all = kt_peers_to_json(list), *array = json_array();
+
+    (void)args;
+    for (size_t i = 0; array && i < list->count; i++) {
+        if (kts_peer_is_asked(agent, &list->peers[i]))
+            json_array_append_new(array,
+                                  entry_of(agent->peers, &list->peers[i], json_array_get(all, i)));
+    }
+    json_decref(all);
+    if (!array || !all)
+        return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    *result = array;
+    return 0;
+}
+
+const struct kts_verb kts_peers_verbs[] = {
+    {"node.peers", KTS_CALLER_LOCAL, 0, run_peers, NULL, NULL},
+    {NULL, 0, 0, NULL, NULL, NULL},
+};

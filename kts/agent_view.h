@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the agent's watch last saw of this node: its database, its promise, its peers' promises.
+#ifndef KTS_AGENT_VIEW_H
+#define KTS_AGENT_VIEW_H
+
+#include "kts/agent.h"
+#include "lib/epoch.h"
+#include "lib/peers.h"
+
+#define KTS_VIEW_STREAMS 32
+#define KTS_SILENT_US    3000000 // a member that reported nothing for so long does not count
+
+// Somebody who streams from this node.
+struct kts_stream {
+    char member[KT_MEMBER_TEXT];
+    char name[KT_REPLICATION_NAME_TEXT];
+    int is_streaming;
+    uint64_t flush_lsn, lag_bytes;
+    int64_t lag_us;
+    char replied[48];   // its own clock: a report is a change of it
+    int64_t replied_us; // kt_monotonic_now() of the last change
+};
+
+struct kts_view {
+    // the files
+    int has_promise;
+    struct kt_promise promise;
+    int has_pending;
+    struct kt_epoch_row pending; // the row that is to be written, when it is of this promise
+    int is_joining;              // node/joining: asks to become a member
+    // the database, as of the last look that saw it
+    int is_known;
+    int in_recovery, restored;
+    uint32_t timeline;
+    uint64_t lsn, replayed;
+    int64_t lag_us;
+    uint64_t log_index;
+    struct kt_epoch_rows rows;
+    int receives, receiver_streams;
+    int64_t receiver_silent_us;
+    struct kts_stream streams[KTS_VIEW_STREAMS];
+    size_t stream_count;
+    // what follows from it
+    uint32_t members; // of the row in force, or to be, that stream under its epoch's name
+    uint32_t w;
+    int had_enough;
+    int64_t begun_us;      // when this agent started
+    int64_t hold_until_us; // writer.hold
+    json_t *settings;      // of PostgreSQL, that must be equal everywhere; NULL: not read yet
+    int64_t listed_us;     // when nodes and operators were last read
+    int64_t own_us;        // when a job of the agent's own was last started
+};
+
+// Reads promise, pending row and mark of joining.
+void kts_view_files(const struct kt_paths *paths, struct kts_view *view);
+// Takes over an answer of db_query_look.
+int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *error) KT_MUST_CHECK;
+void kts_view_free(struct kts_view *view);
+// The row by which this node acknowledges: the newest, when it is of the own promise and this node's,
+// else the one that waits to be written. NULL: neither.
+const struct kt_epoch_row *kts_view_row(const struct kts_view *view);
+// Counts the members of that row that stream under the names of its epoch.
+uint32_t kts_view_count(const struct kts_view *view);
+// Whether that stream counts for the row, or would if it were a member.
+int kts_view_counts(const struct kts_view *view, const struct kts_stream *stream);
+// What the peers promised, as they last said.
+#define KTS_VIEW_PROMISES KT_PEERS_MAX
+size_t kts_view_promises(const struct kts_agent *agent, struct kt_promise out[KTS_VIEW_PROMISES]);
+
+
+// --- agent_watch.c ---
+// Gives or takes the writer's permission by what was seen last, when it is held or let go meanwhile.
+void kts_agent_watch_permit(struct kts_agent *agent);
+
+#endif

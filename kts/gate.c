@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether this node takes changes now, as the agent says it in the shared status.
+#include "kts/gate.h"
+
+#include "lib/err.h"
+
+int kts_gate_has_quorum(const struct kts_status *status)
+{
+    return atomic_load(&status->members) >= atomic_load(&status->w);
+}
+
+// What is in doubt may be this very change, asked for again: it must not be called undone.
+static int undone(const struct kts_status *status, int code)
+{
+    return atomic_load(&status->in_doubt) > 0 ? KT_ERR_IN_DOUBT : code;
+}
+
+int kts_gate_check(const struct kts_status *status)
+{
+    switch ((enum kts_role)atomic_load(&status->role)) {
+    case KTS_ROLE_PASSIVE:
+        return KT_ERR_PASSIVE;
+    case KTS_ROLE_FENCED:
+        return KT_ERR_FENCED;
+    case KTS_ROLE_UNESTABLISHED:
+        return KT_ERR_NO_QUORUM;
+    case KTS_ROLE_ACTIVE:
+        if (kts_gate_has_quorum(status))
+            return 0;
+        return undone(status, KT_ERR_NO_QUORUM);
+    case KTS_ROLE_UNKNOWN:
+    case KTS_ROLE_STANDALONE:
+        break;
+    }
+    return 0;
+}
+
+int kts_gate_refusal(const struct kts_status *status)
+{
+    int rc = kts_gate_check(status);
+
+    if (rc)
+        return rc;
+    if (!atomic_load(&status->database_up))
+        return undone(status, KT_ERR_DATABASE_UNAVAILABLE);
+    // held for a moment, or about to open
+    return undone(status, atomic_load(&status->writer_ticket) == 0 ? KT_ERR_NO_QUORUM
+                                                                   : KT_ERR_WRITER_UNAVAILABLE);
+}
+
+uint64_t kts_gate_ticket(const struct kts_status *status)
+{
+    switch ((enum kts_role)atomic_load(&status->role)) {
+    case KTS_ROLE_ACTIVE:
+        return kts_gate_has_quorum(status) ? atomic_load(&status->writer_ticket) : 0;
+    case KTS_ROLE_STANDALONE:
+        return atomic_load(&status->writer_ticket);
+    case KTS_ROLE_UNKNOWN:
+    case KTS_ROLE_PASSIVE:
+    case KTS_ROLE_UNESTABLISHED:
+    case KTS_ROLE_FENCED:
+        break;
+    }
+    return 0;
+}

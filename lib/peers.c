@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The nodes a node knows: looking one up, and taking over what another list knows better.
+#include "lib/peers.h"
+
+#include <string.h>
+
+const struct kt_peer *kt_peers_by_member(const struct kt_peers *peers, const char *member)
+{
+    for (size_t i = 0; i < peers->count; i++) {
+        if (strcmp(peers->peers[i].member, member) == 0)
+            return &peers->peers[i];
+    }
+    return NULL;
+}
+
+const struct kt_peer *kt_peers_by_node(const struct kt_peers *peers, const char *node)
+{
+    size_t n = strlen(node);
+
+    for (size_t i = 0; i < peers->count; i++) {
+        const struct kt_peer *peer = &peers->peers[i];
+        if (!peer->removed && strncmp(peer->member, node, n) == 0 && peer->member[n] == '.')
+            return peer;
+    }
+    return NULL;
+}
+
+const struct kt_peer *kt_peers_by_cert(const struct kt_peers *peers,
+                                       const uint8_t sha256[KT_SHA256_LEN])
+{
+    for (size_t i = 0; i < peers->count; i++) {
+        const struct kt_peer *peer = &peers->peers[i];
+        if (!peer->removed && memcmp(peer->cert_sha256, sha256, KT_SHA256_LEN) == 0)
+            return peer;
+    }
+    return NULL;
+}
+
+static int merge_one(struct kt_peer *into, const struct kt_peer *from)
+{
+    int removed = into->removed || from->removed;
+    int changed = removed != into->removed;
+
+    if (from->revision > into->revision) {
+        *into = *from;
+        changed = 1;
+    }
+    into->removed = removed;
+    return changed;
+}
+
+int kt_peers_merge(struct kt_peers *into, const struct kt_peers *from)
+{
+    int changed = 0;
+
+    for (size_t i = 0; i < from->count; i++) {
+        const struct kt_peer *known = kt_peers_by_member(into, from->peers[i].member);
+        if (known) {
+            changed |= merge_one(&into->peers[known - into->peers], &from->peers[i]);
+        } else if (into->count == KT_PEERS_MAX) {
+            return KT_ERR_TOO_LARGE;
+        } else {
+            into->peers[into->count++] = from->peers[i];
+            changed = 1;
+        }
+    }
+    return changed;
+}

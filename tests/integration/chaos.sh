@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A short round of the fault campaign; tests/chaos/run makes long ones (P1 to P4).
+. "$KT_SOURCE/tests/chaos/campaign.sh"
