@@ -8,7 +8,7 @@
 
 #include "db/replication_inner.h"
 
-#define STEP_NS   20000000
+#define STEP_NS   5000000
 #define APPLY_MS  10000
 #define SETTLE_US 350000 // more than three of wal_retrieve_retry_interval
 
@@ -135,7 +135,8 @@ struct sealing {
     int64_t since_us; // the same position since, with the startup process waiting for more
 };
 
-// Whether the receiver process is gone, and the startup process has found no more in pg_wal. The
+// Whether the receiver process is gone, and the startup process has found no more in pg_wal and has no
+// upstream to ask ("RecoveryWalStream" would be one that was asked already, and may begin to send). The
 // last record may be received in part only: then it waits in front of it.
 static int is_sealed(void *arg, struct kt_error *error)
 {
@@ -144,7 +145,7 @@ static int is_sealed(void *arg, struct kt_error *error)
         " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walreceiver')"
         "   + (SELECT count(*) FROM pg_stat_wal_receiver),"
         " EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup'"
-        "   AND wait_event IN ('RecoveryRetrieveRetryInterval', 'RecoveryWalStream'))";
+        "   AND wait_event = 'RecoveryRetrieveRetryInterval')";
     struct sealing *seal = arg;
     PGresult *result = NULL;
     int64_t now = kt_monotonic_now();

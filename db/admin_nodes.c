@@ -11,7 +11,8 @@
 #include "db/replication_inner.h"
 #include "lib/pki.h"
 
-#define END_MS 15000 // of a removed node's sessions
+#define END_MS      15000 // of a removed node's sessions
+#define BEGIN_LOCAL "BEGIN READ WRITE; SET LOCAL synchronous_commit = local"
 
 // The text of the certificate as the table wants it: hash and end. KT_ERR_INVALID when it is not the
 // one that the peer's entry names.
@@ -145,8 +146,7 @@ int db_admin_node_put(struct db_admin *admin, const struct kt_peer *peer, const 
     if (cert_pem)
         rc = read_certificate(cert_pem, peer, not_after, error);
     if (rc == 0)
-        rc = db_pg_run(admin->conn, DB_ADMIN_MS,
-                       "BEGIN READ WRITE; SET LOCAL synchronous_commit = local", error);
+        rc = db_pg_run(admin->conn, DB_ADMIN_MS, BEGIN_LOCAL, error);
     if (rc)
         return rc;
     rc = put_row(admin, peer, error);
@@ -167,75 +167,108 @@ int db_admin_node_put(struct db_admin *admin, const struct kt_peer *peer, const 
 
 struct leaving {
     struct db_admin *admin;
-    const char *member;
+    const char *member, *slot;
 };
 
+// Its sessions are ended; the slot is free a moment after them.
 static int has_left(void *arg, struct kt_error *error)
 {
     struct leaving *leaving = arg;
-    const char *parameters[] = {leaving->member};
+    const char *parameters[] = {leaving->member, leaving->slot};
     PGresult *result = NULL;
     int rc = db_admin_ask(leaving->admin,
-                          "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                          " WHERE usename = $1",
-                          1, parameters, &result, error);
+                          "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                          " WHERE slot_name = $1 AND NOT active",
+                          1, parameters + 1, NULL, error);
 
+    if (rc == 0)
+        rc = db_admin_ask(leaving->admin,
+                          "SELECT (SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                          " WHERE usename = $1 OR pid IN (SELECT active_pid FROM"
+                          " pg_replication_slots WHERE slot_name = $2))"
+                          " + (SELECT count(*) FROM pg_replication_slots WHERE slot_name = $2)",
+                          2, parameters, &result, error);
     if (rc == 0)
         rc = db_number_column(result, 0) == 0;
     PQclear(result);
     return rc;
 }
 
-static int drop_role(struct db_admin *admin, const char *member, struct kt_error *error)
+static int has_role(struct db_admin *admin, const char *member, int *there, struct kt_error *error)
 {
     const char *parameters[] = {member};
-    char sql[128], slot[KT_MEMBER_TEXT];
-    int rc;
+    PGresult *result = NULL;
+    int rc = db_admin_ask(admin, "SELECT 1 FROM pg_roles WHERE rolname = $1", 1, parameters,
+                          &result, error);
 
-    snprintf(sql, sizeof(sql), "DROP ROLE IF EXISTS \"%s\"", member);
-    rc = db_pg_run(admin->conn, DB_ADMIN_MS, sql, error);
+    *there = rc == 0 && PQntuples(result) > 0;
+    PQclear(result);
+    return rc;
+}
+
+static int mark_removed(struct db_admin *admin, const char *member, struct kt_error *error)
+{
+    static const char *const STATEMENTS[] = {
+        "UPDATE node_certificates SET revoked_at = now() WHERE revoked_at IS NULL"
+        " AND sha256 = (SELECT cert_sha256 FROM nodes WHERE member = $1)",
+        "UPDATE nodes SET removed_at = now(), revision = revision + 1"
+        " WHERE member = $1 AND removed_at IS NULL"};
+    const char *parameters[] = {member};
+    char sql[128];
+    int there = 0, rc = has_role(admin, member, &there, error);
+
+    snprintf(sql, sizeof(sql), "ALTER ROLE \"%s\" NOLOGIN NOREPLICATION", member);
+    if (rc == 0 && there)
+        rc = db_pg_run(admin->conn, DB_ADMIN_MS, sql, error);
+    for (size_t i = 0; i < 2 && rc == 0; i++)
+        rc = db_admin_ask(admin, STATEMENTS[i], 1, parameters, NULL, error);
+    return rc;
+}
+
+static int drop_role(struct db_admin *admin, const char *member, struct kt_error *error)
+{
+    char sql[128];
+    int there = 0, rc = has_role(admin, member, &there, error);
+
+    snprintf(sql, sizeof(sql), "DROP ROLE \"%s\"", member);
+    return rc || !there ? rc : db_pg_run(admin->conn, DB_ADMIN_MS, sql, error);
+}
+
+// One of these, in a transaction that waits for nobody.
+static int change_node(struct db_admin *admin, const char *member,
+                       int (*change)(struct db_admin *admin, const char *member,
+                                     struct kt_error *error),
+                       struct kt_error *error)
+{
+    int rc = db_pg_run(admin->conn, DB_ADMIN_MS, BEGIN_LOCAL, error);
+
     if (rc == 0)
-        rc = db_admin_ask(admin,
-                          "UPDATE node_certificates SET revoked_at = now() WHERE revoked_at IS NULL"
-                          " AND sha256 = (SELECT cert_sha256 FROM nodes WHERE member = $1)",
-                          1, parameters, NULL, error);
-    if (rc == 0)
-        rc = db_admin_ask(admin,
-                          "UPDATE nodes SET removed_at = now(), revision = revision + 1"
-                          " WHERE member = $1 AND removed_at IS NULL",
-                          1, parameters, NULL, error);
+        rc = change(admin, member, error);
     if (rc == 0)
         rc = db_pg_run(admin->conn, DB_ADMIN_MS, "COMMIT", error);
-    if (rc == 0) { // nobody can come in as it any more
-        struct leaving leaving = {admin, member};
-        rc = db_wait_until(has_left, &leaving, kt_monotonic_now() + END_MS * INT64_C(1000), error);
-        if (rc == KT_ERR_TIMEOUT)
-            rc = kt_error_set(error, KT_ERR_DATABASE_TIMEOUT, "run the same command again",
-                              "sessions of member '%s' did not end in time", member);
-    }
     if (rc)
-        return rc;
-    kt_slot_name(member, slot);
-    parameters[0] = slot;
-    return db_admin_ask(admin,
-                        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-                        " WHERE slot_name = $1",
-                        1, parameters, NULL, error);
+        (void)!db_pg_run(admin->conn, DB_ADMIN_MS, "ROLLBACK", NULL);
+    return rc;
 }
 
 int db_admin_node_remove(struct db_admin *admin, const char *member, struct kt_error *error)
 {
+    char slot[KT_MEMBER_TEXT];
+    struct leaving leaving = {admin, member, slot};
     int rc = kt_member_check(member);
 
     if (rc)
         return kt_error_set(error, rc, NULL, "'%.40s' is no member id", member);
-    rc = db_pg_run(admin->conn, DB_ADMIN_MS,
-                   "BEGIN READ WRITE; SET LOCAL synchronous_commit = local", error);
-    if (rc == 0)
-        rc = drop_role(admin, member, error);
+    // The role goes last: a session of a role that is gone streams on, and is nobody's by name.
+    rc = change_node(admin, member, mark_removed, error);
     if (rc)
-        (void)!db_pg_run(admin->conn, DB_ADMIN_MS, "ROLLBACK", NULL);
-    return rc;
+        return rc;
+    kt_slot_name(member, slot);
+    rc = db_wait_until(has_left, &leaving, kt_monotonic_now() + END_MS * INT64_C(1000), error);
+    if (rc == KT_ERR_TIMEOUT)
+        return kt_error_set(error, KT_ERR_DATABASE_TIMEOUT, "run the same command again",
+                            "sessions of member '%s' did not end in time", member);
+    return rc ? rc : change_node(admin, member, drop_role, error);
 }
 
 // --- reading ---

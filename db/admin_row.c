@@ -124,34 +124,43 @@ static int begin(struct db_admin *admin, struct waiting *waiting, struct kt_erro
                      error);
 }
 
-// 0 when the COMMIT came back clean in time; KT_ERR_IN_DOUBT otherwise. Never cancels.
-static int commit(struct waiting *waiting, struct kt_error *error)
+// The next result (NULL: the last was the last one), without a cancel when it does not come in time.
+// 1 when there is one, 0 when not.
+static int next_result(struct waiting *waiting, PGresult **result, const char **why)
 {
-    const char *why = "the commit was not answered in time";
-    PGresult *result = NULL;
-    int is_clean = 0;
-
-    if (!PQsendQuery(waiting->conn, "COMMIT"))
-        goto out;
     while (PQisBusy(waiting->conn)) {
         struct pollfd one = {.fd = PQsocket(waiting->conn), .events = POLLIN};
         int n = kt_monotonic_now() < waiting->deadline ? poll(&one, 1, left_ms(waiting)) : 0;
 
-        if (n == 0)
-            goto out;
+        if (n == 0) {
+            *why = "the commit was not answered in time";
+            return 0;
+        }
         if ((n < 0 && errno != EINTR) || (n > 0 && !PQconsumeInput(waiting->conn))) {
-            why = "the connection broke during the commit";
-            goto out;
+            *why = "the connection broke during the commit";
+            return 0;
         }
     }
-    result = PQgetResult(waiting->conn);
-    is_clean = result && PQresultStatus(result) == PGRES_COMMAND_OK &&
-               strcmp(PQcmdStatus(result), "COMMIT") == 0 && waiting->notices == 0;
-    if (!is_clean)
+    *result = PQgetResult(waiting->conn);
+    return 1;
+}
+
+// 0 when the COMMIT came back clean in time; KT_ERR_IN_DOUBT otherwise.
+static int commit(struct waiting *waiting, struct kt_error *error)
+{
+    const char *why = "the connection broke before the commit";
+    PGresult *result = NULL, *end = NULL;
+    int is_clean = 0;
+
+    if (PQsendQuery(waiting->conn, "COMMIT") && next_result(waiting, &result, &why) &&
+        next_result(waiting, &end, &why)) {
+        is_clean = result && !end && PQresultStatus(result) == PGRES_COMMAND_OK &&
+                   strcmp(PQcmdStatus(result), "COMMIT") == 0 && waiting->notices == 0;
         why = waiting->notices ? "the commit came back with a warning: its wait was ended"
                                : "the commit failed";
-out:
+    }
     PQclear(result);
+    PQclear(end);
     return is_clean ? 0 : kt_error_set(error, KT_ERR_IN_DOUBT, NULL, "%s", why);
 }
 

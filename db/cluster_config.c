@@ -7,8 +7,7 @@
 
 #include <libpq-fe.h>
 
-#include "db/cluster_inner.h"
-#include "db/pg.h"
+#include "db/replication_inner.h"
 #include "lib/file.h"
 #include "lib/proc.h"
 
@@ -274,7 +273,7 @@ int db_cluster_config_check(struct db_cluster *cluster, struct kt_error *error)
     int wrong, rc = walk_managed(cluster, 0, &wrong, error);
 
     if (rc || wrong < 0)
-        return rc;
+        return rc ? rc : db_replication_check(cluster, error);
     return kt_error_set(error, KT_ERR_UNSAFE_SETTINGS,
                         "run ktadmin init again: it writes the managed files and leaves all else",
                         "'%s/%s' is not as ktadmin wrote it", cluster->dir, MANAGED[wrong]);

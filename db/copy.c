@@ -87,7 +87,8 @@ struct watch {
     void *arg;
     char line[LINE_MAX_BYTES];
     size_t n;
-    char last[256]; // line that is no progress: the reason, when it fails
+    char reason[256]; // the first line that says an error, else the last that is no progress
+    int has_error;
 };
 
 // "12345/67890 kB (18%), 0/1 tablespace"
@@ -99,8 +100,9 @@ static void take_line(struct watch *watch)
     if (sscanf(watch->line, "%llu/%llu kB", &done, &total) == 2) {
         if (watch->progress)
             watch->progress(watch->arg, done * 1024, total * 1024);
-    } else if (watch->n > 0) {
-        snprintf(watch->last, sizeof(watch->last), "%.250s", watch->line);
+    } else if (watch->n > 0 && !watch->has_error) {
+        watch->has_error = strstr(watch->line, "error:") != NULL;
+        snprintf(watch->reason, sizeof(watch->reason), "%.250s", watch->line);
     }
     watch->n = 0;
 }
@@ -148,7 +150,7 @@ static int run_watched(const char *const *argv, struct watch *watch, struct kt_e
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
     return kt_error_set(error, KT_ERR_CHILD, NULL, "'%s' failed: %s", argv[0],
-                        watch->last[0] ? watch->last : "it could not be run");
+                        watch->reason[0] ? watch->reason : "it could not be run");
 }
 
 static int run_basebackup(const struct db_cluster *cluster, const struct db_source *source,

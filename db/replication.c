@@ -316,6 +316,30 @@ int db_replication_write(struct db_cluster *cluster, const struct db_replication
     return rc;
 }
 
+int db_replication_check(const struct db_cluster *cluster, struct kt_error *error)
+{
+    struct kt_buf text = KT_BUF_INIT(CONF_MAX), there = KT_BUF_INIT(CONF_MAX);
+    struct db_replication replication;
+    char path[KT_PATH_MAX];
+    int rc = db_replication_of_node(cluster->paths, &replication, error);
+
+    if (rc)
+        return rc;
+    rc = kt_path_join(path, sizeof(path), cluster->dir, DB_REPLICATION_FILE);
+    if (rc == 0)
+        rc = make_text(cluster->paths, &replication, &text);
+    if (rc == 0)
+        rc = kt_file_read(path, &there, NULL);
+    if (rc || kt_buf_left(&text) != kt_buf_left(&there) ||
+        memcmp(kt_buf_ptr(&text), kt_buf_ptr(&there), kt_buf_left(&text)) != 0)
+        rc = kt_error_set(error, KT_ERR_UNSAFE_SETTINGS,
+                          "stop PostgreSQL and start it again: the file is written at each start",
+                          "'%s' is not as node/replication says", path);
+    kt_buf_free(&text);
+    kt_buf_free(&there);
+    return rc;
+}
+
 int db_replication_render(struct db_cluster *cluster, struct kt_error *error)
 {
     struct db_replication replication;

@@ -36,6 +36,8 @@ int db_replication_values(const struct kt_paths *paths, const struct db_replicat
 int db_replication_write(struct db_cluster *cluster, const struct db_replication *replication,
                          struct kt_error *error) KT_MUST_CHECK;
 
+// KT_ERR_UNSAFE_SETTINGS when the data directory's part is not what was written last.
+int db_replication_check(const struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
 const char *db_mode_name(enum db_mode mode); // "active", "follow", "sealed"
 
 // --- replication_apply.c ---
@@ -57,7 +59,7 @@ struct db_admin {
 // One statement on the owner's session.
 int db_admin_ask(struct db_admin *admin, const char *sql, int count, const char *const *parameters,
                  PGresult **result, struct kt_error *error) KT_MUST_CHECK;
-// Calls `is_done` (1 done, 0 not yet, negative: give up) every 20 ms until the deadline:
+// Calls `is_done` (1 done, 0 not yet, negative: give up) every 5 ms until the deadline:
 // KT_ERR_TIMEOUT, without words.
 typedef int (*db_condition)(void *arg, struct kt_error *error);
 int db_wait_until(db_condition is_done, void *arg, int64_t deadline,

@@ -114,7 +114,8 @@ struct db_change_ops {
 };
 extern const struct db_change_ops db_change_deposit, db_change_delete, db_change_register,
     db_change_renew, db_change_org_add, db_change_org_disable, db_change_authcode_new,
-    db_change_client_approve, db_change_client_revoke, db_change_grant, db_change_grant_revoke;
+    db_change_client_approve, db_change_client_revoke, db_change_grant, db_change_grant_revoke,
+    db_change_operator_add, db_change_operator_revoke;
 // The list of them all (changes.c).
 const struct db_change_ops *const *db_changes_all(size_t *count);
 // NULL for KT_CHANGE_BARRIER.

@@ -5,71 +5,25 @@
 
 #include "db/cluster.h"
 #include "ktadmin/commands.h"
-#include "lib/agent_call.h"
+#include "ktadmin/db_start.h"
 
 #define START_S 120 // recovery after a crash may take a while
 #define STOP_S  120
 
-// Without an agent only the promise file can say. It knows no peers: what it promised last must be
-// that this node is the active one, and it must not have been retired.
-static int allowed_by_promise(const struct kta_node *node, struct kt_error *error)
-{
-    struct kt_promise promise;
-    size_t n;
-    int rc = kt_promise_load(node->paths.promise, &promise, error);
-
-    if (rc == KT_ERR_NOT_FOUND)
-        return kt_error_set(error, KT_ERR_NOT_INITIALISED,
-                            "a copied confdir does not make a member: see ktadmin(8), FILES",
-                            "no promise file '%s'", node->paths.promise);
-    if (rc)
-        return rc;
-    if (promise.retired_by[0])
-        return kt_error_set(error, KT_ERR_FENCED, "this node never starts again",
-                            "this node was retired by '%s'", promise.retired_by);
-    n = strcspn(promise.member, ".");
-    if (promise.active_since > 0 && strlen(promise.active) == n &&
-        memcmp(promise.active, promise.member, n) == 0)
-        return 0;
-    return kt_error_set(error, KT_ERR_NOT_RUNNING,
-                        "start the server first: systemctl start "
-                        "keytrusteed",
-                        "this node follows '%s': only its server can allow the start",
-                        promise.active);
-}
-
-static int start_allowed(const struct kta_node *node, struct kt_error *error)
-{
-    const char *why;
-    json_t *answer = NULL;
-    int rc = kt_agent_call(node->paths.agent_socket, "db.start_allowed", NULL, KTA_TIMEOUT_MS,
-                           &answer, error);
-
-    if (rc == KT_ERR_NOT_RUNNING)
-        return allowed_by_promise(node, error);
-    if (rc == 0 && json_is_false(json_object_get(answer, "allowed"))) {
-        why = json_string_value(json_object_get(answer, "reason"));
-        rc = kt_error_set(error, KT_ERR_FENCED, "see ktadmin status",
-                          "the server does not allow the start%s%s", why ? ": " : "",
-                          why ? why : "");
-    }
-    json_decref(answer);
-    return rc;
-}
-
 static int start(const struct kt_cli_run *run, const struct kta_node *node,
-                 struct db_cluster *cluster, struct kt_error *error)
+                 struct db_cluster *cluster, int *exit_code, struct kt_error *error)
 {
     int port = (int)kt_settings_number(node->settings, KT_SET_DATABASE_PORT);
+    struct kta_start_answer answer;
     enum db_run_state state;
     long pid = 0;
-    int rc = start_allowed(node, error);
+    int rc;
 
-    if (rc)
-        return rc;
     if (!kt_cli_flag(run, "background"))
-        return db_cluster_exec(cluster, error);
-    rc = db_cluster_start(cluster, START_S, error);
+        return kta_supervise(node, cluster, exit_code, error);
+    rc = kta_start_allowed(node, &answer, error);
+    if (rc == 0)
+        rc = db_cluster_start(cluster, START_S, error);
     if (rc == 0)
         rc = db_cluster_state(cluster, &state, &pid, error);
     if (rc == 0 && kt_cli_flag(run, "json"))
@@ -79,9 +33,13 @@ static int start(const struct kt_cli_run *run, const struct kta_node *node,
     return rc;
 }
 
-static int stop(const struct kt_cli_run *run, struct db_cluster *cluster, struct kt_error *error)
+static int stop(const struct kt_cli_run *run, const struct kta_node *node,
+                struct db_cluster *cluster, struct kt_error *error)
 {
-    int rc = db_cluster_stop(cluster, STOP_S, error);
+    int rc = kta_want_no_start(node, error);
+
+    if (rc == 0)
+        rc = db_cluster_stop(cluster, STOP_S, error);
 
     if (rc == 0 && kt_cli_flag(run, "json"))
         printf("{\"state\": \"stopped\"}\n");
@@ -140,9 +98,9 @@ static int run_db(struct kt_cli_run *run)
     if (rc == 0) // nobody else's is started, stopped or shown
         rc = db_cluster_look(cluster, &exists, &error);
     if (rc == 0 && starts)
-        rc = start(run, &node, cluster, &error);
+        rc = start(run, &node, cluster, &exit_code, &error);
     else if (rc == 0 && stops)
-        rc = stop(run, cluster, &error);
+        rc = stop(run, &node, cluster, &error);
     else if (rc == 0)
         rc = show(run, &node, cluster, &exit_code, &error);
     db_cluster_close(cluster);
@@ -151,7 +109,7 @@ static int run_db(struct kt_cli_run *run)
 }
 
 static const struct kt_cli_option OPTIONS[] = {
-    {"start", 0, NULL, "start it, in the foreground; the server's agent is asked first"},
+    {"start", 0, NULL, "start and watch it, in the foreground; the server's agent is asked first"},
     {"background", 0, NULL, "with --start: in the background, returning when it takes connections"},
     {"stop", 0, NULL, "stop it; connections are ended"},
     {"status", 0, NULL, "show whether it runs; exit code 0 when it does, 3 when not"},

@@ -70,7 +70,7 @@ static void print_unestablished(const struct kta_failover *failover)
     for (uint32_t i = 0; i < row->count; i++) {
         char node[KT_NODE_NAME_MAX + 1];
         kt_member_node(row->members[i], node);
-        printf("  bring %s back               ktadmin rejoin %s\n", node, node);
+        printf("  when %-16s is back   ktadmin rejoin %s\n", node, node);
     }
     printf(
         "  take a new machine           ktadmin token new here, then ktadmin join TOKEN there\n");
@@ -86,8 +86,9 @@ int kta_walk_end(struct kta_walk_report *report, struct kta_failover *failover, 
     if (report->steps)
         print_json(report, failover, rc, error);
     else if (rc == 0 && failover->is_established)
-        printf("%s is the active of epoch %llu and takes writes (%.2f s)\n",
-               kta_failover_target(failover), (unsigned long long)failover->epoch, seconds);
+        printf("%s is the active of epoch %llu%s (%.2f s)\n", kta_failover_target(failover),
+               (unsigned long long)failover->epoch,
+               failover->is_open ? " and takes writes" : "; its writer is not open yet", seconds);
     else if (rc == 0 && !quiet)
         print_unestablished(failover);
     if (!report->steps && !quiet)
@@ -96,7 +97,7 @@ int kta_walk_end(struct kta_walk_report *report, struct kta_failover *failover, 
     report->steps = NULL;
     if (rc)
         return kt_cli_fail(report->run, error);
-    return failover->is_established ? KT_EXIT_OK : KTA_EXIT_NO_WRITES;
+    return failover->is_open ? KT_EXIT_OK : KTA_EXIT_NO_WRITES;
 }
 
 // --- the command ---

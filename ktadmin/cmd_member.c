@@ -35,7 +35,7 @@ static int find_member(const struct kta_nodes *nodes, size_t active, const char 
         snprintf(member, KT_MEMBER_TEXT, "%s", name);
         return 0;
     }
-    if (kta_state_row(&nodes->list[active], &row) == 0)
+    if (kta_state_list(&nodes->list[active], &row) == 0)
         for (uint32_t i = 0; i < row.count; i++) {
             kt_member_node(row.members[i], node);
             if (strcmp(node, name) == 0) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// status: what the node is doing, from its agent; what its files tell when there is no server.
+// status: what this node is doing, from its agent or its files, and what the others say.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "db/cluster.h"
 #include "ktadmin/commands.h"
+#include "ktadmin/status.h"
 #include "lib/agent_call.h"
 
 #define CELL_MAX 512
@@ -80,54 +82,135 @@ static json_t *from_files(const struct kta_node *node)
     return status;
 }
 
-static int show_files(struct kt_cli_run *run, const struct kt_error *why)
-{
-    struct kt_error error = {0};
-    struct kta_node node;
-    json_t *status = NULL;
-    int rc = kta_open(run, KTA_FILES, &node, &error);
+// --- the cluster ---
 
-    if (rc == 0)
-        status = from_files(&node);
-    kta_close(&node);
+static void print_texts(const char *title, const json_t *list)
+{
+    json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one) printf("%s%s\n", title, json_string_value(one));
+}
+
+static void print_cluster(struct kta_nodes *nodes, const json_t *status)
+{
+    const json_t *proofs = json_object_get(status, "proofs");
+
+    printf("\n");
+    kta_status_print_nodes(nodes);
+    if (nodes->count > 1 && json_array_size(proofs) > 0) {
+        printf("\nwho could be promoted:\n");
+        kta_status_print_proofs(proofs);
+    }
+    if (json_array_size(json_object_get(status, "overrides")) > 0)
+        printf("\n");
+    print_texts("override: ", json_object_get(status, "overrides"));
+    if (json_array_size(json_object_get(status, "attention")) > 0)
+        printf("\n");
+    print_texts("attention: ", json_object_get(status, "attention"));
+}
+
+// Asks all nodes; adds what they say to `status`.
+static int add_cluster(struct kta_nodes *nodes, json_t *status, int *exit_code)
+{
+    static const char *const HEALTH[] = {"degraded", "no writes", "down"};
+    int rc = kta_nodes_look(nodes, NULL);
+
+    json_object_set_new(status, "nodes", kta_status_nodes(nodes));
+    json_object_set_new(status, "proofs", kta_status_proofs(nodes));
+    json_object_set_new(status, "overrides", kta_status_overrides(nodes));
+    json_object_set_new(status, "attention", kta_status_attention(nodes, exit_code));
+    json_object_set_new(
+        status, "health",
+        json_string(*exit_code == KT_EXIT_OK ? "ok" : HEALTH[*exit_code - KTA_EXIT_DEGRADED]));
+    return rc;
+}
+
+// This node's own, by its agent or else by its files. `why` receives the error when there is no agent.
+static int own_status(struct kta_nodes *nodes, json_t **status, struct kt_error *why,
+                      struct kt_error *error)
+{
+    struct kt_error said = {0};
+    int rc =
+        kt_agent_call(nodes->own.paths.agent_socket, "status", NULL, KTA_TIMEOUT_MS, status, &said);
+
+    if (rc == KT_ERR_NOT_RUNNING) {
+        *why = said;
+        *status = from_files(&nodes->own);
+        rc = *status ? 0 : KT_ERR_NO_MEMORY;
+    }
+    return rc ? kt_error_set(error, rc, said.hint, "%s", said.message) : 0;
+}
+
+static int show(struct kt_cli_run *run, struct kta_nodes *nodes, struct kt_error *error)
+{
+    struct kt_error why = {0};
+    json_t *status = NULL;
+    int exit_code = KT_EXIT_OK, rc = 0;
+
+    if (nodes->bundle[0])
+        status = json_object();
+    else
+        rc = own_status(nodes, &status, &why, error);
     if (rc)
-        return kt_cli_fail(run, &error);
+        return kt_cli_fail(run, error);
+    if (!kt_cli_flag(run, "json"))
+        print_lines(status, 0);
+    (void)add_cluster(nodes, status, &exit_code);
+    if (kt_cli_flag(run, "json"))
+        kta_print_json(status);
+    else
+        print_cluster(nodes, status);
+    json_decref(status);
+    if (!why.code)
+        return exit_code;
+    (void)kt_cli_fail(run, &why);
+    return KT_EXIT_UNAVAILABLE;
+}
+
+// Without a promise file there is no node to speak for: what the files say.
+static int show_files(struct kt_cli_run *run, const struct kta_nodes *nodes,
+                      const struct kt_error *why)
+{
+    json_t *status = from_files(&nodes->own);
+
     if (kt_cli_flag(run, "json"))
         kta_print_json(status);
     else
         print_lines(status, 0);
     json_decref(status);
-    (void)kt_cli_fail(run, why);
-    return KT_EXIT_UNAVAILABLE;
+    return kt_cli_fail(run, why);
 }
 
 static int run_status(struct kt_cli_run *run)
 {
+    struct kta_nodes *nodes = calloc(1, sizeof(*nodes));
     struct kt_error error = {0};
-    struct kta_node node;
-    json_t *status = NULL;
-    int rc = kta_open(run, KTA_AGENT, &node, &error);
+    int code, rc = nodes ? kta_nodes_open(run, nodes, &error)
+                         : kt_error_set(&error, KT_ERR_NO_MEMORY, NULL, "out of memory");
 
-    if (rc == 0)
-        rc =
-            kt_agent_call(node.paths.agent_socket, "status", NULL, KTA_TIMEOUT_MS, &status, &error);
-    kta_close(&node);
-    if (rc == KT_ERR_NOT_RUNNING)
-        return show_files(run, &error);
-    if (rc)
-        return kt_cli_fail(run, &error);
-    if (kt_cli_flag(run, "json"))
-        kta_print_json(status);
+    if (rc && nodes && nodes->own.settings && !nodes->bundle[0])
+        code = show_files(run, nodes, &error);
+    else if (rc || !nodes)
+        code = kt_cli_fail(run, &error);
     else
-        print_lines(status, 0);
-    json_decref(status);
-    return KT_EXIT_OK;
+        code = show(run, nodes, &error);
+    if (nodes)
+        kta_nodes_close(nodes);
+    free(nodes);
+    return code;
 }
+
+static const struct kt_cli_option OPTIONS[] = {KTA_OPERATOR_OPTIONS, {NULL}};
 
 const struct kt_cli_command kta_cmd_status = {
     .verb = "status",
     .arguments = "",
-    .summary = "show what the node is doing",
-    .help = "Asks the server. When that does not run, shows what the files say and exits with 5.",
+    .summary = "show what this node and the others are doing",
+    .help = "This node first, then a line for each node, who could be promoted and with whom, and "
+            "what wants\nattention. Exits with 0 when all is well, 8 when something wants "
+            "attention, 9 when no writes are\ntaken, 10 when no node serves, 5 when this node's "
+            "server does not run.",
+    .options = OPTIONS,
     .run = run_status,
 };

@@ -48,6 +48,7 @@ struct kta_failover {
     struct kta_answer followers[KT_PEERS_MAX];
     size_t follower_count;
     int is_established;
+    int is_open;                   // and its writer takes changes
     struct kt_error unestablished; // why not
     char proved[KTA_PROVED_MAX];   // by the step that ran last
     char notes[KTA_PROVED_MAX];    // what is left to do, a line each

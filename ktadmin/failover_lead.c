@@ -4,11 +4,30 @@
 
 #include "ktadmin/failover.h"
 
-#define PROMOTE_MS   60000
-#define FOLLOW_MS    15000
-#define REJOIN_MS    (6 * 3600 * 1000)
-#define ESTABLISH_MS 30000
-#define WAIT_MS      10000 // for W members that were told to follow
+#define PROMOTE_MS    60000
+#define FOLLOW_MS     15000
+#define REJOIN_MS     (6 * 3600 * 1000)
+#define ESTABLISH_MS  30000
+#define WAIT_MS       10000 // for W members that were told to follow
+#define BUSY_US       15000000
+#define BUSY_PAUSE_MS 10
+
+// T, which may be busy for a moment with what its agent does by itself: it establishes as soon as it
+// can. `args` is borrowed.
+static int call_target(struct kta_failover *failover, const char *verb, json_t *args,
+                       int timeout_ms, json_t **result, struct kt_error *error)
+{
+    int64_t until = kt_monotonic_now() + BUSY_US;
+    int rc;
+
+    for (;;) {
+        rc = kta_nodes_call(failover->nodes, failover->target, verb, json_incref(args), timeout_ms,
+                            result, error);
+        if (rc != KT_ERR_BUSY || kt_monotonic_now() > until)
+            return rc;
+        kta_pause_ms(BUSY_PAUSE_MS);
+    }
+}
 
 static json_t *row_args(const struct kta_failover *failover)
 {
@@ -30,8 +49,8 @@ int kta_step_promote(struct kta_failover *failover, struct kt_error *error)
 
     if (!args)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
-    rc = kta_nodes_call(failover->nodes, failover->target, "node.promote", args, PROMOTE_MS,
-                        &result, &why);
+    rc = call_target(failover, "node.promote", args, PROMOTE_MS, &result, &why);
+    json_decref(args);
     if (rc)
         return kt_error_set(error, rc, why.hint, "%s is not promoted: %.400s", name, why.message);
     lsn = json_string_value(json_object_get(result, "start_lsn"));
@@ -134,7 +153,7 @@ int kta_step_follow(struct kta_failover *failover, struct kt_error *error)
 
 int kta_step_establish(struct kta_failover *failover, struct kt_error *error)
 {
-    const char *name = kta_failover_target(failover);
+    const char *name = kta_failover_target(failover), *writer;
     struct kt_error why = {0};
     json_t *args = row_args(failover), *result = NULL;
     int wait_ms = streaming_members(failover) >= failover->row.w ? WAIT_MS : 0, rc;
@@ -143,8 +162,8 @@ int kta_step_establish(struct kta_failover *failover, struct kt_error *error)
         json_decref(args);
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
     }
-    rc = kta_nodes_call(failover->nodes, failover->target, "node.establish", args, ESTABLISH_MS,
-                        &result, &why);
+    rc = call_target(failover, "node.establish", args, ESTABLISH_MS, &result, &why);
+    json_decref(args);
     if (rc == KT_ERR_NO_QUORUM) {
         failover->unestablished = why;
         return 0;
@@ -152,10 +171,13 @@ int kta_step_establish(struct kta_failover *failover, struct kt_error *error)
     if (rc)
         return kt_error_set(error, rc, why.hint, "%s is promoted but not established: %.400s", name,
                             why.message);
-    json_decref(result);
+    writer = json_string_value(json_object_get(result, "writer"));
     failover->is_established = 1;
-    kta_append(failover->proved, KTA_PROVED_MAX, "%s leads epoch %llu and takes writes", name,
-               (unsigned long long)failover->epoch);
+    failover->is_open = writer && strcmp(writer, "open") == 0;
+    kta_append(failover->proved, KTA_PROVED_MAX, "%s leads epoch %llu and %s", name,
+               (unsigned long long)failover->epoch,
+               failover->is_open ? "takes writes" : "is about to take writes");
+    json_decref(result);
     return 0;
 }
 

@@ -52,6 +52,25 @@ static void add_report(struct kta_failover *failover, struct kta_answer *answer)
     }
 }
 
+// A retired node cannot be sealed. That it is retired may be what the proof needs (rule 15).
+static void add_retired(struct kta_failover *failover, const struct kta_answer *answer)
+{
+    const struct kta_member *member = &failover->nodes->list[answer->node];
+    struct kt_report *report = &failover->reports[failover->report_count];
+    struct kt_promise promise;
+
+    if (answer->rc != KT_ERR_RETIRED || kta_state_promise(member, &promise) != 0 ||
+        promise.retired_by[0] == '\0')
+        return;
+    memset(report, 0, sizeof(*report));
+    memcpy(report->member, member->peer.member, sizeof(report->member));
+    memcpy(report->retired_by, promise.retired_by, sizeof(report->retired_by));
+    snprintf(report->active, sizeof(report->active), "%s", kta_failover_target(failover));
+    report->incarnation = failover->incarnation;
+    report->epoch = failover->epoch;
+    failover->report_node[failover->report_count++] = answer->node;
+}
+
 static struct kta_answer *answer_of(struct kta_answer *answers, size_t count, size_t node)
 {
     for (size_t i = 0; i < count; i++)
@@ -126,6 +145,8 @@ static void say_sealed(struct kta_failover *failover, const struct kta_answer *a
     out[0] = '\0';
     for (size_t i = 0; i < failover->report_count; i++) {
         char lsn[KT_LSN_TEXT];
+        if (failover->reports[i].retired_by[0])
+            continue;
         kt_lsn_format(failover->reports[i].lsn, lsn);
         kta_append(out, KTA_PROVED_MAX, "%s%s at %s", between,
                    failover->nodes->list[failover->report_node[i]].name, lsn);
@@ -172,8 +193,10 @@ static int seal_once(struct kta_failover *failover, struct kt_error *error)
     kta_nodes_ask(failover->nodes, "node.seal", args, SEAL_MS, answers + first, count - first);
     ask_busy(failover, args, answers, count);
     clear_reports(failover);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        add_retired(failover, &answers[i]);
         add_report(failover, &answers[i]);
+    }
     rc = judge_answers(failover, answers, count, error);
     if (rc == 0)
         say_sealed(failover, answers, count);
@@ -291,7 +314,12 @@ int kta_step_catch_up(struct kta_failover *failover, struct kt_error *error)
         answers[0].node = failover->target;
         rc = copy_from(failover, from, answers, 1, error);
     }
-    if (rc)
+    // T's log went another way than that node's: whether it can do without is for the proof to say.
+    if (rc == KT_ERR_DIVERGED)
+        kta_append(failover->proved, KTA_PROVED_MAX,
+                   "%s cannot copy from the node that holds the most",
+                   kta_failover_target(failover));
+    else if (rc)
         return rc;
     memset(answers, 0, sizeof(answers));
     count = without_vote(failover, answers);

@@ -151,6 +151,8 @@ int kta_step_choose(struct kta_failover *failover, struct kt_error *error)
     if (rc)
         return rc;
     failover->epoch = kt_rule_choose(seen, count);
+    if (failover->epoch == 0)
+        return kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "there is no higher epoch");
     kta_append(failover->proved, sizeof(failover->proved), "epoch %llu for %s",
                (unsigned long long)failover->epoch, kta_failover_target(failover));
     return 0;

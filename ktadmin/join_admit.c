@@ -23,7 +23,7 @@ static int broken(struct kt_error *error, const char *what)
 
 // --- the files of the confdir that all nodes share ---
 
-// What is each node's own stays what it is here.
+// What is each node's own stays what it is here; hidden files are traces of other programs.
 static int is_own(const char *name)
 {
     static const char *const OWN[] = {"cluster.json", "keytrustee.conf", KTA_JOIN_NOTE,
@@ -33,10 +33,10 @@ static int is_own(const char *name)
         if (strncmp(name, OWN[i], strlen(OWN[i])) == 0 &&
             (name[strlen(OWN[i])] == '\0' || name[strlen(OWN[i])] == '/'))
             return 1;
-    return 0;
+    return name[0] == '.' || strstr(name, "/.") != NULL;
 }
 
-// "ca/key.pem": plain names, which may begin with a dot only in their middle.
+// "ca/key.pem": plain names, which may have a dot only behind their beginning.
 static int check_name(const char *name)
 {
     static const char LETTERS[] =

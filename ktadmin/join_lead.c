@@ -150,7 +150,7 @@ static int other_members(const struct kta_member *member, const char *self)
 {
     struct kt_epoch_row row;
 
-    return kta_state_row(member, &row) != 0 || row.count > 1 ||
+    return kta_state_list(member, &row) != 0 || row.count > 1 ||
            (row.count == 1 && strcmp(row.members[0], self) != 0);
 }
 

@@ -142,6 +142,14 @@ void kta_join_free(struct kta_join *join)
     kt_wipe(&join->token, sizeof(join->token));
 }
 
+// A token lets one member in. Until this one is, another token means another member.
+static int is_for_other_token(const struct kta_join *join)
+{
+    const char *id = json_string_value(json_object_get(join->state, "token"));
+
+    return !kt_file_exists(join->base.paths.node_cert) && (!id || strcmp(id, join->token.id) != 0);
+}
+
 // The member id is made once: with it the same run is known again by the node that lets it in.
 int kta_join_names(struct kta_join *join, int *done, struct kt_error *error)
 {
@@ -151,7 +159,7 @@ int kta_join_names(struct kta_join *join, int *done, struct kt_error *error)
     if (rc)
         return rc;
     member = json_string_value(json_object_get(join->state, "member"));
-    *done = member != NULL;
+    *done = member != NULL && !is_for_other_token(join);
     if (*done && kt_member_check(member) != 0)
         return kt_error_set(error, KT_ERR_NOT_OURS, "move it away", "'%s' names no member",
                             KTA_JOIN_NOTE);
@@ -168,6 +176,7 @@ int kta_join_names(struct kta_join *join, int *done, struct kt_error *error)
         return kt_error_set(error, rc, NULL, "no random bytes for the member id");
     snprintf(join->base.info.node, sizeof(join->base.info.node), "%s", node);
     json_object_set_new(join->state, "member", json_string(join->self.member));
+    json_object_set_new(join->state, "token", json_string(join->token.id));
     return kta_join_state_save(join, error);
 }
 

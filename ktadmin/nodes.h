@@ -76,6 +76,8 @@ int kta_state_lsn(const struct kta_member *member, const char *name, uint64_t *l
 int kta_state_promise(const struct kta_member *member, struct kt_promise *promise) KT_MUST_CHECK;
 // The newest row in its log. KT_ERR_NOT_FOUND when it has none or did not say.
 int kta_state_row(const struct kta_member *member, struct kt_epoch_row *row) KT_MUST_CHECK;
+// The list that it goes by: the row that it is to write, else the newest.
+int kta_state_list(const struct kta_member *member, struct kt_epoch_row *row) KT_MUST_CHECK;
 
 // For commands of one question: this node's agent, or with --operator the first server that answers.
 // On failure prints it and returns the exit code. `args` is stolen.

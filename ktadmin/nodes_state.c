@@ -59,11 +59,23 @@ int kta_state_promise(const struct kta_member *member, struct kt_promise *promis
     return 0;
 }
 
-int kta_state_row(const struct kta_member *member, struct kt_epoch_row *row)
+static int row_of(const struct kta_member *member, const char *name, struct kt_epoch_row *row)
 {
-    const json_t *said = json_object_get(member->state, "row");
+    const json_t *said = json_object_get(member->state, name);
 
     return json_is_object(said) ? kt_epoch_row_from_json(said, row, NULL) : KT_ERR_NOT_FOUND;
+}
+
+int kta_state_row(const struct kta_member *member, struct kt_epoch_row *row)
+{
+    return row_of(member, "row", row);
+}
+
+int kta_state_list(const struct kta_member *member, struct kt_epoch_row *row)
+{
+    int rc = row_of(member, "pending_row", row);
+
+    return rc ? row_of(member, "row", row) : 0;
 }
 
 static int is_active_role(const char *role)

@@ -143,12 +143,16 @@ extern const struct kts_verb kts_cluster_verbs[]; // ends with name NULL
 extern const struct kts_verb kts_peers_verbs[];
 extern const struct kts_verb kts_token_verbs[];
 extern const struct kts_verb kts_join_verbs[];
+extern const struct kts_verb kts_operator_verbs[]; // agent_operator.c
 
 // --- agent_change.c ---
 // Hands the change to the writer, which answers later: KT_ERR_AGAIN, or why not. `code` (an auth
 // code's text, taken, may be NULL) is shown when the change is durable.
 int kts_agent_change(struct kts_call *call, struct kt_change *change, struct kt_secret *code,
                      struct kt_error *error) KT_MUST_CHECK;
+// The same; `shown` (stolen, NULL: no memory) is put into the answer when the change is durable.
+int kts_agent_change_showing(struct kts_call *call, struct kt_change *change, json_t *shown,
+                             struct kt_error *error) KT_MUST_CHECK;
 void kts_agent_outcome(struct kts_agent *agent, struct kts_message *message);
 // The writer is gone: what it was asked is in doubt.
 void kts_agent_writer_gone(struct kts_agent *agent);

@@ -15,9 +15,10 @@
 #define DEPTH_MAX 4
 
 // Names that stay here, as patterns: a node's own keys and settings, traces of init, locks, files
-// that are being written, GnuPG's seed.
-static const char *const STAYS[] = {"tls",    "keytrustee.conf", "init.*", "*.lock", "lock",  ".#*",
-                                    ".*.tmp", "random_seed",     "S.*",    "*.new",  "*.bak", NULL};
+// that are being written, GnuPG's seed and hidden files.
+static const char *const STAYS[] = {
+    ".*",          "tls", "keytrustee.conf", "init.*", "*.lock", "lock",
+    "random_seed", "S.*", "*.new",           "*.bak",  NULL};
 
 struct walk {
     json_t *files;
@@ -31,7 +32,7 @@ static int stays(const char *name)
         if (fnmatch(STAYS[i], name, 0) == 0)
             return 1;
     }
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    return 0;
 }
 
 static int add_file(struct walk *walk, const char *path, const char *inside)

@@ -13,6 +13,7 @@ struct kts_pending {
     struct event *timer;
     uint64_t id;
     struct kt_secret *code; // the auth code's text, to be shown once when the change is durable
+    json_t *shown;          // what is shown with it, or NULL
 };
 
 static void free_pending(struct kts_pending *pending)
@@ -26,6 +27,7 @@ static void free_pending(struct kts_pending *pending)
     if (pending->timer)
         event_free(pending->timer);
     kt_secret_free(pending->code);
+    json_decref(pending->shown);
     free(pending);
 }
 
@@ -51,6 +53,8 @@ static json_t *result_of(const struct kts_pending *pending, const struct kt_outc
 {
     json_t *result = outcome->text ? json_loads(outcome->text, 0, NULL) : json_object(), *expires;
 
+    if (result && pending->shown)
+        json_object_update(result, pending->shown);
     if (!result || !pending->code)
         return result;
     json_object_set_new(result, "code", json_string(kt_secret_text(pending->code)));
@@ -145,8 +149,8 @@ static int encode(struct kts_call *call, struct kt_change *change, struct kt_buf
     return kt_change_encode(change, out);
 }
 
-int kts_agent_change(struct kts_call *call, struct kt_change *change, struct kt_secret *code,
-                     struct kt_error *error)
+static int send_change(struct kts_call *call, struct kt_change *change, struct kt_secret *code,
+                       json_t *shown, struct kt_error *error)
 {
     struct kts_agent *agent = kts_call_agent(call);
     int64_t ms = kt_settings_number(agent->start->settings, KT_SET_TIMEOUT_WRITE);
@@ -162,12 +166,17 @@ int kts_agent_change(struct kts_call *call, struct kt_change *change, struct kt_
     }
     if (rc) {
         kt_secret_free(code);
+        json_decref(shown);
         free(pending);
         kt_buf_free(&bytes);
         return rc;
     }
-    *pending = (struct kts_pending){
-        .next = agent->pending, .agent = agent, .call = call, .id = ++agent->next_id, .code = code};
+    *pending = (struct kts_pending){.next = agent->pending,
+                                    .agent = agent,
+                                    .call = call,
+                                    .id = ++agent->next_id,
+                                    .code = code,
+                                    .shown = shown};
     agent->pending = pending;
     pending->timer = evtimer_new(agent->base, on_timeout, pending);
     if (!pending->timer || event_add(pending->timer, &tv))
@@ -182,4 +191,17 @@ int kts_agent_change(struct kts_call *call, struct kt_change *change, struct kt_
     }
     kts_call_set_pending(call, pending);
     return KT_ERR_AGAIN;
+}
+
+int kts_agent_change(struct kts_call *call, struct kt_change *change, struct kt_secret *code,
+                     struct kt_error *error)
+{
+    return send_change(call, change, code, NULL, error);
+}
+
+int kts_agent_change_showing(struct kts_call *call, struct kt_change *change, json_t *shown,
+                             struct kt_error *error)
+{
+    return shown ? send_change(call, change, NULL, shown, error)
+                 : kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
 }

@@ -7,10 +7,6 @@
 #include "db/replication.h"
 #include "kts/agent_job.h"
 
-// A floor that no log reaches: stands in the promise while the data directory is being replaced, so
-// that a node that was killed in the middle has no vote and does not serve.
-#define KTS_FLOOR_UNFINISHED UINT64_MAX
-
 // Limits of what a step waits for, in milliseconds.
 #define KTS_ADMIN_MS   3000
 #define KTS_APPLY_MS   5000
@@ -139,10 +135,10 @@ int kts_member_settle(struct kts_local *local, struct kt_epoch_row *row,
                       struct kt_error *error) KT_MUST_CHECK;
 
 // --- verbs ---
-kts_job_function kts_job_node_seal, kts_job_node_catch_up, kts_job_node_promote, kts_job_node_follow,
-    kts_job_node_rows, kts_job_node_establish, kts_job_node_rejoin, kts_job_member_add,
-    kts_job_member_remove, kts_job_member_w, kts_job_member_floor, kts_job_member_settle,
-    kts_job_member_ask;
+kts_job_function kts_job_node_seal, kts_job_node_catch_up, kts_job_node_promote,
+    kts_job_node_follow, kts_job_node_rows, kts_job_node_establish, kts_job_node_rejoin,
+    kts_job_member_add, kts_job_member_remove, kts_job_member_w, kts_job_member_floor,
+    kts_job_member_settle, kts_job_member_ask;
 kts_verb_function kts_run_node_state, kts_run_start_allowed;
 
 #endif

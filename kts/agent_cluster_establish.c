@@ -141,7 +141,8 @@ static int check_promoted(struct kts_local *local, struct kt_error *error)
     int rc = strcmp(local->promise.active, local->node) == 0 ? 0 : KT_ERR_FENCED;
 
     if (rc)
-        return kt_error_set(error, rc, "see ktadmin status", "this node promised epoch %llu to '%s'",
+        return kt_error_set(error, rc, "see ktadmin status",
+                            "this node promised epoch %llu to '%s'",
                             (unsigned long long)local->promise.epoch, local->promise.active);
     rc = kts_local_connect(local, error);
     if (rc == 0)

@@ -10,12 +10,13 @@
 #include "lib/file.h"
 #include "lib/log.h"
 
-#define AGAIN_FILE "db.again"
-#define LOCK_FILE  "db.lock"
-#define BREATH_NS  2000000
-#define SEAL_TRIES 3
+#define AGAIN_FILE  "db.again"
+#define SEALED_FILE "sealed"
+#define LOCK_FILE   "db.lock"
+#define BREATH_NS   2000000
+#define SEAL_TRIES  3
 #define HISTORY_MAX (1u << 20)
-#define LOCK_LOOKS 25 // breaths between two looks whether somebody runs PostgreSQL
+#define LOCK_LOOKS  25 // breaths between two looks whether somebody runs PostgreSQL
 
 void kts_breath(void)
 {
@@ -207,11 +208,60 @@ int kts_local_end(struct kts_local *local, const struct kt_epoch_rows *rows,
                                   position->timeline);
 }
 
+// run/sealed: PostgreSQL of this pid was seen with everything replayed and without upstream. It stands
+// until another mode is set; the log stands still as long.
+static int sealed_path(const struct kts_local *local, char path[KT_PATH_MAX])
+{
+    return kt_path_join(path, KT_PATH_MAX, local->paths->run, SEALED_FILE);
+}
+
+static long postmaster(struct kts_local *local)
+{
+    enum db_run_state state;
+    long pid = 0;
+
+    return db_cluster_state(local->cluster, &state, &pid, NULL) == 0 && state == DB_RUNNING ? pid
+                                                                                            : 0;
+}
+
+static void mark_sealed(struct kts_local *local)
+{
+    char path[KT_PATH_MAX], text[32];
+    int n = snprintf(text, sizeof(text), "%ld\n", postmaster(local));
+
+    if (sealed_path(local, path) == 0 && kt_file_replace(path, text, (size_t)n, 0600, NULL))
+        kt_log(KT_LOG_DEBUG, "the seal is not marked");
+}
+
+static void forget_sealed(const struct kts_local *local)
+{
+    char path[KT_PATH_MAX];
+
+    if (sealed_path(local, path) == 0)
+        (void)unlink(path);
+}
+
+static int is_sealed(struct kts_local *local)
+{
+    char path[KT_PATH_MAX], *text = NULL;
+    struct db_replication now;
+    long pid = postmaster(local);
+    int is;
+
+    if (pid == 0 || sealed_path(local, path) || kt_file_read_text(path, 32, &text, NULL))
+        return 0;
+    is = atol(text) == pid && db_replication_load(local->paths, &now, NULL) == 0 &&
+         now.mode == DB_MODE_SEALED;
+    free(text);
+    return is;
+}
+
 int kts_local_apply(struct kts_local *local, const struct db_replication *replication,
                     struct kt_error *error)
 {
     struct db_replication full = *replication;
 
+    forget_sealed(local);
     memcpy(full.member, local->promise.member, sizeof(full.member));
     return db_replication_apply(local->cluster, &full, KTS_APPLY_MS, error);
 }
@@ -221,6 +271,7 @@ int kts_local_save_mode(struct kts_local *local, const struct db_replication *re
 {
     struct db_replication full = *replication;
 
+    forget_sealed(local);
     memcpy(full.member, local->promise.member, sizeof(full.member));
     return db_replication_save(local->paths, &full, error);
 }
@@ -231,9 +282,12 @@ int kts_local_seal(struct kts_local *local, struct kt_error *error)
     struct db_position position = {.in_recovery = 0};
     int rc = 0;
 
-    if (local->promise.floor_lsn == KTS_FLOOR_UNFINISHED)
+    if (local->promise.floor_lsn == KT_FLOOR_UNFINISHED)
         return kt_error_set(error, KT_ERR_DIVERGED, "run ktadmin rejoin",
                             "the copy of this node's database was not finished");
+    if (is_sealed(local) && kts_local_connect(local, NULL) == 0 &&
+        db_admin_position(local->admin, &position, NULL) == 0 && position.in_recovery)
+        return 0;
     // Once is enough, unless somebody started it under the old mode meanwhile.
     for (int tries = 0; rc == 0 && !position.in_recovery && tries < SEAL_TRIES; tries++) {
         if (!kts_local_is_running(local)) {
@@ -250,7 +304,11 @@ int kts_local_seal(struct kts_local *local, struct kt_error *error)
                           "PostgreSQL does not become a standby");
     if (rc == 0)
         rc = kts_local_apply(local, &sealed, error);
-    return rc ? rc : db_admin_wait_sealed(local->admin, KTS_SEAL_MS, error);
+    if (rc == 0)
+        rc = db_admin_wait_sealed(local->admin, KTS_SEAL_MS, error);
+    if (rc == 0)
+        mark_sealed(local);
+    return rc;
 }
 
 int kts_replication_active(const struct kts_local *local, const struct kt_epoch_row *row,

@@ -8,9 +8,9 @@
 #include "lib/json.h"
 #include "lib/log.h"
 
-#define INSERT_MS 10000
-#define PROBE_MS  5000
-#define QUORUM_MS 500
+#define INSERT_MS    10000
+#define PROBE_MS     5000
+#define QUORUM_MS    500
 #define ESTABLISH_MS 5000
 #define STREAMS_MAX  32
 

@@ -120,7 +120,8 @@ static int promote(struct kts_local *local, const struct kt_epoch_row *row,
 }
 
 // Promoted before: what a kill may have left undone is its mode on disk.
-static int finish(struct kts_local *local, const struct kt_epoch_row *row, struct kt_error *error)
+static int finish(struct kts_local *local, const struct kt_epoch_row *row,
+                  struct db_position *position, struct kt_error *error)
 {
     struct db_replication now, active;
     int rc = kts_replication_active(local, row, 1, &active, error);
@@ -128,7 +129,7 @@ static int finish(struct kts_local *local, const struct kt_epoch_row *row, struc
     if (rc == 0)
         rc = db_replication_load(local->paths, &now, error);
     if (rc == 0 && now.mode != DB_MODE_ACTIVE)
-        rc = kts_local_apply(local, &active, error);
+        rc = db_admin_promote(local->cluster, local->admin, &active, PROMOTE_MS, position, error);
     return rc;
 }
 
@@ -152,7 +153,7 @@ int kts_job_node_promote(struct kts_job *job, const json_t *args, json_t **resul
         rc = check_standby(&local, &row, &position, error);
         rc = rc ? rc : promote(&local, &row, &position, error);
     } else if (rc == 0 && is_promoted_in(&local, &row)) {
-        rc = finish(&local, &row, error);
+        rc = finish(&local, &row, &position, error);
     } else if (rc == 0) {
         rc = kt_error_set(error, KT_ERR_FENCED, "run ktadmin failover again: it seals first",
                           "this node runs as the active of an older epoch");

@@ -26,7 +26,8 @@ static int find_active(struct kts_local *local, struct kts_upstream *best, struc
             kts_upstream_ask(local, peer->member, &one, &why))
             continue;
         if (!kts_upstream_is_promoted(&one) ||
-            (found && (kt_rule_promise_compare(&one.promise, &best->promise, &order) || order <= 0))) {
+            (found &&
+             (kt_rule_promise_compare(&one.promise, &best->promise, &order) || order <= 0))) {
             kts_upstream_free(&one);
             continue;
         }
@@ -90,7 +91,7 @@ static int read_own(struct kts_local *local, struct kt_epoch_rows *rows)
 {
     int exists = 0;
 
-    return local->promise.floor_lsn != KTS_FLOOR_UNFINISHED &&
+    return local->promise.floor_lsn != KT_FLOOR_UNFINISHED &&
            db_cluster_look(local->cluster, &exists, NULL) == 0 && exists &&
            kts_local_seal(local, NULL) == 0 && db_admin_rows(local->admin, rows, NULL) == 0;
 }
@@ -104,7 +105,7 @@ static int begin_copy(struct kts_local *local, const struct kt_promise *theirs,
     promise.epoch = theirs->epoch;
     memcpy(promise.active, theirs->active, sizeof(promise.active));
     promise.active_since = 0;
-    promise.floor_lsn = KTS_FLOOR_UNFINISHED;
+    promise.floor_lsn = KT_FLOOR_UNFINISHED;
     return kts_local_promise(local, &promise, error);
 }
 
@@ -211,8 +212,8 @@ int kts_job_node_rejoin(struct kts_job *job, const json_t *args, json_t **result
         rc = take_active(&local, args, &upstream, error);
     if (rc)
         goto out;
-    rc = local.promise.floor_lsn == KTS_FLOOR_UNFINISHED ? KT_ERR_DIVERGED
-                                                         : kts_follow(&local, &upstream, error);
+    rc = local.promise.floor_lsn == KT_FLOOR_UNFINISHED ? KT_ERR_DIVERGED
+                                                        : kts_follow(&local, &upstream, error);
     if (needs_copy(rc)) {
         how = "copied";
         rc = rewind_or_copy(&local, &upstream, error);

@@ -11,7 +11,8 @@ int kts_remote_ask(struct kts_local *local, const struct kt_peer *peer, const ch
 {
     struct kt_node *node = NULL;
     char text[KT_MEMBER_TEXT + KT_HOST_MAX + 16];
-    int rc = kt_node_remote(peer->address, peer->agent_port, &local->job->credentials, &node, error);
+    int rc =
+        kt_node_remote(peer->address, peer->agent_port, &local->job->credentials, &node, error);
 
     if (rc) {
         json_decref(args);

@@ -86,8 +86,8 @@ static int ask_to_retire(struct kts_local *local, const char *member, int timeou
                          struct kt_error *error)
 {
     const struct kt_peer *peer = kt_peers_by_member(&local->peers, member);
-    json_t *args = json_pack("{s:I, s:s}", "epoch", (json_int_t)local->promise.epoch, "by",
-                             local->node);
+    json_t *args =
+        json_pack("{s:I, s:s}", "epoch", (json_int_t)local->promise.epoch, "by", local->node);
     json_t *answer = NULL;
     int rc;
 

@@ -39,8 +39,8 @@ int kts_job_node_rows(struct kts_job *job, const json_t *args, json_t **result,
     if (rc == 0)
         rc = kts_local_end(&local, &rows, &position, error);
     if (rc == 0) {
-        *result = json_pack("{s:s, s:o*, s:o*, s:I, s:b, s:I, s:s}", "member",
-                            local.promise.member, "rows", kt_epoch_rows_to_json(&rows), "members",
+        *result = json_pack("{s:s, s:o*, s:o*, s:I, s:b, s:I, s:s}", "member", local.promise.member,
+                            "rows", kt_epoch_rows_to_json(&rows), "members",
                             members_of(&local, &rows), "timeline", (json_int_t)position.timeline,
                             "in_recovery", position.in_recovery, "epoch",
                             (json_int_t)local.promise.epoch, "active", local.promise.active);
@@ -71,8 +71,8 @@ int kts_job_member_floor(struct kts_job *job, const json_t *args, json_t **resul
 
     (void)args;
     if (rc == 0 && strcmp(local.promise.active, local.node) != 0)
-        rc = kt_error_set(error, KT_ERR_PASSIVE, "ask the active",
-                          "this node follows '%s'", local.promise.active);
+        rc = kt_error_set(error, KT_ERR_PASSIVE, "ask the active", "this node follows '%s'",
+                          local.promise.active);
     if (rc == 0)
         rc = kts_local_connect(&local, error);
     if (rc == 0)

@@ -29,7 +29,7 @@ static const char *refusal(const struct kt_promise *promise)
 {
     if (promise->retired_by[0])
         return "this node was retired";
-    if (promise->floor_lsn == KTS_FLOOR_UNFINISHED)
+    if (promise->floor_lsn == KT_FLOOR_UNFINISHED)
         return "the copy of its database was not finished: run ktadmin rejoin";
     return NULL;
 }
@@ -91,8 +91,8 @@ int kts_run_start_allowed(struct kts_call *call, const json_t *args, json_t **re
 
     (void)args;
     kts_view_files(agent->start->paths, agent->view);
-    reason = agent->view->has_promise ? refusal(&agent->view->promise)
-                                      : "this node has no promise file";
+    reason =
+        agent->view->has_promise ? refusal(&agent->view->promise) : "this node has no promise file";
     // A job works on the data directory, or the peers have not been heard.
     later = (word && strcmp(word, KTS_AGAIN_WAIT) == 0 && kts_job_is_running(agent)) ||
             (!reason && must_wait(agent));
@@ -101,9 +101,9 @@ int kts_run_start_allowed(struct kts_call *call, const json_t *args, json_t **re
         mode = MODES[decided];
     }
     if (rc == 0)
-        *result = json_pack("{s:b, s:b, s:b, s:s*, s:s*}", "allowed", !reason && !later, "later",
-                            later, "again", word != NULL, "mode", mode, "reason",
-                            later ? "a moment" : reason);
+        *result =
+            json_pack("{s:b, s:b, s:b, s:s*, s:s*}", "allowed", !reason && !later, "later", later,
+                      "again", word != NULL, "mode", mode, "reason", later ? "a moment" : reason);
     free(word);
     return rc;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kts/agent_cluster.h"
 #include "kts/agent_door.h"
 #include "kts/agent_join.h"
 #include "kts/agent_peers.h"
@@ -238,5 +239,7 @@ static int run_begin(struct kts_call *call, const json_t *args, json_t **result,
 const struct kts_verb kts_join_verbs[] = {
     {"join.begin", KTS_CALLER_TOKEN, 0, run_begin, NULL, "join.begin"},
     {"node.add", KTS_CALLER_NODE | KTS_CALLER_LOCAL, 0, kts_join_run_add, NULL, "node.add"},
+    // How far the newcomer's copy has to get before it has a vote.
+    {"join.floor", KTS_CALLER_NODE, 0, NULL, kts_job_member_floor, NULL},
     {NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -16,8 +16,8 @@ static int can_establish(const struct kts_agent *agent)
 {
     const struct kts_view *view = agent->view;
 
-    return atomic_load(&agent->start->status->role) == KTS_ROLE_UNESTABLISHED &&
-           !view->restored && view->has_pending && view->members >= view->pending.w;
+    return atomic_load(&agent->start->status->role) == KTS_ROLE_UNESTABLISHED && !view->restored &&
+           view->has_pending && view->members >= view->pending.w;
 }
 
 // Rule 12 after a kill: the names in force are not those of the newest row.
@@ -38,8 +38,8 @@ static int must_ask(const struct kts_agent *agent)
 {
     const struct kts_view *view = agent->view;
 
-    return view->is_joining && view->in_recovery && view->receiver_streams &&
-           view->has_promise && view->replayed >= view->promise.floor_lsn;
+    return view->is_joining && view->in_recovery && view->receiver_streams && view->has_promise &&
+           view->replayed >= view->promise.floor_lsn;
 }
 
 void kts_own_jobs(struct kts_agent *agent)

@@ -26,12 +26,12 @@ const struct kt_promise *kts_role_highest(const struct kt_promise *promise,
 
 struct kts_ticket_facts {
     enum kts_role role;
-    int held;             // by a job or an operator
-    uint32_t members, w;  // that stream; that must
-    int had_enough;       // of them at the last look
+    int held;            // by a job or an operator
+    uint32_t members, w; // that stream; that must
+    int had_enough;      // of them at the last look
     int writer_is_open;
-    uint64_t ticket;      // now
-    uint64_t fresh;       // a number that was never used
+    uint64_t ticket; // now
+    uint64_t fresh;  // a number that was never used
 };
 // The writer's permission from now on, 0 = none. It stays when members go away: changes are refused
 // before they are sent then, and those under way may still be acknowledged. A writer that gave up

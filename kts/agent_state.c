@@ -11,7 +11,7 @@
 #include "lib/pki.h"
 #include "lib/version.h"
 
-#define DAY_US      (24LL * 3600 * 1000000)
+#define DAY_US       (24LL * 3600 * 1000000)
 #define CERT_LOOK_US 60000000
 
 static void set(json_t *object, const char *name, json_t *value)
@@ -65,11 +65,11 @@ static void put_streams(const struct kts_view *view, json_t *state)
 
     for (size_t i = 0; i < view->stream_count; i++) {
         const struct kts_stream *s = &view->streams[i];
-        one = json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I}", "member", s->member, "name", s->name,
-                        "streaming", s->is_streaming, "counts", kts_view_counts(view, s),
-                        "lag_bytes", (json_int_t)s->lag_bytes, "lag_ms",
-                        (json_int_t)(s->lag_us / 1000), "silent_ms",
-                        (json_int_t)((now_us - s->replied_us) / 1000));
+        one =
+            json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I}", "member", s->member, "name", s->name,
+                      "streaming", s->is_streaming, "counts", kts_view_counts(view, s), "lag_bytes",
+                      (json_int_t)s->lag_bytes, "lag_ms", (json_int_t)(s->lag_us / 1000),
+                      "silent_ms", (json_int_t)((now_us - s->replied_us) / 1000));
         kts_json_set_lsn(one, "flush_lsn", s->flush_lsn);
         json_array_append_new(list, one);
     }
@@ -178,6 +178,7 @@ static void put_identity(const struct kts_agent *agent, json_t *state)
     set(state, "cluster", json_string(text));
     set(state, "node", json_string(start->info->node));
     set(state, "version", json_string(KT_VERSION));
+    set(state, "fingerprint", json_string(start->info->openpgp_fingerprint));
     set(state, "certificates",
         json_pack("{s:I, s:I, s:I}", "ca_days",
                   (json_int_t)((agent->ca_not_after_us - kt_time_now()) / DAY_US), "server_days",
@@ -187,7 +188,7 @@ static void put_identity(const struct kts_agent *agent, json_t *state)
     if (!own)
         return;
     kt_hex_encode(own->cert_sha256, sizeof(own->cert_sha256), hex);
-    set(state, "fingerprint", json_string(hex));
+    set(state, "cert_sha256", json_string(hex));
     set(state, "address", json_string(own->address));
     set(state, "agent_port", json_integer(own->agent_port));
     set(state, "database_port", json_integer(own->database_port));

@@ -67,7 +67,6 @@ int kts_view_counts(const struct kts_view *view, const struct kts_stream *stream
 #define KTS_VIEW_PROMISES KT_PEERS_MAX
 size_t kts_view_promises(const struct kts_agent *agent, struct kt_promise out[KTS_VIEW_PROMISES]);
 
-
 // --- agent_watch.c ---
 // Gives or takes the writer's permission by what was seen last, when it is held or let go meanwhile.
 void kts_agent_watch_permit(struct kts_agent *agent);

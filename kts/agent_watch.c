@@ -112,14 +112,12 @@ static enum kts_role find_role(struct kts_agent *agent)
 
 static void publish_passive(struct kts_status *status, const struct kts_view *view)
 {
-    int cut = view->in_recovery &&
-              (!view->receiver_streams || view->receiver_silent_us > CUT_US);
+    int cut = view->in_recovery && (!view->receiver_streams || view->receiver_silent_us > CUT_US);
 
     atomic_store(&status->is_cut_off, (uint32_t)cut);
     atomic_store(&status->lag_us, view->in_recovery ? view->lag_us : 0);
-    atomic_store(&status->lag_bytes, view->in_recovery && view->lsn > view->replayed
-                                         ? view->lsn - view->replayed
-                                         : 0);
+    atomic_store(&status->lag_bytes,
+                 view->in_recovery && view->lsn > view->replayed ? view->lsn - view->replayed : 0);
 }
 
 static void publish(struct kts_agent *agent)
@@ -295,8 +293,7 @@ int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error)
     atomic_store(&start->status->database_up, 0);
     agent->watch = evtimer_new(agent->base, on_watch, agent);
     agent->view = calloc(1, sizeof(*agent->view));
-    rc = agent->watch && agent->view ? db_session_new(&target, &agent->database)
-                                     : KT_ERR_NO_MEMORY;
+    rc = agent->watch && agent->view ? db_session_new(&target, &agent->database) : KT_ERR_NO_MEMORY;
     if (rc)
         return kt_error_set(error, rc, NULL, "%s", kt_err_text(rc));
     agent->view->begun_us = kt_monotonic_now();

@@ -79,7 +79,7 @@ static char *record_text(const struct db_member *member, const char *result, int
     set_text(record, "organisation", member->organisation);
     set_uuid(record, "client", &member->client_id);
     if (change->kind == KT_CHANGE_DEPOSIT || change->kind == KT_CHANGE_DELETE ||
-        change->kind == KT_CHANGE_RENEW) {
+        change->kind == KT_CHANGE_RENEW || change->kind == KT_CHANGE_OPERATOR_ADD) {
         kt_hex_encode(change->certificate_sha256, KT_SHA256_LEN, hex);
         set_text(record, "certificate", hex);
     }
@@ -95,7 +95,8 @@ static char *record_text(const struct db_member *member, const char *result, int
     set_uuid(record, "grant", &change->grant_id);
     if (change->undo)
         json_object_set_new(record, "undo", json_true());
-    if (change->kind == KT_CHANGE_REGISTER)
+    if (change->kind == KT_CHANGE_REGISTER || change->kind == KT_CHANGE_OPERATOR_ADD ||
+        change->kind == KT_CHANGE_OPERATOR_REVOKE)
         set_text(record, "name", change->name);
     if (member->outcome.repeated)
         json_object_set_new(record, "repeated", json_true());

@@ -25,6 +25,8 @@ const char *kt_change_event(enum kt_change_kind kind)
         [KT_CHANGE_CLIENT_REVOKE] = "client.revoke",
         [KT_CHANGE_GRANT] = "grant.add",
         [KT_CHANGE_GRANT_REVOKE] = "grant.revoke",
+        [KT_CHANGE_OPERATOR_ADD] = "operator.add",
+        [KT_CHANGE_OPERATOR_REVOKE] = "operator.revoke",
     };
     return (unsigned)kind < KT_CHANGE_KIND_COUNT ? events[kind] : "unknown";
 }

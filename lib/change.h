@@ -23,6 +23,8 @@ enum kt_change_kind {
     KT_CHANGE_CLIENT_REVOKE,
     KT_CHANGE_GRANT,
     KT_CHANGE_GRANT_REVOKE,
+    KT_CHANGE_OPERATOR_ADD,    // certificate of an operator: name, certificate, lifetime
+    KT_CHANGE_OPERATOR_REVOKE, // all of a name
     KT_CHANGE_KIND_COUNT
 };
 
@@ -41,7 +43,8 @@ struct kt_change {
     char request_id[KT_REQUEST_ID_TEXT];
     char peer[KT_PEER_TEXT];                   // address of the client, "" for operators
     char actor[KT_ACTOR_TEXT];                 // operator: "root (uid 0)"; "" for clients
-    uint8_t certificate_sha256[KT_SHA256_LEN]; // DEPOSIT, DELETE, RENEW: who asks
+    uint8_t certificate_sha256[KT_SHA256_LEN]; // DEPOSIT, DELETE, RENEW: who asks;
+                                               // OPERATOR_ADD: the new one
     struct kt_uuid deposit_id;                 // DEPOSIT
     char handle[KT_HANDLE_MAX + 1];            // DEPOSIT, DELETE; GRANT: the prefix
     uint32_t version;                          // DELETE: 0 = all present ones
@@ -53,7 +56,7 @@ struct kt_change {
     char code_id[9];                  // REGISTER, AUTHCODE_NEW
     uint8_t code_hash[KT_SHA256_LEN]; // REGISTER, AUTHCODE_NEW
     char name[KT_ORG_NAME_MAX + 1];   // REGISTER: client's label; ORG_*, AUTHCODE_NEW,
-                                      // GRANT: organisation's name
+                                      // GRANT: organisation's name; OPERATOR_*: operator's
     uint8_t *csr;                     // REGISTER, RENEW: PEM
     size_t csr_len;
     uint8_t key_sha256[KT_SHA256_LEN]; // REGISTER, RENEW: of the CSR's SubjectPublicKeyInfo
@@ -64,7 +67,7 @@ struct kt_change {
     int needs_approval;       // ORG_ADD
     int undo;                 // ORG_DISABLE
     uint32_t max_uses;        // AUTHCODE_NEW
-    int64_t lifetime_s;       // AUTHCODE_NEW
+    int64_t lifetime_s;       // AUTHCODE_NEW, OPERATOR_ADD
     char rights[128];         // AUTHCODE_NEW, GRANT: "deposit,browse"
     char object[16];          // GRANT: "own", "prefix", "key_group"
     struct kt_uuid client_id; // CLIENT_*, GRANT: nil = the whole organisation

@@ -371,6 +371,7 @@ new_cluster() {
         start_node "$name"
         wait_until 60 counts kts-01 "$name" || give_up "$name is no member: $(log_of kts-01) $(log_of "$name")"
     done
+    wait_until 30 takes_writes kts-01 || give_up "kts-01 is $(role_of kts-01): $(log_of kts-01)"
 }
 
 # As new_node_with_clients of lib.sh: an organisation and two clients that know all nodes.
@@ -534,4 +535,15 @@ is_fresh() {
 # shows_role NODE ROLE [SECONDS]
 shows_role() {
     wait_until "${3:-20}" is_role "$1" "$2" || problem "$1 is '$(role_of "$1")', not $2: $(log_of "$1")"
+}
+
+# raise_floor NODE: its promise file as a rewind leaves it until the node has caught up with what it
+# lost: the floor is far beyond the end of its log, and it was not active since.
+raise_floor() {
+    local file=${NODE_DIR[$1]}/node/promise
+
+    sed -e '/^sha256 /d' -e 's,^floor .*,floor F/FF000000,' -e 's/^active-since .*/active-since 0/' \
+        "$file" >"$KT_TMP/promise" &&
+        printf 'sha256 %s\n' "$(sha256sum <"$KT_TMP/promise" | cut -c 1-64)" >>"$KT_TMP/promise" &&
+        cat "$KT_TMP/promise" >"$file"
 }

@@ -49,6 +49,8 @@ static struct {
     // Called for each request; anything but 0 is what kt_http_client_run returns. `*sent` = 1 lets
     // the request be acted on first, as when only the answer is lost.
     int (*network)(const char *server, const struct kt_http_request *request, int *sent);
+    // Called before a request is acted on; 1 = it is not.
+    int (*declines)(const char *server, const struct kt_http_request *request);
     // Called for each answer; may change it.
     void (*meddle)(const char *server, const struct kt_http_request *request,
                    struct kt_http_answer *answer);
@@ -468,6 +470,16 @@ static void fake_serve(const struct kt_http_request *request, struct kt_http_ans
         fake_header(answer, "KT-Active", fake.active);
 }
 
+static void fake_decline(struct kt_http_answer *answer)
+{
+    char epoch[32];
+
+    snprintf(epoch, sizeof epoch, "%llu", fake.epoch);
+    fake_error(answer, KT_ERR_PASSIVE);
+    fake_header(answer, "KT-Incarnation", fake.incarnation);
+    fake_header(answer, "KT-Epoch", epoch);
+}
+
 int kt_http_client_run(struct kt_http_client *client, const struct kt_http_request *request,
                        struct kt_http_answer *answer, struct kt_error *error)
 {
@@ -481,7 +493,9 @@ int kt_http_client_run(struct kt_http_client *client, const struct kt_http_reque
     if (fake.network != NULL)
         rc = fake.network(client->server, request, &sent);
     client->sent = rc == 0 || sent;
-    if (client->sent)
+    if (client->sent && fake.declines != NULL && fake.declines(client->server, request))
+        fake_decline(answer);
+    else if (client->sent)
         fake_serve(request, answer);
     if (rc == 0 && fake.meddle != NULL)
         fake.meddle(client->server, request, answer);

@@ -39,7 +39,51 @@ static void status_tells_client_node_and_servers(void **state)
     assert_int_equal(status->servers[0].reachable, 0);
     assert_non_null(strstr(status->servers[0].problem, "scripted"));
     assert_int_equal(status->servers[1].reachable, 1);
+    assert_string_equal(status->servers[1].problem, "");
+    assert_string_equal(status->servers[1].node, "kts-01");
+    assert_string_equal(status->servers[1].role, "standalone");
+    assert_int_equal(status->servers[1].epoch, 1);
+    assert_int_equal(status->servers[1].is_active, 1);
+    assert_int_equal(status->servers[0].is_active, 0);
     assert_int_equal(status->pending_puts, 0);
+    keytrustee_status_free(status);
+}
+
+// Two names the active, which nobody registered, and one is of an epoch that was replaced.
+static void old_and_learned(const char *server, const struct kt_http_request *request,
+                            struct kt_http_answer *answer)
+{
+    if (strcmp(request->path, "/v1/health") != 0)
+        return;
+    fake_json(answer, 200,
+              json_pack("{s:s, s:s, s:i}", "node", "kts-09", "role",
+                        strcmp(server, "two") == 0 ? "passive" : "active", "epoch",
+                        strcmp(server, "one") == 0 ? 4 : 5));
+    fake_header(answer, "KT-Epoch", strcmp(server, "one") == 0 ? "4" : "5");
+    if (strcmp(server, "two") == 0)
+        fake_header(answer, "KT-Active", "three:443");
+}
+
+static void status_tells_which_server_is_the_active(void **state)
+{
+    struct keytrustee_status *status = NULL;
+
+    (void)state;
+    fake.epoch = 5;
+    must_work(keytrustee_put(client, "h", "s", 1, NULL, NULL, &error), &error);
+    fake.meddle = old_and_learned;
+    must_work(keytrustee_status(client, &status, &error), &error);
+    assert_int_equal(status->server_count, 3);
+    assert_string_equal(status->servers[0].role, "active"); // it does not know yet
+    assert_int_equal(status->servers[0].is_active, 0);
+    assert_non_null(strstr(status->servers[0].problem, "epoch 4"));
+    assert_int_equal(status->servers[0].reachable, 1);
+    assert_string_equal(status->servers[1].role, "passive");
+    assert_int_equal(status->servers[1].is_active, 0);
+    assert_string_equal(status->servers[2].name, "three:443");
+    assert_int_equal(status->servers[2].learned, 1);
+    assert_int_equal(status->servers[2].is_active, 1);
+    assert_int_equal(client->servers.active, 2);
     keytrustee_status_free(status);
 }
 
@@ -147,8 +191,11 @@ static void a_failed_renewal_only_warns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(status_tells_client_node_and_servers), CASE(a_revoked_client_is_told),
-        CASE(a_fresh_certificate_is_not_renewed),   OLD(a_certificate_in_its_last_third_is_renewed),
+        CASE(status_tells_client_node_and_servers),
+        CASE(status_tells_which_server_is_the_active),
+        CASE(a_revoked_client_is_told),
+        CASE(a_fresh_certificate_is_not_renewed),
+        OLD(a_certificate_in_its_last_third_is_renewed),
         OLD(a_failed_renewal_only_warns),
     };
 

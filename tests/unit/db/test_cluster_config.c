@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "db/replication.h"
 #include "tests/unit/db/real_cluster.h"
 
 static struct kt_buf out;
@@ -154,6 +155,8 @@ static void make_data_directory(void)
     assert_int_equal(mkdir(real.paths.db, 0700), 0);
     assert_int_equal(db_mark_save(real.paths.db, &mark, NULL), 0);
     temp_text("db/postgresql.conf", "shared_buffers = 1GB");
+    strcpy(real.peer.member, "kts-01.0a1b2c3d");
+    assert_int_equal(real_promise(&real, 1, "kts-01", 0), 0);
 }
 
 static void configuring_twice_changes_nothing_the_second_time(void **state)
@@ -168,6 +171,7 @@ static void configuring_twice_changes_nothing_the_second_time(void **state)
     assert_int_equal(done, 0);
     assert_int_equal(db_cluster_configure(&fake, &done, NULL), 0);
     assert_int_equal(done, 1);
+    assert_int_equal(db_replication_render(&fake, NULL), 0);
     assert_int_equal(db_cluster_config_check(&fake, NULL), 0);
     assert_int_equal(kt_file_read_text(temp_path("db/postgresql.conf"), 4096, &conf, NULL), 0);
     assert_string_equal(conf, "shared_buffers = 1GB\n"
@@ -183,6 +187,7 @@ static void a_managed_file_that_was_edited_is_found_and_mended(void **state)
     (void)state;
     make_data_directory();
     assert_int_equal(db_cluster_configure(&fake, &done, NULL), 0);
+    assert_int_equal(db_replication_render(&fake, NULL), 0);
     temp_text("db/pg_hba.conf", "local all all trust\n");
     assert_int_equal(db_cluster_config_check(&fake, &error), KT_ERR_UNSAFE_SETTINGS);
     assert_non_null(strstr(error.message, "pg_hba.conf"));

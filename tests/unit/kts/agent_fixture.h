@@ -87,7 +87,7 @@ static inline void fixture_files(void)
                                        .active_since = 1};
 
     peers.count = 0;
-    fixture_cert("tls/node", KT_PKI_NODE, OWN, 3600, sha256);
+    fixture_cert(".keytrustee/tls/node", KT_PKI_NODE, OWN, 3600, sha256);
     fixture_peer(&peers, OWN, fixture.port, sha256, 0);
     fixture_cert("peer", KT_PKI_NODE, PEER, 3600, sha256);
     fixture_peer(&peers, PEER, 1, sha256, 0);
@@ -107,23 +107,17 @@ static inline void fixture_noop(evutil_socket_t fd, short what, void *arg)
 // Folder, keys, settings, and an agent with an event loop, nothing of it started.
 static inline int fixture_set_up(void **state)
 {
-    static const char *const FOLDERS[] = {"ca", "tls", "node", "run", NULL};
+    static const char *const FOLDERS[] = {
+        ".keytrustee", ".keytrustee/ca", ".keytrustee/tls", "node", "run", NULL};
     char number[8];
 
     if (temp_dir_setup(state))
         return -1;
     memset(&fixture, 0, sizeof(fixture));
-    // A confdir that is not called .keytrustee has its base above it.
     assert_int_equal(kt_paths_resolve(temp_dir, &fixture.paths, NULL), 0);
     for (size_t i = 0; FOLDERS[i]; i++)
         assert_int_equal(mkdir(temp_path(FOLDERS[i]), 0700), 0);
-    snprintf(fixture.paths.node_key, KT_PATH_MAX, "%s/tls/node-key.pem", temp_dir);
-    snprintf(fixture.paths.node_cert, KT_PATH_MAX, "%s/tls/node.pem", temp_dir);
-    snprintf(fixture.paths.ca_cert, KT_PATH_MAX, "%s/ca/cert.pem", temp_dir);
-    snprintf(fixture.paths.peers, KT_PATH_MAX, "%s/node/peers.json", temp_dir);
-    snprintf(fixture.paths.tokens, KT_PATH_MAX, "%s/node/tokens.json", temp_dir);
-    snprintf(fixture.paths.promise, KT_PATH_MAX, "%s/node/promise", temp_dir);
-    snprintf(fixture.paths.agent_socket, KT_PATH_MAX, "%s/run/agent.sock", temp_dir);
+    snprintf(fixture.paths.node_cert, KT_PATH_MAX, "%s/.keytrustee/tls/node.pem", temp_dir);
     assert_int_equal(kt_pki_new_p256(&fixture.ca_key), 0);
     assert_int_equal(kt_pki_make_ca(fixture.ca_key, "test", 7200, &fixture.ca), 0);
     assert_int_equal(kt_pki_cert_save(fixture.paths.ca_cert, fixture.ca, NULL, NULL), 0);

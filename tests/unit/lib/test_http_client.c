@@ -21,6 +21,8 @@
 #include "lib/pki.h"
 #include "lib/tls.h"
 
+#include "lib/encode.h"
+
 #define BIG 100000
 
 // --- the server ---
@@ -565,6 +567,44 @@ static void segments_are_percent_encoded(void **state)
     free(text);
 }
 
+static void silence_ends_a_request(void **state)
+{
+    struct kt_http_client *client = connect_ours();
+    const struct kt_http_request request = {.method = "GET",
+                                            .path = "/hang",
+                                            .timeout_ms = 20000,
+                                            .connect_timeout_ms = 5000,
+                                            .max_answer = 100,
+                                            .dead_after_ms = 5000,
+                                            .silence_ms = 300};
+    struct kt_http_answer answered;
+    struct kt_error error = {0};
+    int64_t begun = kt_monotonic_now();
+
+    (void)state;
+    assert_int_equal(kt_http_client_run(client, &request, &answered, &error), KT_ERR_TIMEOUT);
+    assert_true(kt_monotonic_now() - begun < 5000000);
+    assert_non_null(strstr(error.message, "says nothing"));
+    assert_int_equal(kt_http_client_sent(client), 1);
+    assert_int_equal(fetch(client, "/big", BIG, &answered, &error), 0); // the client is still good
+    kt_http_answer_free(&answered);
+    kt_http_client_free(client);
+}
+
+static void the_address_of_the_connection_is_told(void **state)
+{
+    struct kt_http_client *client = connect_ours();
+    struct kt_http_answer answered;
+    struct kt_error error = {0};
+
+    (void)state;
+    assert_string_equal(kt_http_client_address(client), "");
+    assert_int_equal(fetch(client, "/big", BIG, &answered, &error), 0);
+    assert_string_equal(kt_http_client_address(client), ours.server.address);
+    kt_http_answer_free(&answered);
+    kt_http_client_free(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -585,6 +625,8 @@ int main(void)
         cmocka_unit_test(nobody_listening_is_a_network_error),
         cmocka_unit_test(a_client_without_ca_and_pin_is_refused),
         cmocka_unit_test(servers_are_written_in_four_forms),
+        cmocka_unit_test(silence_ends_a_request),
+        cmocka_unit_test(the_address_of_the_connection_is_told),
         cmocka_unit_test(segments_are_percent_encoded),
     };
 

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What status tells of a whole cluster.
+#ifndef KTA_STATUS_H
+#define KTA_STATUS_H
+
+#include "ktadmin/nodes.h"
+
+// --- status_proofs.c ---
+// Who could be promoted, and with whom, if the nodes that answer were sealed now: [{"node", "with":
+// [["kts-03"], ...] (the smallest sets; [] in it: alone), "why" (when with none)}]. Asks all for
+// node.rows.
+json_t *kta_status_proofs(struct kta_nodes *nodes);
+void kta_status_print_proofs(const json_t *proofs);
+
+// --- status_table.c ---
+// [{"node", "member", "reachable", "error", "state"}]
+json_t *kta_status_nodes(const struct kta_nodes *nodes);
+void kta_status_print_nodes(const struct kta_nodes *nodes);
+
+// --- status_attention.c ---
+// What wants attention, a sentence each; *exit_code receives 0 or one of enum kta_exit.
+json_t *kta_status_attention(const struct kta_nodes *nodes, int *exit_code);
+// Overrides that the cluster's rows keep for ever.
+json_t *kta_status_overrides(const struct kta_nodes *nodes);
+
+#endif

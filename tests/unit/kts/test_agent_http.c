@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's HTTPS door with real TLS: who gets in, what is refused and how, and that nobody keeps
+// others waiting.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <openssl/err.h>
+
+#include "kts/agent_token.h"
+#include "lib/json.h"
+#include "lib/node_call.h"
+#include "tests/unit/kts/agent_fixture.h"
+
+#define TIMEOUT_MS 10000
+
+static pid_t server;
+static char token[KT_TOKEN_TEXT];
+
+// --- the agent, in a process of its own ---
+
+static void no_answer(struct kts_call *call, const json_t *result, const struct kt_error *error)
+{
+    (void)call;
+    (void)error;
+    snprintf(token, sizeof(token), "%s", json_string_value(json_object_get(result, "token")));
+}
+
+static void make_token(void)
+{
+    struct kts_call call = {
+        .agent = &fixture.agent, .caller = KTS_CALLER_LOCAL, .actor = "root", .answer = no_answer};
+
+    kts_call_begin(&call);
+    kts_verb_run(&call, "token.new", NULL);
+    kts_call_end(&call);
+    assert_string_not_equal(token, "");
+}
+
+static int set_up(void **state)
+{
+    static struct kts_operators operators = {.count = 1};
+    uint8_t sha256[KT_SHA256_LEN];
+    struct kt_error why = {0};
+
+    if (fixture_set_up(state))
+        return -1;
+    fixture_cert("client", KT_PKI_CLIENT, "a client", 3600, sha256);
+    fixture_cert("expired", KT_PKI_NODE, PEER, 1, sha256);
+    fixture_cert("operator", KT_PKI_CLIENT, "ada", 3600, operators.operators[0].cert_sha256);
+    snprintf(operators.operators[0].name, sizeof(operators.operators[0].name), "ada");
+    fixture.agent.operators = operators;
+    assert_int_equal(kts_agent_peers_start(&fixture.agent, &why), 0);
+    make_token();
+    kts_agent_peers_stop(&fixture.agent);
+    server = fork();
+    if (server == 0) {
+        signal(SIGPIPE, SIG_IGN);
+        event_reinit(fixture.agent.base);
+        if (kts_agent_peers_start(&fixture.agent, &why) || kts_https_start(&fixture.agent, &why))
+            _exit(1);
+        event_base_dispatch(fixture.agent.base);
+        _exit(1);
+    }
+    return server > 0 ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+    return fixture_tear_down(state);
+}
+
+// --- asking properly ---
+
+// The code of the answer; `who` is a certificate's name, or NULL.
+static int ask(const char *who, const char *with_token, const char *verb, json_t *args,
+               json_t **result)
+{
+    char cert[512], key[512];
+    struct kt_node_credentials credentials = {.ca_file = fixture.paths.ca_cert,
+                                              .token = with_token};
+    struct kt_node *node = NULL;
+    struct kt_error error = {0};
+    json_t *answer = NULL;
+    int rc;
+
+    if (who) {
+        snprintf(cert, sizeof(cert), "%s/%s.pem", temp_dir, who);
+        snprintf(key, sizeof(key), "%s/%s-key.pem", temp_dir, who);
+        credentials.cert_file = cert;
+        credentials.key_file = key;
+    }
+    if (with_token) { // first contact: nothing but the token's fingerprint of the CA
+        credentials.ca_file = NULL;
+        credentials.ca_sha256 = fixture.agent.ca_sha256;
+    }
+    assert_int_equal(kt_node_remote("127.0.0.1", fixture.port, &credentials, &node, &error), 0);
+    for (int i = 0; i < 500; i++) { // until it listens
+        rc = kt_node_call(node, verb, json_incref(args), 1000, TIMEOUT_MS, &answer, &error);
+        if (rc != KT_ERR_NETWORK)
+            break;
+        usleep(10000);
+    }
+    json_decref(args);
+    kt_node_free(node);
+    if (rc)
+        print_message("%s: %s\n", kt_err_info(rc)->name, error.message);
+    if (result)
+        *result = answer;
+    else
+        json_decref(answer);
+    return rc;
+}
+
+static void who_has_no_certificate_is_no_member(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(NULL, NULL, "token.list", NULL, NULL), KT_ERR_NOT_MEMBER);
+}
+
+static void a_clients_certificate_is_no_members(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("client", NULL, "token.list", NULL, NULL), KT_ERR_NOT_MEMBER);
+}
+
+static void a_removed_nodes_certificate_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("removed", NULL, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+}
+
+static void an_expired_certificate_is_refused(void **state)
+{
+    int64_t until = kt_monotonic_now() + 10 * 1000000LL;
+    int rc = KT_ERR_NOT_MEMBER;
+
+    (void)state;
+    while (rc == KT_ERR_NOT_MEMBER && kt_monotonic_now() < until) // it is good for a second
+        rc = ask("expired", NULL, "node.add", NULL, NULL);
+    assert_int_equal(rc, KT_ERR_CERTIFICATE_EXPIRED);
+}
+
+static void a_node_may_ask_for_what_nodes_may(void **state)
+{
+    (void)state;
+    // Let in, and then asked for what is missing.
+    assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
+    assert_int_equal(ask("peer", NULL, "token.new", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("peer", NULL, "org.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("peer", NULL, "no.such", NULL, NULL), KT_ERR_ROUTE_UNKNOWN);
+}
+
+static void an_operator_may_make_and_revoke_tokens(void **state)
+{
+    json_t *result = NULL;
+    const char *id;
+
+    (void)state;
+    assert_int_equal(
+        ask("operator", NULL, "token.new", json_pack("{s:i}", "expires_s", 60), &result), 0);
+    id = json_string_value(json_object_get(result, "id"));
+    assert_non_null(id);
+    assert_int_equal(ask("operator", NULL, "token.revoke", json_pack("{s:s}", "id", id), NULL), 0);
+    assert_int_equal(ask("operator", NULL, "token.revoke", json_pack("{s:s}", "id", id), NULL),
+                     KT_ERR_NOT_FOUND);
+    json_decref(result);
+    assert_int_equal(ask("operator", NULL, "token.list", NULL, &result), 0);
+    assert_int_equal(json_array_size(result), 1);
+    assert_null(json_object_get(json_array_get(result, 0), "sha256"));
+    json_decref(result);
+    assert_int_equal(ask("operator", NULL, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("operator", NULL, "token.new", json_pack("{s:i}", "expires_s", 0), NULL),
+                     KT_ERR_BAD_REQUEST);
+}
+
+// --- tokens ---
+
+static json_t *join_args(const char *node, const char *member)
+{
+    struct kt_buf csr = KT_BUF_INIT(8192);
+    EVP_PKEY *key = NULL;
+    json_t *args;
+
+    assert_int_equal(kt_pki_new_p256(&key), 0);
+    assert_int_equal(kt_pki_csr_make(key, &csr), 0);
+    args = json_pack("{s:s, s:s, s:s#, s:s, s:i, s:i, s:i}", "node", node, "member", member, "csr",
+                     kt_buf_ptr(&csr), (int)kt_buf_left(&csr), "address", "10.0.0.9", "agent_port",
+                     11372, "database_port", 11381, "https_port", 11371);
+    kt_buf_free(&csr);
+    EVP_PKEY_free(key);
+    assert_non_null(args);
+    return args;
+}
+
+static void a_token_lets_one_newcomer_in_and_hands_over_the_keys(void **state)
+{
+    json_t *result = NULL, *files;
+    X509 *cert = NULL;
+    const char *pem;
+
+    (void)state;
+    temp_text(".keytrustee/cluster.json", "{}");
+    temp_text(".keytrustee/keytrustee.conf", "");
+    temp_text(".keytrustee/init.lock", "");
+    assert_int_equal(
+        ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), &result), 0);
+    files = json_object_get(result, "files");
+    assert_non_null(json_object_get(files, "ca/cert.pem"));
+    assert_string_equal(json_string_value(json_object_get(files, "cluster.json")), "e30=");
+    assert_null(json_object_get(files, "tls/node-key.pem"));
+    assert_null(json_object_get(files, "keytrustee.conf"));
+    assert_null(json_object_get(files, "init.lock"));
+    pem = json_string_value(json_object_get(result, "node_cert"));
+    assert_int_equal(kt_pki_cert_from_pem(pem, strlen(pem), &cert), 0);
+    assert_int_equal(kt_pki_cert_check(cert, fixture.ca, kt_time_now()), 0);
+    X509_free(cert);
+    // No active is in sight here: the newcomer is known to this node at least.
+    assert_true(json_is_null(json_object_get(result, "active")));
+    assert_true(json_is_false(json_object_get(result, "registered")));
+    assert_int_equal(json_array_size(json_object_get(result, "peers")), 4);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(result, "settings"), "database.name")),
+        "keytrustee");
+    json_decref(result);
+    // The same one again, with a new key: the same use. Another one: not.
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), NULL),
+                     0);
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-05", "kts-05.0000000b"), NULL),
+                     KT_ERR_TOKEN_INVALID);
+}
+
+static void a_newcomer_cannot_take_the_place_of_another(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-02", PEER), NULL),
+                     KT_ERR_EXISTS);
+}
+
+static void a_newcomer_cannot_have_the_name_of_this_node(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-01", "kts-01.0000000c"), NULL),
+                     KT_ERR_EXISTS);
+}
+
+static void a_token_serves_for_joining_only(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(NULL, token, "token.list", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask(NULL, token, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask(NULL, token, "no.such", NULL, NULL), KT_ERR_NOT_MEMBER);
+}
+
+static void a_token_with_another_secret_is_refused(void **state)
+{
+    struct kt_join_token parsed;
+    char text[KT_TOKEN_TEXT];
+
+    (void)state;
+    assert_int_equal(kt_join_token_parse(token, &parsed), 0);
+    parsed.secret[3] ^= 1;
+    assert_int_equal(kt_join_token_format(&parsed, text), 0);
+    assert_int_equal(ask(NULL, text, "join.begin", join_args("kts-04", "kts-04.0000000a"), NULL),
+                     KT_ERR_TOKEN_INVALID);
+    assert_int_equal(ask(NULL, "nonsense", "join.begin", NULL, NULL), KT_ERR_TOKEN_INVALID);
+}
+
+// --- speaking by hand ---
+
+struct wire {
+    SSL_CTX *ctx;
+    SSL *ssl;
+    int fd;
+};
+
+static int connect_fd(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(fixture.port)};
+    int fd = -1;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int i = 0; i < 500; i++) {
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+            return fd;
+        close(fd);
+        usleep(10000);
+    }
+    fail_msg("nobody listens");
+    return -1;
+}
+
+static void open_wire(struct wire *wire, const char *who, int version)
+{
+    char path[512];
+
+    wire->ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_max_proto_version(wire->ctx, version);
+    if (who) {
+        snprintf(path, sizeof(path), "%s/%s.pem", temp_dir, who);
+        assert_int_equal(SSL_CTX_use_certificate_file(wire->ctx, path, SSL_FILETYPE_PEM), 1);
+        snprintf(path, sizeof(path), "%s/%s-key.pem", temp_dir, who);
+        assert_int_equal(SSL_CTX_use_PrivateKey_file(wire->ctx, path, SSL_FILETYPE_PEM), 1);
+    }
+    wire->ssl = SSL_new(wire->ctx);
+    wire->fd = connect_fd();
+    SSL_set_fd(wire->ssl, wire->fd);
+}
+
+static void close_wire(struct wire *wire)
+{
+    SSL_free(wire->ssl);
+    SSL_CTX_free(wire->ctx);
+    close(wire->fd);
+    ERR_clear_error();
+}
+
+// Sends the text and gives the status of the answer; 0: closed without one.
+static int say(struct wire *wire, const char *text, size_t n)
+{
+    char answer[4096] = "";
+    size_t got = 0, sent = 0;
+    int status = 0, length = 0;
+
+    if (n && SSL_write_ex(wire->ssl, text, n, &sent) != 1)
+        return 0;
+    for (;;) {
+        size_t more = 0;
+        if (SSL_read_ex(wire->ssl, answer + got, sizeof(answer) - 1 - got, &more) != 1)
+            break;
+        got += more;
+        answer[got] = '\0';
+        char *end = strstr(answer, "\r\n\r\n"), *field = strstr(answer, "Content-Length: ");
+        if (end && field && sscanf(field, "Content-Length: %d", &length) == 1 &&
+            answer + got >= end + 4 + length)
+            break;
+    }
+    sscanf(answer, "HTTP/1.1 %d ", &status);
+    return status;
+}
+
+// What a stranger or `who` is answered to one text.
+static int status_of(const char *who, const char *text)
+{
+    struct wire wire;
+    int status;
+
+    open_wire(&wire, who, TLS1_3_VERSION);
+    assert_int_equal(SSL_connect(wire.ssl), 1);
+    status = say(&wire, text, strlen(text));
+    close_wire(&wire);
+    return status;
+}
+
+#define HEAD " HTTP/1.1\r\nHost: keytrustee\r\n"
+#define JSON "Content-Type: application/json\r\n"
+
+static void malformed_requests_get_a_clear_answer(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of("peer", "GARBAGE\r\n\r\n"), 400);
+    assert_int_equal(status_of("peer", "POST /v1/cluster/node.add HTTP/2.0\r\n\r\n"), 505);
+    assert_int_equal(status_of("peer", "GET /v1/cluster/node.add" HEAD "\r\n"), 405);
+    assert_int_equal(status_of("peer", "POST /v1/deposits/x" HEAD "\r\n"), 404);
+    assert_int_equal(status_of("peer", "POST /v1/cluster/Node" HEAD "\r\n"), 404);
+    assert_int_equal(status_of("peer", "POST /v1/cluster/node.add?x=1" HEAD "\r\n"), 404);
+    assert_int_equal(status_of("peer", "POST /v1/cluster/node.add" HEAD "\r\n"), 411);
+    assert_int_equal(
+        status_of("peer", "POST /v1/cluster/node.add" HEAD "Content-Length: 2\r\n\r\n{}"), 415);
+    assert_int_equal(
+        status_of("peer", "POST /v1/cluster/node.add" HEAD JSON "Content-Length: 2\r\n\r\n[]"),
+        400);
+    assert_int_equal(
+        status_of("peer", "POST /v1/cluster/node.add" HEAD JSON "Content-Length: 1048577\r\n\r\n"),
+        413);
+    assert_int_equal(
+        status_of(NULL, "POST /v1/cluster/node.add" HEAD JSON "Content-Length: 1048577\r\n\r\n"),
+        403);
+    assert_int_equal(status_of(NULL, "POST /v1/cluster/join.begin" HEAD JSON
+                                     "Authorization: Basic abc\r\nContent-Length: 2\r\n\r\n{}"),
+                     400);
+}
+
+static void a_header_that_is_too_large_is_refused(void **state)
+{
+    static char text[20000];
+
+    (void)state;
+    memset(text, 'a', sizeof(text) - 1);
+    memcpy(text, "POST /", 6);
+    assert_int_equal(status_of("peer", text), 431);
+}
+
+static void a_connection_serves_several_requests(void **state)
+{
+    static const char TEXT[] = "POST /v1/cluster/node.add" HEAD JSON "Content-Length: 2\r\n\r\n{}";
+    struct wire wire;
+
+    (void)state;
+    open_wire(&wire, "peer", TLS1_3_VERSION);
+    assert_int_equal(SSL_connect(wire.ssl), 1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(say(&wire, TEXT, strlen(TEXT)), 400);
+    close_wire(&wire);
+}
+
+static void older_tls_is_not_spoken(void **state)
+{
+    struct wire wire;
+
+    (void)state;
+    open_wire(&wire, "peer", TLS1_2_VERSION);
+    assert_int_not_equal(SSL_connect(wire.ssl), 1);
+    close_wire(&wire);
+}
+
+static void what_is_not_tls_is_dropped(void **state)
+{
+    char byte;
+    int fd = connect_fd();
+
+    (void)state;
+    assert_int_equal(send(fd, "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL), 18);
+    while (recv(fd, &byte, 1, 0) > 0)
+        ;
+    close(fd);
+    assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
+}
+
+static void a_slow_sender_is_cut_and_keeps_nobody_waiting(void **state)
+{
+    int64_t until = kt_monotonic_now() + 20 * 1000000LL;
+    struct wire wire;
+    int asked = 0;
+
+    (void)state;
+    open_wire(&wire, "peer", TLS1_3_VERSION);
+    assert_int_equal(SSL_connect(wire.ssl), 1);
+    for (;;) {
+        struct pollfd p = {.fd = wire.fd, .events = POLLIN};
+        size_t sent;
+        if (poll(&p, 1, 100) > 0) // the answer
+            break;
+        assert_true(kt_monotonic_now() < until);
+        assert_int_equal(SSL_write_ex(wire.ssl, "P", 1, &sent), 1);
+        if (!asked++)
+            assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
+    }
+    assert_int_equal(say(&wire, "", 0), 408);
+    close_wire(&wire);
+}
+
+static void strangers_that_hold_connections_keep_no_node_out(void **state)
+{
+    int fds[200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        fds[i] = connect_fd();
+    assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        close(fds[i]);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(who_has_no_certificate_is_no_member),
+        CASE(a_clients_certificate_is_no_members),
+        CASE(a_removed_nodes_certificate_is_refused),
+        CASE(an_expired_certificate_is_refused),
+        CASE(a_node_may_ask_for_what_nodes_may),
+        CASE(an_operator_may_make_and_revoke_tokens),
+        CASE(a_token_lets_one_newcomer_in_and_hands_over_the_keys),
+        CASE(a_newcomer_cannot_take_the_place_of_another),
+        CASE(a_newcomer_cannot_have_the_name_of_this_node),
+        CASE(a_token_serves_for_joining_only),
+        CASE(a_token_with_another_secret_is_refused),
+        CASE(malformed_requests_get_a_clear_answer),
+        CASE(a_header_that_is_too_large_is_refused),
+        CASE(a_connection_serves_several_requests),
+        CASE(older_tls_is_not_spoken),
+        CASE(what_is_not_tls_is_dropped),
+        CASE(a_slow_sender_is_cut_and_keeps_nobody_waiting),
+        CASE(strangers_that_hold_connections_keep_no_node_out),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
