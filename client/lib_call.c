@@ -50,6 +50,8 @@ static int run_change(struct ktc_talk *talk, struct kt_error *error)
         definite = is_definite(rc, talk->answer->doubt);
         if (definite || !talk->again || talk->call->once)
             break;
+        if (talk->call->pin != NULL && !talk->heard && !talk->answer->doubt)
+            break; // first contact: nobody there is a wrong address rather than a failover
         if (pause_ms == FIRST_PAUSE_MS)
             ktc_warn(client, NULL, "trying again: %s", talk->words.message);
         if (!pause_before(client->deadline, &pause_ms))

@@ -77,28 +77,50 @@ static int show(const struct kt_cli_run *run, const struct kta_node *node,
     return 0;
 }
 
+// --bootstrap of Key Trustee: init and join have made all that there is to make.
+static int bootstrap(const struct kt_cli_run *run, struct db_cluster *cluster, int exists,
+                     struct kt_error *error)
+{
+    const char *slave = kt_cli_value(run, "slave");
+
+    if (!exists)
+        return kt_error_set(error, KT_ERR_NOT_INITIALISED,
+                            "ktadmin init --database-port PORT --pg-rootdir DIR",
+                            "init makes the database too, and it is not there");
+    if (!kt_cli_flag(run, "quiet"))
+        printf("PostgreSQL is set up (%s)\n", db_cluster_dir(cluster));
+    if (slave && !kt_cli_flag(run, "quiet"))
+        printf("next, for %s to follow: ktadmin token new here, and ktadmin join TOKEN there\n",
+               slave);
+    return 0;
+}
+
 static int run_db(struct kt_cli_run *run)
 {
     int starts = kt_cli_flag(run, "start"), stops = kt_cli_flag(run, "stop"),
-        shows = kt_cli_flag(run, "status");
-    const char *root = kt_cli_value(run, "pg-rootdir");
+        shows = kt_cli_flag(run, "status"), bootstraps = kt_cli_flag(run, "bootstrap");
+    const char *root = kt_cli_value(run, "pg-rootdir"), *port = kt_cli_value(run, "port");
     struct db_cluster *cluster = NULL;
     struct kt_error error = {0};
     struct kta_node node = {0};
     int exit_code = KT_EXIT_OK, exists = 0, rc = 0;
 
-    if (starts + stops + shows != 1)
+    if (starts + stops + shows + bootstraps != 1)
         rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "give one of --start, --stop and --status");
     if (rc == 0)
         rc = kta_open(run, KTA_FILES, &node, &error);
     if (rc == 0 && root)
         rc = kt_settings_set(node.settings, KT_SET_DATABASE_DIRECTORY, root, &error);
+    if (rc == 0 && port)
+        rc = kt_settings_set(node.settings, KT_SET_DATABASE_PORT, port, &error);
     if (rc == 0)
         rc = db_cluster_open(&node.paths, node.settings, &cluster, &error);
     if (rc == 0) // nobody else's is started, stopped or shown
         rc = db_cluster_look(cluster, &exists, &error);
     if (rc == 0 && starts)
         rc = start(run, &node, cluster, &exit_code, &error);
+    else if (rc == 0 && bootstraps)
+        rc = bootstrap(run, cluster, exists, &error);
     else if (rc == 0 && stops)
         rc = stop(run, &node, cluster, &error);
     else if (rc == 0)
@@ -114,6 +136,9 @@ static const struct kt_cli_option OPTIONS[] = {
     {"stop", 0, NULL, "stop it; connections are ended"},
     {"status", 0, NULL, "show whether it runs; exit code 0 when it does, 3 when not"},
     {"pg-rootdir", 0, "DIR", "its data directory (database.directory of the settings)"},
+    {"port", 0, "PORT", "its port (database.port of the settings)"},
+    {"bootstrap", 0, NULL, "(of Key Trustee) says that it is set up: init has done it"},
+    {"slave", 0, "HOST", "(of Key Trustee) with --bootstrap: says how that host joins"},
     {NULL},
 };
 

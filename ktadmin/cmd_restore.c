@@ -42,6 +42,7 @@ static int become_active(struct kta_join *join, struct kt_error *error)
                join->base.info.node);
         return 0;
     }
+    join->nodes->skip[0] = '\0'; // it answers now
     rc = wait_member(join, error);
     failover = calloc(1, sizeof(*failover));
     if (rc == 0 && !failover)

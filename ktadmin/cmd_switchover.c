@@ -13,6 +13,7 @@
 #define HOLD_CALL_MS  10000
 #define CATCH_UP_US   3000000
 #define LOOK_PAUSE_MS 2
+#define ROWS_MS       3000
 
 // What the active says of a member that streams from it; NULL when it does not.
 static const json_t *stream_of(const struct kta_member *active, const char *member)
@@ -104,20 +105,37 @@ static int checkpoint(struct kta_failover *failover, size_t active, struct kt_er
     return rc;
 }
 
+// T's end of log as its database says now; node.state is as of its agent's last look.
+static int target_position(struct kta_failover *failover, uint64_t *lsn, struct kt_error *error)
+{
+    json_t *answer = NULL;
+    const char *text;
+    int rc = kta_nodes_call(failover->nodes, failover->target, "node.rows", NULL, ROWS_MS, &answer,
+                            error);
+
+    text = json_string_value(json_object_get(answer, "lsn"));
+    if (rc == 0 && (!text || kt_lsn_parse(text, lsn) != 0))
+        rc = kt_error_set(error, KT_ERR_PROTOCOL, NULL, "%s told no position",
+                          failover->nodes->list[failover->target].name);
+    json_decref(answer);
+    return rc;
+}
+
 // Until T has received what the held writer wrote last.
 static int wait_received(struct kta_failover *failover, uint64_t held, struct kt_error *error)
 {
-    const struct kta_member *to = &failover->nodes->list[failover->target];
     int64_t until = kt_monotonic_now() + CATCH_UP_US;
     uint64_t lsn = 0;
+    int rc;
 
     for (;;) {
-        kta_nodes_look_at(failover->nodes, failover->target);
-        if (to->state && kta_state_lsn(to, "lsn", &lsn) == 0 && lsn >= held)
-            return 0;
+        rc = target_position(failover, &lsn, error);
+        if (rc || lsn >= held)
+            return rc;
         if (kt_monotonic_now() > until)
             return kt_error_set(error, KT_ERR_TIMEOUT, "run it again when it has caught up",
-                                "%s did not reach the end of the active's log in time", to->name);
+                                "%s did not reach the end of the active's log in time",
+                                failover->nodes->list[failover->target].name);
         kta_pause_ms(LOOK_PAUSE_MS);
     }
 }

@@ -19,21 +19,7 @@ static int open_nodes(struct kta_join *join, struct kt_error *error)
     join->nodes = calloc(1, sizeof(*join->nodes));
     if (!join->nodes)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
-    return kta_nodes_open_paths(&join->base.paths, join->nodes, error);
-}
-
-// This node is in its own list; nobody answers there yet.
-static void leave_self_out(struct kta_join *join)
-{
-    int at = kta_nodes_find(join->nodes, join->self.member);
-
-    if (at < 0)
-        return;
-    kt_node_free(join->nodes->list[at].node);
-    json_decref(join->nodes->list[at].state);
-    memmove(&join->nodes->list[at], &join->nodes->list[at + 1],
-            (join->nodes->count - (size_t)at - 1) * sizeof(join->nodes->list[0]));
-    join->nodes->count--;
+    return kta_nodes_open_paths(&join->base.paths, join->self.member, join->nodes, error);
 }
 
 static int is_stranger(const struct kta_nodes *nodes)
@@ -53,7 +39,6 @@ static int look(struct kta_join *join, struct kt_error *error)
 
     for (;;) {
         rc = kta_nodes_look(join->nodes, error);
-        leave_self_out(join);
         if (!is_stranger(join->nodes) || kt_monotonic_now() > until)
             return rc;
         kta_pause_ms(KNOWN_PAUSE_MS);
@@ -69,6 +54,12 @@ static int token_node(const struct kta_join *join, size_t *index)
             return 0;
         }
     return KT_ERR_NOT_FOUND;
+}
+
+static void say(void *arg, enum kta_place to, const char *proved, int64_t us)
+{
+    (void)arg;
+    fprintf(stderr, "        %-11s %7.1f ms  %s\n", kta_place_name(to), (double)us / 1000, proved);
 }
 
 // Another epoch of T itself, with the newcomer in its list. A node that lost its active is
@@ -87,18 +78,16 @@ static int promote(struct kta_join *join, size_t target, int is_alone, struct kt
     failover->newcomer = is_alone ? NULL : join->self.member;
     failover->by = join->by;
     failover->until = is_alone ? KTA_PROMOTED : KTA_ESTABLISHED;
-    failover->say = kta_walk_say;
-    failover->say_arg = &join->walk;
+    failover->say = kt_cli_flag(join->base.run, "quiet") ? NULL : say;
+    if (failover->say)
+        fprintf(stderr, "%s is promoted anew\n", join->nodes->list[target].name);
     rc = kta_failover_walk(failover, error);
     kta_failover_settle(failover);
-    if (!kt_cli_flag(join->base.run, "quiet"))
-        fputs(failover->notes, stderr);
     join->active = failover->target;
     kta_failover_free(failover);
     free(failover);
     if (rc == 0)
         rc = look(join, error);
-    leave_self_out(join);
     return rc;
 }
 
@@ -183,7 +172,6 @@ int kta_join_lead(struct kta_join *join, int *done, struct kt_error *error)
 {
     int exists = 0, rc = open_nodes(join, error);
 
-    leave_self_out(join);
     if (rc == 0)
         rc = look(join, error);
     if (rc == 0)

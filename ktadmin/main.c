@@ -2,8 +2,10 @@
 // ktadmin: the operator's tool. The list of its commands; to add one, a file and a line here.
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "ktadmin/commands.h"
+#include "ktadmin/orgtool.h"
 #include "lib/proc.h"
 #include "lib/version.h"
 
@@ -30,6 +32,7 @@ static const struct kt_cli_command *const COMMANDS[] = {
     &kta_cmd_token_list,
     &kta_cmd_token_revoke,
     &kta_cmd_operator_new,
+    &kta_cmd_receipts_check,
     &kta_cmd_org_add,
     &kta_cmd_org_list,
     &kta_cmd_org_disable,
@@ -45,6 +48,10 @@ static const struct kt_cli_command *const COMMANDS[] = {
     &kta_cmd_audit_verify,
     &kta_cmd_audit_show,
     &kta_cmd_audit_head,
+    &kta_cmd_init_master,
+    &kta_cmd_init_slave,
+    &kta_cmd_enable_synchronous,
+    &kta_cmd_disable_synchronous,
     NULL,
 };
 
@@ -56,6 +63,14 @@ static const struct kt_cli_program PROGRAM = {
     .version = KT_VERSION_LINE,
 };
 
+// Under the old name of a tool it takes that tool's words.
+static const struct kt_cli_program *program_of(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL, *name = slash ? slash + 1 : path;
+
+    return name && strcmp(name, KTA_ORGTOOL_NAME) == 0 ? &kta_orgtool : &PROGRAM;
+}
+
 int main(int argc, char **argv)
 {
     // Keys pass through this process: no core, nobody looks in, and nothing is made for others.
@@ -63,5 +78,5 @@ int main(int argc, char **argv)
         fputs("ktadmin: cannot protect its memory\n", stderr);
         return KT_EXIT_FAILURE;
     }
-    return kt_cli_main(&PROGRAM, argc, argv);
+    return kt_cli_main(program_of(argv[0]), argc, argv);
 }

@@ -95,7 +95,8 @@ static int add_peers(struct kta_nodes *nodes, const struct kt_peers *peers, stru
 {
     for (size_t i = 0; i < peers->count; i++) {
         const struct kt_peer *peer = &peers->peers[i];
-        if (peer->removed || peer->agent_port == 0 || peer->address[0] == '\0')
+        if (peer->removed || peer->agent_port == 0 || peer->address[0] == '\0' ||
+            strcmp(peer->member, nodes->skip) == 0)
             continue;
         int at = kta_nodes_add(nodes, peer, error);
         if (at < 0)
@@ -182,10 +183,11 @@ int kta_nodes_open(const struct kt_cli_run *run, struct kta_nodes *nodes, struct
     return rc ? rc : open_own(nodes, 1, error);
 }
 
-int kta_nodes_open_paths(const struct kt_paths *paths, struct kta_nodes *nodes,
+int kta_nodes_open_paths(const struct kt_paths *paths, const char *member, struct kta_nodes *nodes,
                          struct kt_error *error)
 {
     memset(nodes, 0, sizeof(*nodes));
+    snprintf(nodes->skip, sizeof(nodes->skip), "%s", member);
     nodes->own.paths = *paths;
     return open_own(nodes, 0, error);
 }

@@ -24,9 +24,10 @@ struct kta_member {
 struct kta_nodes {
     struct kta_member list[KT_PEERS_MAX];
     size_t count;
-    struct kta_node own;      // this node's files; empty with a bundle
-    struct kt_promise oath;   // this node's promise; member "" without one
-    char bundle[KT_PATH_MAX]; // the operator's file, or ""
+    struct kta_node own;       // this node's files; empty with a bundle
+    struct kt_promise oath;    // this node's promise; member "" without one
+    char skip[KT_MEMBER_TEXT]; // a member that is never asked: a newcomer does not ask itself
+    char bundle[KT_PATH_MAX];  // the operator's file, or ""
     struct kt_node_credentials credentials;
     // Asks list[i]; kt_node_call, unless a test has put another here. Called by several threads, for
     // different nodes. `args` is stolen.
@@ -48,8 +49,8 @@ struct kta_nodes {
 // certificate, or with --operator those that the bundle or --server names. Asks nobody yet.
 int kta_nodes_open(const struct kt_cli_run *run, struct kta_nodes *nodes,
                    struct kt_error *error) KT_MUST_CHECK;
-// The same for a newcomer, whose files are there but whose agent is not.
-int kta_nodes_open_paths(const struct kt_paths *paths, struct kta_nodes *nodes,
+// The same for a newcomer, whose files are there but whose agent is not; it is left out.
+int kta_nodes_open_paths(const struct kt_paths *paths, const char *member, struct kta_nodes *nodes,
                          struct kt_error *error) KT_MUST_CHECK;
 void kta_nodes_close(struct kta_nodes *nodes);
 // Adds one unless it is known; it is asked at `host`. Index, or negative when the list is full.

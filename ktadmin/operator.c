@@ -73,12 +73,17 @@ static int put_key(EVP_PKEY *key, struct kt_buf *out)
     return rc;
 }
 
+static int put_text(struct kt_buf *out, const char *text)
+{
+    return kt_buf_put(out, text, strlen(text));
+}
+
 int kta_bundle_save(const char *path, const char *title, const struct kt_peers *peers,
                     const char *cert_pem, const char *ca_pem, EVP_PKEY *key, struct kt_error *error)
 {
     struct kt_buf out = KT_BUF_INIT(BUNDLE_MAX);
     char line[KT_HOST_MAX + 64];
-    int rc = kt_buf_put_cstr(&out, title);
+    int rc = put_text(&out, title);
 
     for (size_t i = 0; i < peers->count && rc == 0; i++) {
         const struct kt_peer *peer = &peers->peers[i];
@@ -87,12 +92,12 @@ int kta_bundle_save(const char *path, const char *title, const struct kt_peers *
         snprintf(line, sizeof(line),
                  strchr(peer->address, ':') ? SERVER "[%s]:%u\n" : SERVER "%s:%u\n", peer->address,
                  (unsigned)peer->agent_port);
-        rc = kt_buf_put_cstr(&out, line);
+        rc = put_text(&out, line);
     }
     if (rc == 0)
-        rc = kt_buf_put_cstr(&out, cert_pem);
+        rc = put_text(&out, cert_pem);
     if (rc == 0)
-        rc = kt_buf_put_cstr(&out, ca_pem);
+        rc = put_text(&out, ca_pem);
     if (rc == 0)
         rc = put_key(key, &out);
     if (rc)

@@ -115,7 +115,7 @@ static void show_progress(void *arg, uint64_t done, uint64_t total)
 }
 
 static int copy(struct kts_local *local, const struct kts_upstream *upstream, int can_rewind,
-                uint64_t fork, struct kt_error *error)
+                uint64_t fork, const char **how, struct kt_error *error)
 {
     struct db_source source = {.port = upstream->peer.database_port};
     struct kt_error why = {0};
@@ -129,6 +129,7 @@ static int copy(struct kts_local *local, const struct kts_upstream *upstream, in
         if (rc)
             kt_log_error(&why, "the database cannot be rewound, it is copied");
     }
+    *how = rc ? "copied" : "rewound";
     return rc ? db_copy_base(local->cluster, &source, show_progress, local->job, error) : 0;
 }
 
@@ -152,7 +153,7 @@ static int end_copy(struct kts_local *local, struct kts_upstream *upstream, stru
     return rc ? rc : kts_local_promise(local, &promise, error);
 }
 
-static int rewind_or_copy(struct kts_local *local, struct kts_upstream *upstream,
+static int rewind_or_copy(struct kts_local *local, struct kts_upstream *upstream, const char **how,
                           struct kt_error *error)
 {
     struct kt_epoch_rows own = {.count = 0};
@@ -167,7 +168,7 @@ static int rewind_or_copy(struct kts_local *local, struct kts_upstream *upstream
     if (rc == 0)
         rc = kts_pending_row_remove(local->paths, error);
     if (rc == 0)
-        rc = copy(local, upstream, can_rewind, fork, error);
+        rc = copy(local, upstream, can_rewind, fork, how, error);
     if (rc == 0)
         rc = end_copy(local, upstream, error);
     if (rc == 0)
@@ -197,7 +198,7 @@ static int ask_later(struct kts_local *local, const struct kts_upstream *upstrea
 static int needs_copy(int code)
 {
     return code == KT_ERR_DIVERGED || code == KT_ERR_DATABASE_UNAVAILABLE ||
-           code == KT_ERR_NOT_FOUND;
+           code == KT_ERR_NOT_FOUND || code == KT_ERR_NOT_INITIALISED;
 }
 
 int kts_job_node_rejoin(struct kts_job *job, const json_t *args, json_t **result,
@@ -214,10 +215,8 @@ int kts_job_node_rejoin(struct kts_job *job, const json_t *args, json_t **result
         goto out;
     rc = local.promise.floor_lsn == KT_FLOOR_UNFINISHED ? KT_ERR_DIVERGED
                                                         : kts_follow(&local, &upstream, error);
-    if (needs_copy(rc)) {
-        how = "copied";
-        rc = rewind_or_copy(&local, &upstream, error);
-    }
+    if (needs_copy(rc))
+        rc = rewind_or_copy(&local, &upstream, &how, error);
     if (rc == 0)
         rc = ask_later(&local, &upstream, error);
     if (rc == 0)

@@ -150,6 +150,11 @@ static int check_newest(const struct kt_attempt *attempt, const struct kt_epoch_
     if (!kt_rule_has_vote(target))
         return kt_error_set(error, KT_ERR_NOT_PROVEN, "let it catch up from a node that is not",
                             "'%s' is below its floor", node);
+    // Nodes that never came over from before a restore prove nothing about what followed it.
+    if (newest->incarnation.number != target->incarnation.number)
+        return kt_error_set(error, KT_ERR_NOT_PROVEN, "seal a node of the restored cluster too",
+                            "the newest row is of incarnation %" PRIu32 ", the attempt of %" PRIu32,
+                            newest->incarnation.number, target->incarnation.number);
     return 0;
 }
 

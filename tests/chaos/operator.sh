@@ -91,16 +91,29 @@ operate() {
     done
 }
 
+# A node says that it waits for a person.
+wants_operator() {
+    local name role
+
+    find_active || return 0
+    for name in "${NODES[@]}"; do
+        role=$(role_of "$name")
+        [[ $role == fenced || $role == unestablished ]] && return
+    done
+    return 1
+}
+
 # 0 when the cluster is well again. First it is left alone: most faults need no person.
 repair() {
     local try
 
     mend_machines
     mend_settings
-    wait_until 8 all_well && log_fault "well" && return
-    for ((try = 0; try < 8; try++)); do
+    wait_until 3 all_well && log_fault "well" && return
+    wants_operator || { wait_until 6 all_well && log_fault "well" && return; }
+    for ((try = 0; try < 10; try++)); do
         operate
-        wait_until 6 all_well && log_fault "well" && return
+        wait_until 5 all_well && log_fault "well" && return
     done
     log_fault "not well"
     show_cluster >>"$operator_log"

@@ -50,8 +50,8 @@ done
 cat "/proc/$$/maps" >/dev/null || problem "the test cannot look into itself"
 
 check "no role of the server is a superuser, or may make roles, databases or replicate"
-is "$(sql kts-01 "select count(*) from pg_roles where rolname like 'kts%' and (rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls)")" 0
-is "$(sql kts-01 "select count(*) from pg_roles where rolname like 'kts%' and rolcanlogin")" 3 "roles"
+is "$(sql kts-01 "select count(*) from pg_roles where rolname ~ '^kts_' and (rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls)")" 0
+is "$(sql kts-01 "select count(*) from pg_roles where rolname ~ '^kts_' and rolcanlogin")" 3 "roles"
 
 check "the workers' role reads what it needs and changes nothing"
 succeeds as_role kts_reader 'select count(*) from deposits'
@@ -102,10 +102,47 @@ run as_role kts_writer 'select body from deposits'
 
 check "the secrets are random and stored as SCRAM only"
 is "$(sort "$dir"/.keytrustee/secrets/kts_* | uniq | wc -l)" 3 "different secrets"
-is "$(sql kts-01 "select count(*) from pg_authid where rolname like 'kts%' and rolpassword like 'SCRAM-SHA-256\$%'")" 3
+is "$(sql kts-01 "select count(*) from pg_authid where rolname ~ '^kts_' and rolpassword like 'SCRAM-SHA-256\$%'")" 3
 
-check "PostgreSQL listens on no network address, and its socket's folder is private"
-can_connect "${NODE_DB_PORT[kts-01]}" && problem "port ${NODE_DB_PORT[kts-01]} is open"
+# over_tcp USER DATABASE [WORD...]: psql to PostgreSQL's network address.
+over_tcp() {
+    run psql -X -w "host=127.0.0.1 port=${NODE_DB_PORT[kts-01]} user=$1 dbname=$2 connect_timeout=5 \
+        sslrootcert=$dir/.keytrustee/ca/cert.pem ${*:3}" -c 'select 1'
+}
+
+check "over the network PostgreSQL takes a member's node certificate, and nothing else"
+tls=$dir/.keytrustee/tls
+member=$(sql kts-01 'select member from nodes')
+over_tcp "$member" keytrustee sslmode=verify-ca "sslcert=$tls/node-cert.pem" "sslkey=$tls/node-key.pem"
+is "$status" 0 "the node's own certificate"
+for user in "$member" keytrustee kts_reader kts_writer kts_agent kts_members; do
+    for words in sslmode=disable sslmode=require \
+        "sslmode=require sslcert=$tls/server-cert.pem sslkey=$tls/server-key.pem"; do
+        over_tcp "$user" keytrustee "$words"
+        [[ $status -ne 0 ]] || problem "$user comes in with $words"
+    done
+    [[ $user == "$member" ]] && continue
+    over_tcp "$user" keytrustee sslmode=require "sslcert=$tls/node-cert.pem" "sslkey=$tls/node-key.pem"
+    [[ $status -ne 0 ]] || problem "$user comes in with the node's certificate"
+done
+over_tcp "$member" postgres sslmode=require "sslcert=$tls/node-cert.pem" "sslkey=$tls/node-key.pem"
+[[ $status -ne 0 ]] || problem "a member comes into another database"
+
+check "a database role's secret is worth nothing over the network"
+for role in kts_reader kts_writer kts_agent; do
+    run env PGPASSWORD="$(cat "$dir/.keytrustee/secrets/$role")" psql -X -w -h 127.0.0.1 \
+        -p "${NODE_DB_PORT[kts-01]}" -U "$role" -d keytrustee -c 'select 1'
+    [[ $status -ne 0 ]] || problem "$role comes in with its secret"
+done
+
+check "a member reads no table, and no file outside of the data directory"
+for statement in 'select count(*) from deposits' 'select count(*) from pg_authid' \
+    "select pg_read_binary_file('/etc/passwd')" 'select pg_reload_conf()' 'select pg_promote()'; do
+    run psql -X -w "host=127.0.0.1 port=${NODE_DB_PORT[kts-01]} user=$member dbname=keytrustee \
+        sslmode=verify-ca sslrootcert=$dir/.keytrustee/ca/cert.pem sslcert=$tls/node-cert.pem \
+        sslkey=$tls/node-key.pem" -c "$statement"
+    [[ $status -ne 0 ]] || problem "a member may: $statement"
+done
 is "$(stat -c %a "$dir/run")" 700 "mode of the sockets' folder"
 
 check "no key of the server is readable through its own HTTPS service"

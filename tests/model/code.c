@@ -7,7 +7,7 @@
 
 #include "lib/rules.h"
 
-#define RI 5
+#define RI 6
 void kx_begin(int target, int epoch);
 void kx_report(int id, int lsn, int floor, int since, int retired_epoch, int retired_by, int count,
                const int *rows);

@@ -87,7 +87,7 @@ c_code {
 #define OPERATE(o, n) DO(may_seal(o,n), seal(o,n)) DO(may_catch_up(o,n), catch_up(o,n)) DO(may_pass_floor(o,n), pass_floor(o,n))
 #define BEGIN1(n, e) DO(may_begin(0,n,e), begin(0,n,e)) DO(may_begin(1,n,e), begin(1,n,e))
 #if RS
-#define BEGIN(n) BEGIN1(n,2) BEGIN1(n,3) BEGIN1(n,6)
+#define BEGIN(n) BEGIN1(n,2) BEGIN1(n,3) BEGIN1(n,7)
 #elif EM > 3
 #define BEGIN(n) BEGIN1(n,2) BEGIN1(n,3) BEGIN1(n,4)
 #elif EM > 2

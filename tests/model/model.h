@@ -28,7 +28,7 @@ enum { K, P, C, E }; /* what promotion writes, PREPARE, COMMIT PREPARED, row of 
 #define NM(n)      ("ABCD"[n])
 
 /* Epochs from RI on are those of the second incarnation: promises compare (incarnation, e) in this order. */
-#define RI       5
+#define RI       6
 #define INC(e)   ((e) >= RI)
 #ifdef BUG_NOINC /* promises compared by epoch alone, which begins anew in an incarnation */
 #define ORD(e) ((e) >= RI ? (e)-RI + 1 : (e))
@@ -132,7 +132,7 @@ static void sure(int a, int d, int shown, int ack) {
     violate(ack ? 1 : 2, "S1/S2 shown or acknowledged, but a higher established epoch lacks it");
   if (!ack) return;
   for (n = 0; n < NN; n++) if (find(n, P, d)) c++;
-  if (c < 2 && MEMBERS_(row(a)) && now.bdl == DL) violate(5, "P1 acknowledged with a single copy");
+  if (c < 2 && now.setm[a] && now.bdl == DL) violate(5, "P1 acknowledged with a single copy");
 #ifdef D_S3LIT
   for (n = e + 1; n < 8; n++) if (INC(n) == i && now.esta[n]) violate(3, "S3 (literal) acknowledgement in an epoch below an established one");
 #endif

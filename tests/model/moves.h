@@ -162,8 +162,9 @@ static void rejoin(int n, int a, int k) {
 static int may_copy(int n, int s) {
   int a = now.pt[s];
   if (n == s || now.role[n] == ACTIVE || !now.ln[s] || a >= NN || !kt_rule_may_promise(n, now.prom[s], a)) return 0;
-  if (now.ln[n] ? !now.bbb || kt_rule_is_prefix(n, s) : !DL && !BB) return 0;
-  return now.role[a] == ACTIVE && now.sete[a] == now.prom[s] && now.pt[a] == a && now.prom[a] == now.prom[s] && (!now.est[a] || now.rel[a] == now.ln[a]);
+  if (now.ln[n] ? !now.bbb || a == n : !DL && !BB) return 0;
+  return now.role[a] == ACTIVE && now.sete[a] == now.prom[s] && now.pt[a] == a && now.prom[a] == now.prom[s] && (!now.est[a] || now.rel[a] == now.ln[a]) &&
+    (!now.ln[n] || !kt_rule_is_prefix(n, a)); /* else it only follows */
 }
 static void copy(int n, int s) {
   int a = now.pt[s], i;
@@ -458,6 +459,7 @@ static void restore(int n) {
   now.prom[n] = RI;
   now.pt[n] = n;
   now.own[n] = RI;
+  now.promoted = RI;
   now.role[n] = ACTIVE;
   now.sete[n] = RI;
   now.tl[n] = next_line(n);
@@ -475,7 +477,7 @@ static void restore(int n) {
 static int without = -1; /* the node that heal() must do without */
 static int try_to(int t) {
   int n, m = -1, w = 0;
-  begin(0, t, 7);
+  begin(0, t, now.promoted < RI ? RI - 1 : 7);
   for (n = 0; n < NN; n++) if (n != without && may_seal(0, n)) seal(0, n);
   for (n = 0; n < NN; n++) if (may_pass_floor(0, n)) pass_floor(0, n);
   for (n = 0; n < NN; n++) while (may_catch_up(0, n)) catch_up(0, n);

@@ -220,8 +220,10 @@ static int kt_rule_prove(int o) {
 #ifndef D_NOHOLD
   if (ok && row_order(newest_of(o, t), rows[0])) ok = 0;
 #endif
-#ifdef BUG_NOFLOORS
-#else
+#ifndef D_INCROW
+  if (ok && INC(EPOCH(rows[0])) != INC(now.oe[o])) ok = 0;
+#endif
+#ifndef D_FLOORPICK
   if (ok && FLOOR(o, t) && LEN(o, t) < FLOOR(o, t)) ok = 0;
 #endif
   for (i = 0; ok && i < c; i++) ok = prove_row(o, rows[i]);

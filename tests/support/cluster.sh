@@ -351,9 +351,14 @@ join_node() {
 
     new_token "$via" || return
     prepare_node "$name"
-    admin_for 120 "$name" join "$token" --node "$name" --address "${NODE_ADDRESS[$name]}" \
-        --port "$HTTPS_PORT" --agent-port "$AGENT_PORT" --database-port "$DATABASE_PORT" \
-        >"$KT_TMP/$name.join.out" 2>&1 && return
+    # a name that was just removed is free as soon as every agent knows it
+    joins() {
+        admin_for 120 "$name" join "$token" --node "$name" --address "${NODE_ADDRESS[$name]}" \
+            --port "$HTTPS_PORT" --agent-port "$AGENT_PORT" --database-port "$DATABASE_PORT" \
+            >"$KT_TMP/$name.join.out" 2>&1 || ! grep -q 'already$' "$KT_TMP/$name.join.out"
+    }
+    wait_until 5 joins
+    admin_for 10 "$name" config show >/dev/null 2>&1 && [[ -f ${NODE_DIR[$name]}/node/promise ]] && return
     kt_show "$KT_TMP/$name.join.out" "join"
     problem "$name cannot join"
 }

@@ -154,9 +154,9 @@ static void a_sealed_node_receives_nothing_and_reports_the_end_of_its_log(void *
     struct db_receiver receiver;
 
     (void)state;
+    seal(2); // first: the one that is to be active must have all that it has
     catch_up(1, 0);
     seal(1);
-    seal(2);
     OK(db_admin_receiver(admins[1], &receiver, &error));
     assert_false(receiver.is_streaming);
     OK(db_admin_position(admins[1], &sealed, &error));
@@ -272,7 +272,15 @@ static void timelines_of_one_number_are_not_taken_for_one(void **state)
     struct db_position of_first, of_second;
 
     (void)state;
+    follow(2, 1, 2);
+    catch_up(2, 1);
+    catch_up(0, 1);
+    stop_one(1); // its last record goes to both
     seal(0);
+    seal(2);
+    OK(db_admin_position(admins[0], &of_first, &error));
+    OK(db_admin_position(admins[2], &of_second, &error));
+    assert_int_equal(of_first.lsn, of_second.lsn);
     OK(db_admin_promote(nodes[0].cluster, admins[0], &active, MS, &of_first, &error));
     write_alone(0, "of_the_first");
     write_alone(0, "more_of_it"); // its log is the longer one
