@@ -126,14 +126,16 @@ static int run_read(struct ktc_talk *talk, struct kt_error *error)
     int pause_ms = FIRST_PAUSE_MS, rc = 0;
     struct kt_error why = {0};
 
-    // What was acknowledged to this host is there: it is worth waiting for.
-    if (talk->call->min_version == 0 && until > patience)
+    if (until > patience)
         until = patience;
     do {
         rc = ktc_round(talk);
         why = talk->words;
-        if (rc != 0 && talk->unchecked)
+        if (rc != 0 && talk->unchecked) {
+            if (talk->call->min_version > 0) // acknowledged to this host, so worth waiting for
+                until = talk->client->deadline;
             rc = check_with_others(talk, rc, &why);
+        }
         if (rc == 0 || talk->definite)
             break;
         if (talk->has_older && !talk->current)

@@ -324,6 +324,10 @@ size_t ktc_servers_learn_active(struct keytrustee *client, const char *name)
         i = add(&client->servers, name, 1);
     if (i == KTC_NONE)
         i = replace_learned(client, name);
+    // The same node by the name it was registered with, which is known to lead there.
+    for (size_t k = 0; i != KTC_NONE && client->servers.list[i].learned && k < i; k++)
+        if (ktc_servers_same(&client->servers, k, i))
+            i = k;
     if (i != KTC_NONE)
         ktc_servers_active(client, i);
     return i;

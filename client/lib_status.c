@@ -58,6 +58,22 @@ static const char *text_of(json_t *object, const char *name)
     return json_string_value(value);
 }
 
+static int takes_changes(const char *role)
+{
+    return strcmp(role, "active") == 0 || strcmp(role, "standalone") == 0;
+}
+
+// An active names itself: that is another name of server `i`.
+static void learn_active(struct keytrustee *client, size_t i, const char *name, json_t *health)
+{
+    struct ktc_server *list = client->servers.list;
+    size_t named = ktc_servers_learn_active(client, name);
+
+    if (named != KTC_NONE && list[named].address[0] == '\0' &&
+        takes_changes(text_of(health, "role")))
+        memcpy(list[named].address, list[i].address, sizeof list[named].address);
+}
+
 // Health needs no certificate and no database: whatever else is wrong, the process says how it is.
 static int ask_health(struct keytrustee *client, size_t i, int time_ms, json_t **health,
                       struct kt_error *error)
@@ -81,7 +97,7 @@ static int ask_health(struct keytrustee *client, size_t i, int time_ms, json_t *
         if (rc == 0)
             rc = ktc_observe(client, &answer.http, answer.server, &seen, error);
         if (rc == 0 && active != NULL)
-            (void)ktc_servers_learn_active(client, active);
+            learn_active(client, i, active, *health);
     } else {
         rc = ktc_answer_error(&answer.http, answer.server, error);
     }
@@ -121,10 +137,9 @@ static void ask_servers(struct keytrustee *client, struct full_status *full)
     full->status.server_count = i;
     for (size_t k = 0; k < i; k++) {
         struct keytrustee_server *told = &full->servers[k];
-        told->is_active =
-            told->problem[0] == '\0' && told->epoch == client->state.epoch &&
-            (strcmp(told->role, "active") == 0 || strcmp(told->role, "standalone") == 0);
-        if (told->is_active)
+        told->is_active = told->problem[0] == '\0' && told->epoch == client->state.epoch &&
+                          takes_changes(told->role);
+        if (told->is_active && !told->learned)
             ktc_servers_active(client, k);
     }
 }

@@ -111,8 +111,9 @@ static int run_db(struct kt_cli_run *run)
         rc = kta_open(run, KTA_FILES, &node, &error);
     if (rc == 0 && root)
         rc = kt_settings_set(node.settings, KT_SET_DATABASE_DIRECTORY, root, &error);
-    if (rc == 0 && port)
-        rc = kt_settings_set(node.settings, KT_SET_DATABASE_PORT, port, &error);
+    if (rc == 0 && port && strcmp(port, kt_settings_text(node.settings, KT_SET_DATABASE_PORT)) != 0)
+        rc = kt_error_set(&error, KT_ERR_USAGE, "change database.port in the settings file",
+                          "--port %.20s is not the port of this node", port);
     if (rc == 0)
         rc = db_cluster_open(&node.paths, node.settings, &cluster, &error);
     if (rc == 0) // nobody else's is started, stopped or shown
@@ -136,7 +137,7 @@ static const struct kt_cli_option OPTIONS[] = {
     {"stop", 0, NULL, "stop it; connections are ended"},
     {"status", 0, NULL, "show whether it runs; exit code 0 when it does, 3 when not"},
     {"pg-rootdir", 0, "DIR", "its data directory (database.directory of the settings)"},
-    {"port", 0, "PORT", "its port (database.port of the settings)"},
+    {"port", 0, "PORT", "(of Key Trustee) must be database.port of the settings"},
     {"bootstrap", 0, NULL, "(of Key Trustee) says that it is set up: init has done it"},
     {"slave", 0, "HOST", "(of Key Trustee) with --bootstrap: says how that host joins"},
     {NULL},

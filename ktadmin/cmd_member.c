@@ -10,8 +10,10 @@
 #include "ktadmin/nodes.h"
 #include "lib/file.h"
 
-#define REMOVE_MS 120000
-#define STOP_S    120
+#define REMOVE_MS      120000
+#define STOP_S         120
+#define KNOWN_US       3000000
+#define KNOWN_PAUSE_MS 20
 
 static int look_for_active(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t *active,
                            struct kt_error *error)
@@ -67,6 +69,23 @@ static int confirm_override(const struct kt_cli_run *run, const struct kta_membe
     return kta_confirm_cluster(run, kta_state_text(active, "cluster"), what, error);
 }
 
+// The agents learn of it from the table a moment later; a node of that name may join after that.
+static void wait_known(struct kta_nodes *nodes, size_t active, const char *member)
+{
+    int64_t until = kt_monotonic_now() + KNOWN_US;
+    const struct kt_peer *peer;
+    struct kt_peers peers = {0};
+
+    do {
+        kta_pause_ms(KNOWN_PAUSE_MS);
+        kta_nodes_look_at(nodes, active);
+        if (kt_peers_from_json(json_object_get(nodes->list[active].state, "peers"), &peers, NULL) !=
+            0)
+            return;
+        peer = kt_peers_by_member(&peers, member);
+    } while (peer && !peer->removed && kt_monotonic_now() < until);
+}
+
 static int remove_member(const struct kt_cli_run *run, struct kta_nodes *nodes,
                          char member[KT_MEMBER_TEXT], json_t **result, struct kt_error *error)
 {
@@ -83,11 +102,14 @@ static int remove_member(const struct kt_cli_run *run, struct kta_nodes *nodes,
         rc = confirm_override(run, &nodes->list[active], member, error);
     if (rc)
         return rc;
-    return kta_nodes_call(nodes, active, "member.remove",
-                          json_pack("{s:s, s:b, s:b, s:s}", "member", member, "destroyed",
-                                    destroyed, "standalone", standalone, "cluster_id",
-                                    kta_state_text(&nodes->list[active], "cluster")),
-                          REMOVE_MS, result, error);
+    rc = kta_nodes_call(nodes, active, "member.remove",
+                        json_pack("{s:s, s:b, s:b, s:s}", "member", member, "destroyed", destroyed,
+                                  "standalone", standalone, "cluster_id",
+                                  kta_state_text(&nodes->list[active], "cluster")),
+                        REMOVE_MS, result, error);
+    if (rc == 0)
+        wait_known(nodes, active, member);
+    return rc;
 }
 
 static void print_removed(const struct kt_cli_run *run, const char *member, const json_t *result)

@@ -79,7 +79,7 @@ static struct kta_answer *answer_of(struct kta_answer *answers, size_t count, si
     return NULL;
 }
 
-// Nodes that work on somebody else's order are asked again for a while.
+// Nodes that work on somebody else's order, or for themselves, are asked again for a while.
 static void ask_busy(struct kta_failover *failover, const json_t *args, struct kta_answer *answers,
                      size_t count)
 {
@@ -89,7 +89,7 @@ static void ask_busy(struct kta_failover *failover, const json_t *args, struct k
         struct kta_answer again[KT_PEERS_MAX] = {{0}};
         size_t n = 0;
         for (size_t i = 0; i < count; i++)
-            if (answers[i].rc == KT_ERR_BUSY && answers[i].node != failover->target)
+            if (answers[i].rc == KT_ERR_BUSY)
                 again[n++].node = answers[i].node;
         if (n == 0 || kt_monotonic_now() > until)
             return;

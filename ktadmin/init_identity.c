@@ -165,6 +165,7 @@ int kta_init_promise(struct kta_init *init, int *done, struct kt_error *error)
 static int make_peer(const struct kta_init *init, struct kt_peer *peer, struct kt_error *error)
 {
     const char *address = kt_settings_text(init->settings, KT_SET_NODE_ADDRESS);
+    const char *listens = kt_settings_text(init->settings, KT_SET_HTTPS_ADDRESS);
     char host[KT_HOST_MAX + 1] = "";
     X509 *cert = NULL;
     int rc = kt_pki_cert_load(init->paths.node_cert, &cert, error);
@@ -175,6 +176,8 @@ static int make_peer(const struct kta_init *init, struct kt_peer *peer, struct k
     X509_free(cert);
     if (rc)
         return rc;
+    if (*address == '\0' && strcmp(listens, "0.0.0.0") != 0 && strcmp(listens, "::") != 0)
+        address = listens;
     if (*address == '\0') {
         if (gethostname(host, sizeof(host) - 1) != 0)
             return kt_error_errno(error, "cannot learn the host's name");

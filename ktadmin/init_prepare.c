@@ -58,12 +58,9 @@ static const struct {
     const char *option;
     enum kt_setting setting;
 } SETTINGS[] = {
-    {"port", KT_SET_HTTPS_PORT},
-    {"database-port", KT_SET_DATABASE_PORT},
-    {"agent-port", KT_SET_AGENT_PORT},
-    {"address", KT_SET_HTTPS_ADDRESS},
-    {"advertise", KT_SET_NODE_ADDRESS},
-    {"pg-rootdir", KT_SET_DATABASE_DIRECTORY},
+    {"port", KT_SET_HTTPS_PORT},        {"database-port", KT_SET_DATABASE_PORT},
+    {"agent-port", KT_SET_AGENT_PORT},  {"address", KT_SET_HTTPS_ADDRESS},
+    {"advertise", KT_SET_NODE_ADDRESS}, {"pg-rootdir", KT_SET_DATABASE_DIRECTORY},
 };
 #define SETTINGS_COUNT (sizeof(SETTINGS) / sizeof(SETTINGS[0]))
 

@@ -204,6 +204,16 @@ void kta_nodes_close(struct kta_nodes *nodes)
 
 // --- looking ---
 
+// Nodes that one which answers knows to be removed.
+static void mark_removed(struct kta_nodes *nodes, const struct kt_peers *peers)
+{
+    for (size_t i = 0; i < peers->count; i++) {
+        int at = peers->peers[i].removed ? find_member(nodes, peers->peers[i].member) : -1;
+        if (at >= 0 && !nodes->list[at].is_local)
+            nodes->list[at].is_removed = 1;
+    }
+}
+
 // Who it is, and whom it knows.
 static void take_state(struct kta_nodes *nodes, size_t i, struct kta_answer *answer)
 {
@@ -227,23 +237,27 @@ static void take_state(struct kta_nodes *nodes, size_t i, struct kta_answer *ans
     known = json_object_get(member->state, "peers");
     if (known && kt_peers_from_json(known, &peers, NULL) == 0)
         (void)!add_peers(nodes, &peers, NULL); // a full list is said elsewhere
+    mark_removed(nodes, &peers);
 }
 
-// Two addresses of one node: the later one is forgotten.
-static void drop_doubles(struct kta_nodes *nodes)
+// Of two addresses of one node the later one is forgotten, and so are nodes that were removed.
+static void drop_needless(struct kta_nodes *nodes)
 {
-    for (size_t i = 1; i < nodes->count; i++) {
-        int first =
-            nodes->list[i].peer.member[0] ? find_member(nodes, nodes->list[i].peer.member) : (int)i;
-        if (first == (int)i)
+    size_t kept = 0;
+
+    for (size_t i = 0; i < nodes->count; i++) {
+        struct kta_member *member = &nodes->list[i];
+        int first = member->peer.member[0] ? find_member(nodes, member->peer.member) : (int)i;
+        if (member->is_removed || (first >= 0 && (size_t)first < kept)) {
+            kt_node_free(member->node);
+            json_decref(member->state);
             continue;
-        kt_node_free(nodes->list[i].node);
-        json_decref(nodes->list[i].state);
-        memmove(&nodes->list[i], &nodes->list[i + 1],
-                (nodes->count - i - 1) * sizeof(nodes->list[0]));
-        nodes->count--;
-        i--;
+        }
+        if (kept != i)
+            nodes->list[kept] = *member;
+        kept++;
     }
+    nodes->count = kept;
 }
 
 static void look_from(struct kta_nodes *nodes, size_t first)
@@ -268,7 +282,7 @@ int kta_nodes_look(struct kta_nodes *nodes, struct kt_error *error)
         asked = nodes->count;
         look_from(nodes, first);
     }
-    drop_doubles(nodes);
+    drop_needless(nodes);
     if (nodes->count == 0)
         return kt_error_set(error, KT_ERR_NETWORK, NULL, "no node is known");
     if (kta_nodes_reachable(nodes) == 0)

@@ -19,6 +19,7 @@ struct kta_member {
     struct kt_node *node;  // NULL with a `call` of a test
     json_t *state;         // its last node.state; NULL: it did not answer
     struct kt_error error; // why not
+    int is_removed;        // another node says so
 };
 
 struct kta_nodes {

@@ -140,6 +140,53 @@ static int job_checkpoint(struct kts_job *job, const json_t *args, json_t **resu
     return rc;
 }
 
+// --- members: what can be refused by what the watch saw is refused before the writer is held ---
+
+static int run_member_add(struct kts_call *call, const json_t *args, json_t **result,
+                          struct kt_error *error)
+{
+    const struct kts_agent *agent = kts_call_agent(call);
+    const struct kts_view *view = agent->view;
+    const struct kt_epoch_row *row = view->in_recovery ? NULL : kts_view_row(view);
+    const char *member = NULL;
+    int rc = kts_args_member(args, "member", 1, &member, error);
+
+    (void)result;
+    if (rc)
+        return rc;
+    if (!row)
+        return kt_error_set(error, KT_ERR_PASSIVE, "ask the active",
+                            "this node is not the active of its epoch");
+    if (!kt_epoch_row_has_member(row, member)) {
+        if (view->members < row->w)
+            return kt_error_set(error, KT_ERR_NO_QUORUM, NULL,
+                                "%u of %u members stream, %u must acknowledge a new one",
+                                view->members, row->count, row->w);
+        if (!kts_view_streams(view, member))
+            return kt_error_set(error, KT_ERR_NOT_PROVEN, "see ktadmin status on that node",
+                                "'%s' does not stream from this node in epoch %llu", member,
+                                (unsigned long long)row->epoch);
+    }
+    return kts_job_start(call, "member.add", kts_job_member_add, HOLDS, args, error);
+}
+
+static int run_member_w(struct kts_call *call, const json_t *args, json_t **result,
+                        struct kt_error *error)
+{
+    const struct kts_view *view = kts_call_agent(call)->view;
+    const struct kt_epoch_row *row = view->in_recovery ? NULL : kts_view_row(view);
+    int64_t w = 0;
+    int rc = kt_json_integer(args, "w", 1, KT_MEMBERS_MAX, 1, &w, error);
+
+    (void)result;
+    if (rc)
+        return rc;
+    if (row && w > row->count)
+        return kt_error_set(error, KT_ERR_INVALID, "add members first",
+                            "W can be 1 to %u, the number of members", row->count);
+    return kts_job_start(call, "member.w", kts_job_member_w, HOLDS, args, error);
+}
+
 // To add a verb: a row, and a function in a file of its own.
 const struct kts_verb kts_cluster_verbs[] = {
     {"node.state", ANY_OPERATOR, 0, kts_run_node_state, NULL, NULL},
@@ -155,9 +202,9 @@ const struct kts_verb kts_cluster_verbs[] = {
     {"node.checkpoint", ANY_OPERATOR, 0, NULL, job_checkpoint, NULL},
     {"writer.hold", ANY_OPERATOR, 0, run_hold, NULL, "writer.hold"},
     {"writer.release", ANY_OPERATOR, 0, run_release, NULL, "writer.release"},
-    {"member.add", ANY_OPERATOR, HOLDS, NULL, kts_job_member_add, "member.add"},
+    {"member.add", ANY_OPERATOR, 0, run_member_add, NULL, "member.add"},
     {"member.remove", ANY_OPERATOR, HOLDS, NULL, kts_job_member_remove, "member.remove"},
-    {"member.w", ANY_OPERATOR, HOLDS, NULL, kts_job_member_w, "member.w"},
+    {"member.w", ANY_OPERATOR, 0, run_member_w, NULL, "member.w"},
     {"member.floor", KTS_CALLER_LOCAL | KTS_CALLER_NODE, 0, NULL, kts_job_member_floor, NULL},
     {"db.start_allowed", KTS_CALLER_LOCAL, 0, kts_run_start_allowed, NULL, NULL},
     {NULL, 0, 0, NULL, NULL, NULL},

@@ -269,6 +269,13 @@ static int has_joined(struct kts_local *local)
     return has;
 }
 
+// The active is not ready for it yet: asked again in a second, and nothing to log.
+static int is_not_yet(int code)
+{
+    return code == KT_ERR_BUSY || code == KT_ERR_NO_QUORUM || code == KT_ERR_NOT_PROVEN ||
+           code == KT_ERR_PASSIVE;
+}
+
 int kts_job_member_ask(struct kts_job *job, const json_t *args, json_t **result,
                        struct kt_error *error)
 {
@@ -286,7 +293,10 @@ int kts_job_member_ask(struct kts_job *job, const json_t *args, json_t **result,
                     : kt_error_set(error, KT_ERR_NOT_MEMBER, NULL, "no active '%s' is known here",
                                    local.promise.active);
     }
-    if (rc == 0) {
+    if (is_not_yet(rc)) {
+        *result = json_pack("{s:s}", "waits", kt_err_text(rc));
+        rc = 0;
+    } else if (rc == 0) {
         if (unlink(local.paths->joining) == 0)
             kt_log(KT_LOG_NOTICE, "this node is a member now");
         *result = json_pack("{s:s}", "member", local.promise.member);

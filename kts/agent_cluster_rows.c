@@ -60,14 +60,29 @@ static int is_own_row(const struct kts_local *local, const struct kt_epoch_row *
            strcmp(row->active, local->promise.member) == 0;
 }
 
-// Rule 14: an established active's floor is a barrier of now, an unestablished one's its end of log.
+// A barrier of now, when the members are there. It only adds that no newer epoch is established; the
+// end of this log covers all that was acknowledged in this one.
+static int make_barrier(struct kts_local *local, const struct kt_epoch_row *row, int *proven,
+                        struct kt_error *error)
+{
+    const struct kts_status *status = local->job->status;
+    int rc = KT_ERR_NO_QUORUM;
+
+    if (atomic_load(&status->members) >= row->w)
+        rc = db_admin_probe(local->admin, row, PROBE_MS, error);
+    *proven = rc == 0;
+    return rc == KT_ERR_NO_QUORUM || rc == KT_ERR_IN_DOUBT ? 0 : rc;
+}
+
+// Rule 14: an established active's floor is a barrier of now; of an unestablished one, and of one whose
+// passives are gone (rule 15: a newcomer takes the place of one that was destroyed), its end of log.
 int kts_job_member_floor(struct kts_job *job, const json_t *args, json_t **result,
                          struct kt_error *error)
 {
     struct kt_epoch_rows rows = {.count = 0};
     struct db_position position;
     struct kts_local local;
-    int rc = kts_local_open(job, &local, error);
+    int proven = 0, rc = kts_local_open(job, &local, error);
 
     (void)args;
     if (rc == 0 && strcmp(local.promise.active, local.node) != 0)
@@ -78,14 +93,14 @@ int kts_job_member_floor(struct kts_job *job, const json_t *args, json_t **resul
     if (rc == 0)
         rc = db_admin_rows(local.admin, &rows, error);
     if (rc == 0 && is_own_row(&local, kt_epoch_rows_newest(&rows)))
-        rc = db_admin_probe(local.admin, kt_epoch_rows_newest(&rows), PROBE_MS, error);
+        rc = make_barrier(&local, kt_epoch_rows_newest(&rows), &proven, error);
     if (rc == 0)
         rc = db_admin_position(local.admin, &position, error);
     if (rc == 0 && position.in_recovery)
         rc = kt_error_set(error, KT_ERR_PASSIVE, NULL, "this node's database is a standby");
     if (rc == 0) {
-        *result = json_pack("{s:I, s:s}", "epoch", (json_int_t)local.promise.epoch, "active",
-                            local.promise.active);
+        *result = json_pack("{s:I, s:s, s:b}", "epoch", (json_int_t)local.promise.epoch, "active",
+                            local.promise.active, "barrier", proven);
         kts_json_set_incarnation(*result, "incarnation", &local.promise.incarnation);
         kts_json_set_lsn(*result, "floor", position.lsn);
     }

@@ -113,8 +113,14 @@ int kts_job_node_seal(struct kts_job *job, const json_t *args, json_t **result,
         goto out;
     before = promise = local.promise;
     repeated = kts_local_has_promised(&local, &incarnation, epoch, target);
-    rc = repeated ? check_repeated(&local, &incarnation, epoch, target, error)
-                  : check_first(&local, &incarnation, epoch, error);
+    // T belongs to the attempt that sealed it first: of two with the same numbers one goes on.
+    if (repeated && strcmp(target, local.node) == 0)
+        rc = kt_error_set(error, KT_ERR_FENCED, "see ktadmin status; if it fails run this again",
+                          "another failover to this node is under way, in epoch %llu",
+                          (unsigned long long)epoch);
+    else
+        rc = repeated ? check_repeated(&local, &incarnation, epoch, target, error)
+                      : check_first(&local, &incarnation, epoch, error);
     if (rc == 0 && !repeated) {
         promise.incarnation = incarnation;
         promise.epoch = epoch;

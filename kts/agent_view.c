@@ -144,20 +144,23 @@ int kts_view_counts(const struct kts_view *view, const struct kts_stream *stream
            kt_monotonic_now() - stream->replied_us < KTS_SILENT_US;
 }
 
+int kts_view_streams(const struct kts_view *view, const char *member)
+{
+    for (size_t i = 0; i < view->stream_count; i++) {
+        if (strcmp(view->streams[i].member, member) == 0 &&
+            kts_view_counts(view, &view->streams[i]))
+            return 1;
+    }
+    return 0;
+}
+
 uint32_t kts_view_count(const struct kts_view *view)
 {
     const struct kt_epoch_row *row = kts_view_row(view);
     uint32_t count = 0;
 
-    for (uint32_t m = 0; row && m < row->count; m++) {
-        for (size_t i = 0; i < view->stream_count; i++) {
-            if (strcmp(view->streams[i].member, row->members[m]) == 0 &&
-                kts_view_counts(view, &view->streams[i])) {
-                count++;
-                break;
-            }
-        }
-    }
+    for (uint32_t i = 0; row && i < row->count; i++)
+        count += (uint32_t)kts_view_streams(view, row->members[i]);
     return count;
 }
 

@@ -63,6 +63,7 @@ const struct kt_epoch_row *kts_view_row(const struct kts_view *view);
 uint32_t kts_view_count(const struct kts_view *view);
 // Whether that stream counts for the row, or would if it were a member.
 int kts_view_counts(const struct kts_view *view, const struct kts_stream *stream);
+int kts_view_streams(const struct kts_view *view, const char *member);
 // What the peers promised, as they last said.
 #define KTS_VIEW_PROMISES KT_PEERS_MAX
 size_t kts_view_promises(const struct kts_agent *agent, struct kt_promise out[KTS_VIEW_PROMISES]);

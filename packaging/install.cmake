@@ -3,6 +3,9 @@
 
 install(TARGETS kts RUNTIME DESTINATION ${CMAKE_INSTALL_SBINDIR})
 install(TARGETS ktadmin keytrustee RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+# Key Trustee's tool for organisations was a program of its own.
+install(CODE "execute_process(COMMAND ${CMAKE_COMMAND} -E create_symlink ktadmin
+    \$ENV{DESTDIR}${CMAKE_INSTALL_FULL_BINDIR}/keytrustee-orgtool)")
 install(TARGETS keytrustee_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TARGET ktbackup)
     install(TARGETS ktbackup RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -48,7 +48,7 @@ stop_load() {
 }
 
 count_acknowledged() {
-    grep -c 'ev=ok kind=put' "$history"
+    grep -c "ev=ok kind=put" "$history" 2>/dev/null
 }
 
 goes_on() {

@@ -221,7 +221,7 @@ check "a node that lost part of its log has no vote: as only survivor with it no
 mapfile -t rest < <(others_of "$active")
 low=${rest[1]} high=${rest[0]}
 stop_node "$low"
-raise_floor "$low"
+set_floor "$low" F/FF000000
 start_node "$low"
 kill_node "$active"
 kill_node "$high"

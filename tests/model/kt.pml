@@ -136,7 +136,7 @@ active proctype world() {
   :: d_step { opc[0] -> c_code { end_attempt(0); if (is_shown) printf("operator 0 killed\n"); } }
   :: d_step { opc[1] -> c_code { end_attempt(1); if (is_shown) printf("operator 1 killed\n"); } }
 #ifdef LIVE
-  :: d_step { c_expr { stuck() } -> c_code { violate(9, "L1 no retry can make the cluster writable"); }; assert(bad == 0) }
+  :: d_step { c_expr { (stuck()) } -> c_code { violate(9, "L1 no retry can make the cluster writable"); }; assert(bad == 0) }
 #endif
 #ifdef REACH
   :: d_step { c_expr { (REACH) } -> c_code { violate(8, "reached"); }; assert(bad == 0) }

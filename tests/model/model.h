@@ -74,11 +74,12 @@ static int common(int n, int a) {
   return i;
 }
 static int is_same_log(int n, int a) { return common(n, a) == now.ln[n]; }
-/* What PostgreSQL itself compares: numbers of timelines, and positions. */
+/* What PostgreSQL itself compares before it streams: the number of the timeline on which n's log ends must be in a's
+ * history, and must not end there before n's position. Where it begins is not compared. */
 static int streams(int n, int a) {
-  int i;
-  for (i = 0; i < now.ln[n]; i++) if (i >= now.ln[a] || TL(REC(n, i)) != TL(REC(a, i))) return 0;
-  return 1;
+  int i, t = now.ln[n] ? TL(REC(n, now.ln[n] - 1)) : 0;
+  for (i = now.ln[a]; t && i > 0 && TL(REC(a, i - 1)) != t; i--) ;
+  return now.ln[n] <= now.ln[a] && (!t || i >= now.ln[n]);
 }
 /* Where a log left the timeline of its newest row; 0 when it did not. */
 static int left_at(int n) {

@@ -114,9 +114,12 @@ static void follow(int n, int a) {
 }
 static void unset(int n) { now.own[n] = 0; now.sete[n] = 0; now.setm[n] = 0; now.setw[n] = 0; now.tl[n] = 0; now.endn[n] = 0; forget(n); }
 static int may_attach(int n, int a) {
-  return n != a && now.role[a] == ACTIVE && now.role[n] != ACTIVE && !(now.up[n] == a && now.nep[n] == now.sete[a]) && kt_rule_may_promise(n, now.sete[a], a) &&
+  return n != a && now.role[a] == ACTIVE && now.role[n] != ACTIVE && !(now.up[n] == a && now.nep[n] == now.sete[a]) &&
+    kt_rule_may_promise(n, now.sete[a], a) &&
     kt_rule_is_prefix(n, a);
 }
+/* Then its log only grows with a's: it is not compared again. */
+static int follows(int n, int a) { return now.up[n] == a && now.nep[n] == now.sete[a] && now.role[n] == STANDBY; }
 static void attach(int n, int a) {
   follow(n, a);
   if (!now.ln[n]) now.flr[n] = now.ln[a];
@@ -138,7 +141,7 @@ static void drop(int n, int a) {
 static void cut(int n, int to) { int i; for (i = to; i < LM; i++) now.lg[n * LM + i] = 0; now.ln[n] = to; }
 /* pg_rewind: to the fork, or k records below it. */
 static int may_rejoin(int n, int a, int k) {
-  if (!now.brj || n == a || now.role[a] != ACTIVE || now.role[n] == ACTIVE || common(n, a) < k || now.ln[n] == 0) return 0;
+  if (!now.brj || n == a || now.role[a] != ACTIVE || now.role[n] == ACTIVE || common(n, a) < k || now.ln[n] == 0 || follows(n, a)) return 0;
 #ifdef REJ_EST_ONLY
   if (!now.est[a]) return 0;
 #endif
@@ -164,7 +167,7 @@ static int may_copy(int n, int s) {
   if (n == s || now.role[n] == ACTIVE || !now.ln[s] || a >= NN || !kt_rule_may_promise(n, now.prom[s], a)) return 0;
   if (now.ln[n] ? !now.bbb || a == n : !DL && !BB) return 0;
   return now.role[a] == ACTIVE && now.sete[a] == now.prom[s] && now.pt[a] == a && now.prom[a] == now.prom[s] && (!now.est[a] || now.rel[a] == now.ln[a]) &&
-    (!now.ln[n] || !kt_rule_is_prefix(n, a)); /* else it only follows */
+    (!now.ln[n] || (!follows(n, a) && !kt_rule_is_prefix(n, a))); /* else it only follows */
 }
 static void copy(int n, int s) {
   int a = now.pt[s], i;

@@ -57,16 +57,20 @@ new_network() {
         give_up "cannot make the network of $name"
 }
 
-# Runs a program on a node: in its network, without the rights that this script has in its namespace.
-on_node() {
+# Becomes a program on a node: in its network, without the rights that this script has in its
+# namespace. For jobs: `exec_on_node NAME PROGRAM... &` leaves the program's id in $!.
+exec_on_node() {
     local name=$1
     shift
 
     if has_networks; then
-        nsenter -t "${NODE_HOLDER[$name]}" -n setpriv --ambient-caps=-all --inh-caps=-all -- "$@"
-    else
-        "$@"
+        exec nsenter -t "${NODE_HOLDER[$name]}" -n setpriv --ambient-caps=-all --inh-caps=-all -- "$@"
     fi
+    exec "$@"
+}
+
+on_node() {
+    (exec_on_node "$@")
 }
 
 # What FROM sends to TO gets lost; what TO sends arrives.
@@ -133,7 +137,7 @@ can_reach() {
 start_server() {
     local name=$1 dir=${NODE_DIR[$1]}
 
-    on_node "$name" "$KTS" --confdir "$dir" >>"$dir/logs/kts.log" 2>&1 </dev/null &
+    exec_on_node "$name" "$KTS" --confdir "$dir" >>"$dir/logs/kts.log" 2>&1 </dev/null &
     NODE_PID[$name]=$!
     KT_PIDS[$!]="kts of $name"
 }
@@ -152,7 +156,7 @@ database_runs() {
 start_supervisor() {
     local name=$1 dir=${NODE_DIR[$1]}
 
-    on_node "$name" "$KTADMIN" --confdir "$dir" db --start >>"$dir/logs/db-start.log" 2>&1 </dev/null &
+    exec_on_node "$name" "$KTADMIN" --confdir "$dir" db --start >>"$dir/logs/db-start.log" 2>&1 </dev/null &
     NODE_SUPERVISOR[$name]=$!
     KT_PIDS[$!]="db --start of $name"
 }
@@ -542,12 +546,12 @@ shows_role() {
     wait_until "${3:-20}" is_role "$1" "$2" || problem "$1 is '$(role_of "$1")', not $2: $(log_of "$1")"
 }
 
-# raise_floor NODE: its promise file as a rewind leaves it until the node has caught up with what it
-# lost: the floor is far beyond the end of its log, and it was not active since.
-raise_floor() {
+# set_floor NODE POSITION: its promise file as a rewind leaves it until the node has caught up with what
+# it lost: no vote before POSITION, and not active since.
+set_floor() {
     local file=${NODE_DIR[$1]}/node/promise
 
-    sed -e '/^sha256 /d' -e 's,^floor .*,floor F/FF000000,' -e 's/^active-since .*/active-since 0/' \
+    sed -e '/^sha256 /d' -e "s,^floor .*,floor $2," -e 's/^active-since .*/active-since 0/' \
         "$file" >"$KT_TMP/promise" &&
         printf 'sha256 %s\n' "$(sha256sum <"$KT_TMP/promise" | cut -c 1-64)" >>"$KT_TMP/promise" &&
         cat "$KT_TMP/promise" >"$file"

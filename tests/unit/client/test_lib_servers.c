@@ -201,6 +201,16 @@ static void the_same_node_under_two_names_is_one_timeout(void **state)
     assert_int_equal(ktc_server_waits(client, 3), 1);
 }
 
+static void a_registered_name_of_the_active_is_used_rather_than_its_own(void **state)
+{
+    (void)state; // its own may lead nowhere from here
+    assert_int_equal(ktc_servers_learn_active(client, "four:4444"), 3);
+    snprintf(client->servers.list[1].address, KTC_ADDRESS_TEXT, "10.0.0.2:11371");
+    snprintf(client->servers.list[3].address, KTC_ADDRESS_TEXT, "10.0.0.2:11371");
+    assert_int_equal(ktc_servers_learn_active(client, "four:4444"), 1);
+    assert_int_equal(client->servers.active, 1);
+}
+
 static char listed[256];
 
 static int list_one(void *arg, const struct keytrustee_server *server)
@@ -279,6 +289,7 @@ int main(void)
         CASE(a_server_has_one_name_with_and_without_the_port),
         CASE(the_active_that_a_node_names_is_learned),
         CASE(the_same_node_under_two_names_is_one_timeout),
+        CASE(a_registered_name_of_the_active_is_used_rather_than_its_own),
         CASE(servers_are_added_and_removed),
         CASE(the_list_has_a_bound),
         cmocka_unit_test_setup_teardown(an_unregistered_client_has_no_list, fake_setup,

@@ -83,7 +83,7 @@ static void status_tells_which_server_is_the_active(void **state)
     assert_string_equal(status->servers[2].name, "three:443");
     assert_int_equal(status->servers[2].learned, 1);
     assert_int_equal(status->servers[2].is_active, 1);
-    assert_int_equal(client->servers.active, 2);
+    assert_int_equal(client->servers.active, 2); // as two named it
     keytrustee_status_free(status);
 }
 

@@ -77,7 +77,7 @@ static inline int real_settings(struct real *node)
 static inline int real_folders_of(struct real *node, const char *base, const char *name,
                                   const struct real *first)
 {
-    char confdir[300], inner[KT_PATH_MAX];
+    char confdir[512], inner[KT_PATH_MAX];
     static const char *const INNER[] = {"ca", "tls", "receipt"};
 
     memset(node, 0, sizeof(*node));

@@ -267,7 +267,7 @@ static void a_running_one_does_not_turn_from_active_to_standby(void **state)
 // psql with what `words` adds to the connection; its status.
 static int tcp(const char *words, const char *sql)
 {
-    char command[2048];
+    char command[8 * KT_PATH_MAX];
 
     snprintf(command, sizeof(command),
              "PGCONNECT_TIMEOUT=5 psql -X -w -q -At -o /dev/null -c \"%s\""

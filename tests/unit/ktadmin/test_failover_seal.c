@@ -98,6 +98,18 @@ static void a_busy_node_is_asked_again(void **state)
     assert_int_equal(f->failover.epoch, 2);
 }
 
+static void a_busy_target_that_another_attempt_has_taken_ends_this_one(void **state)
+{
+    struct fixture *f = *state;
+
+    f->fakes.list[1].fails = "node.seal";
+    f->fakes.list[1].fails_with = KT_ERR_BUSY;
+    f->fakes.list[1].fail_count = 2;
+    meets(f, 1, 2, "kts-02"); // the same numbers: T belongs to whoever sealed it first
+    assert_int_equal(walk(f), KT_ERR_FENCED);
+    assert_int_equal(f->fakes.is_promoted, 0);
+}
+
 static void a_node_that_cannot_be_sealed_is_left_out_and_named(void **state)
 {
     struct fixture *f = *state;
@@ -151,6 +163,7 @@ int main(void)
         CASE(of_two_with_one_number_the_later_name_loses),
         CASE(and_the_earlier_name_goes_on_with_a_higher_one),
         CASE(a_busy_node_is_asked_again),
+        CASE(a_busy_target_that_another_attempt_has_taken_ends_this_one),
         CASE(a_node_that_cannot_be_sealed_is_left_out_and_named),
         CASE(a_target_that_cannot_be_sealed_ends_the_attempt),
         CASE(the_active_is_sealed_before_the_others_when_asked_for),
