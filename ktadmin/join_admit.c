@@ -9,11 +9,14 @@
 #include "lib/json.h"
 #include "lib/pki.h"
 
-#define ADMIT_MS  60000
-#define FILE_MAX  (1u << 20)
-#define FILES_MAX 256
-#define DEPTH_MAX 4
-#define PEM_MAX   16384
+#define ADMIT_MS      60000
+#define CONNECT_MS    5000
+#define BUSY_US       15000000
+#define BUSY_PAUSE_MS 100
+#define FILE_MAX      (1u << 20)
+#define FILES_MAX     256
+#define DEPTH_MAX     4
+#define PEM_MAX       16384
 
 static int broken(struct kt_error *error, const char *what)
 {
@@ -267,12 +270,32 @@ static int make_request(const struct kta_join *join, json_t **args, struct kt_er
     return rc;
 }
 
+// The node may be at work on somebody else's order; it says so before it uses the token.
+static int ask(const struct kta_join *join, struct kt_node *node, json_t **answer,
+               struct kt_error *error)
+{
+    int64_t until = kt_monotonic_now() + BUSY_US;
+    json_t *args = NULL;
+    int rc = make_request(join, &args, error);
+
+    while (rc == 0) {
+        rc = kt_node_call(node, "join.begin", json_incref(args), CONNECT_MS, ADMIT_MS, answer,
+                          error);
+        if (rc != KT_ERR_BUSY || kt_monotonic_now() > until)
+            break;
+        kta_pause_ms(BUSY_PAUSE_MS);
+        rc = 0;
+    }
+    json_decref(args);
+    return rc;
+}
+
 int kta_join_admit(struct kta_join *join, int *done, struct kt_error *error)
 {
     const struct kt_node_credentials credentials = {.ca_sha256 = join->token.ca_sha256,
                                                     .token = join->token_text};
     struct kt_node *node = NULL;
-    json_t *args = NULL, *answer = NULL;
+    json_t *answer = NULL;
     int rc;
 
     *done = kt_file_exists(join->base.paths.node_cert);
@@ -280,9 +303,7 @@ int kta_join_admit(struct kta_join *join, int *done, struct kt_error *error)
         return 0;
     rc = kt_node_remote(join->token.host, join->token.port, &credentials, &node, error);
     if (rc == 0)
-        rc = make_request(join, &args, error);
-    if (rc == 0)
-        rc = kt_node_call(node, "join.begin", args, 5000, ADMIT_MS, &answer, error);
+        rc = ask(join, node, &answer, error);
     if (rc == 0)
         rc = take_answer(join, answer, error);
     json_decref(answer);

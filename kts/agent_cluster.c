@@ -170,6 +170,26 @@ static int run_member_add(struct kts_call *call, const json_t *args, json_t **re
     return kts_job_start(call, "member.add", kts_job_member_add, HOLDS, args, error);
 }
 
+static int run_member_remove(struct kts_call *call, const json_t *args, json_t **result,
+                             struct kt_error *error)
+{
+    const struct kts_view *view = kts_call_agent(call)->view;
+    const struct kt_epoch_row *row = view->in_recovery ? NULL : kts_view_row(view);
+    const char *member = NULL;
+    int rc = kts_args_member(args, "member", 1, &member, error);
+
+    (void)result;
+    if (rc)
+        return rc;
+    if (row && kt_epoch_row_has_member(row, member) && row->count == row->w &&
+        !kt_json_boolean(args, "destroyed", 0) && !kt_json_boolean(args, "standalone", 0))
+        return kt_error_set(error, KT_ERR_NOT_PROVEN,
+                            "add another node first; if it is gone for good: --destroyed; to go on "
+                            "with one copy: --standalone",
+                            "without '%s' too few members are left to acknowledge", member);
+    return kts_job_start(call, "member.remove", kts_job_member_remove, HOLDS, args, error);
+}
+
 static int run_member_w(struct kts_call *call, const json_t *args, json_t **result,
                         struct kt_error *error)
 {
@@ -203,7 +223,7 @@ const struct kts_verb kts_cluster_verbs[] = {
     {"writer.hold", ANY_OPERATOR, 0, run_hold, NULL, "writer.hold"},
     {"writer.release", ANY_OPERATOR, 0, run_release, NULL, "writer.release"},
     {"member.add", ANY_OPERATOR, 0, run_member_add, NULL, "member.add"},
-    {"member.remove", ANY_OPERATOR, HOLDS, NULL, kts_job_member_remove, "member.remove"},
+    {"member.remove", ANY_OPERATOR, 0, run_member_remove, NULL, "member.remove"},
     {"member.w", ANY_OPERATOR, 0, run_member_w, NULL, "member.w"},
     {"member.floor", KTS_CALLER_LOCAL | KTS_CALLER_NODE, 0, NULL, kts_job_member_floor, NULL},
     {"db.start_allowed", KTS_CALLER_LOCAL, 0, kts_run_start_allowed, NULL, NULL},

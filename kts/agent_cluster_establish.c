@@ -62,7 +62,7 @@ static int insert(struct kts_local *local, const struct kt_epoch_row *wanted, in
     return db_admin_row_insert(local->admin, row, INSERT_MS, error);
 }
 
-// The names in force must be those of the row before it is written or proven.
+// Names and access that are in force already are left alone.
 static int set_names(struct kts_local *local, const struct kt_epoch_row *row, int read_only,
                      struct kt_error *error)
 {
@@ -75,6 +75,17 @@ static int set_names(struct kts_local *local, const struct kt_epoch_row *row, in
                strcmp(now.standby_names, wanted.standby_names) == 0))
         return rc;
     return kts_local_apply(local, &wanted, error);
+}
+
+// A row that is there already is proven under its names. Who writes under them is not disturbed.
+static int finish(struct kts_local *local, const struct kt_epoch_row *row, struct kt_error *error)
+{
+    struct db_replication now;
+    int rc = db_replication_load(local->paths, &now, error);
+
+    if (rc == 0)
+        rc = set_names(local, row, now.read_only, error);
+    return rc ? rc : db_admin_probe(local->admin, row, PROBE_MS, error);
 }
 
 int kts_establish(struct kts_local *local, const struct kt_epoch_row *wanted, int wait_ms,
@@ -91,8 +102,7 @@ int kts_establish(struct kts_local *local, const struct kt_epoch_row *wanted, in
             rc = find_row(local, row, &found, error);
     }
     if (rc == 0 && found) {
-        rc = set_names(local, row, 1, error);
-        rc = rc ? rc : db_admin_probe(local->admin, row, PROBE_MS, error);
+        rc = finish(local, row, error);
     } else if (rc == 0) {
         rc = set_names(local, wanted, 1, error);
         rc = rc ? rc : insert(local, wanted, wait_ms, row, error);

@@ -141,7 +141,9 @@ static void publish(struct kts_agent *agent)
     if (atomic_exchange(&status->role, role) != role)
         kt_log(KT_LOG_NOTICE, "this node is %s, epoch %llu%s", kts_role_name(role),
                newest ? (unsigned long long)newest->epoch : 0ULL,
-               role == KTS_ROLE_FENCED ? "; hint: run ktadmin rejoin" : "");
+               role != KTS_ROLE_FENCED       ? ""
+               : view->promise.retired_by[0] ? "; it was retired"
+                                             : "; hint: run ktadmin rejoin");
     permit(agent, role);
     if (atomic_load(&status->database_up))
         return;

@@ -15,6 +15,7 @@
 nodes=${KT_CHAOS_NODES:-2} seconds=${KT_CHAOS_SECONDS:-40} seed=${KT_CHAOS_SEED:-1}
 history=$KT_TMP/history faults_log=$KT_TMP/faults operator_log=$KT_TMP/operator
 load_pid=''
+: >"$history"
 declare -A fault_count=()
 RANDOM=$seed
 

@@ -511,10 +511,17 @@ fault_lost_disk() {
     replace_node "$passive" "$active"
 }
 
+# Two must have each change, or one: by a failover of the active to itself.
 fault_change_w() {
+    local others=() name list
+
     find_active || return 1
+    for name in "${NODES[@]}"; do
+        [[ $name == "$active" ]] || others+=("$name")
+    done
+    list=$(IFS=,; echo "${others[*]}")
     draw 2
-    order "$active" members --w $((drawn + 1))
+    order "$active" failover --to "$active" --members "$list" --w $((drawn + 1))
     true
 }
 

@@ -51,9 +51,37 @@ waits_for_passive() {
     [[ -n $(waiting_commits "$1") ]]
 }
 
-check "what no passive has flushed is neither acknowledged nor shown"
+# The passive has the group, and the old active shows it and answers only after the promotion.
+check "a late answer of the old active is only for what the new one holds, and settles"
 deposits_at kts-01 first
 comes_true 10 serves kts-02 first
+session=$(sql kts-01 "select pid from pg_stat_activity where usename = 'kts_writer'
+    and query like 'COMMIT PREPARED%' order by state_change desc limit 1")
+[[ -n $session ]] || problem "no session that commits"
+kill -STOP "$session"
+in_background kts-01 late
+prepared() {
+    [[ $(sql kts-01 "select count(*) from pg_prepared_xacts, pg_stat_replication
+        where flush_lsn >= pg_current_wal_flush_lsn()") -ge 1 ]]
+}
+comes_true 5 prepared
+isolate kts-01
+exits 9 admin_for 90 kts-02 failover --to kts-02
+kill -CONT "$session"
+deposit_ended
+late=$http
+request kts-01 host-1 GET /v1/deposits/late
+[[ $http == 200 ]] && late=shown
+heal
+does kts-01 rejoin
+comes_true 20 takes_deposits kts-02
+serves_all kts-02 first
+echo "the old active's answer: $late"
+[[ $late == 503 ]] || serves_all kts-02 late
+does kts-02 switchover --to kts-01
+comes_true 20 takes_deposits kts-01
+
+check "what no passive has flushed is neither acknowledged nor shown"
 isolate kts-01
 deposit kts-01 host-1 alone "$KT_TMP/cipher"
 is_not_acknowledged alone kts-01

@@ -13,6 +13,7 @@ new_cluster 3
 add_clients kts-01
 new_cipher
 history=$KT_TMP/history
+: >"$history"
 
 acknowledged() {
     grep -c "ev=ok kind=put" "$history" 2>/dev/null
@@ -68,6 +69,7 @@ for child in $(pgrep -P "${NODE_PID[kts-02]}"); do
     [[ $(cat "/proc/$child/comm") == "kts: agent"* ]] && agent=$child
 done
 [[ -n $agent ]] || give_up "no agent"
+: >"$KT_TMP/failover.out"
 admin_for 60 kts-01 failover --to kts-01 >"$KT_TMP/failover.out" 2>&1 &
 operator=$!
 KT_PIDS[$operator]=failover
@@ -99,7 +101,6 @@ kill -CONT "$agent"
 sql kts-03 "alter system reset all" >/dev/null
 sql kts-03 "select pg_reload_conf()" >/dev/null
 heal
-takes_deposits kts-01 || run admin_for 90 kts-01 failover --to kts-01
 for name in kts-03 kts-02; do
     wait_until 5 is_ready_as "$name" 473 || run admin_for 90 "$name" rejoin
 done

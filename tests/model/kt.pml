@@ -59,6 +59,7 @@
 byte ln[NN]; int lg[NN*LM];
 byte up[NN]; byte nep[NN]; byte prom[NN]; byte pt[NN]; byte flr[NN]; byte role[NN]; byte life[NN]; byte own[NN];
 byte sete[NN]; byte setm[NN]; byte setw[NN]; byte tl[NN]; byte est[NN]; byte rel[NN]; byte vw[NN*NN];
+byte le[NN]; byte lx[NN]; /* the epoch (e, X) that the log was last written or followed in */
 byte endn[NN];          /* the next row ends those before it */
 byte ret; byte rfe[NN]; byte rfa[NN];
 /* Two operators, each with an attempt (e, T) and sealed reports that may be out of date. */

@@ -111,6 +111,8 @@ static void follow(int n, int a) {
   now.up[n] = a;
   now.nep[n] = now.sete[a];
   now.role[n] = STANDBY;
+  now.le[n] = now.sete[a];
+  now.lx[n] = a;
 }
 static void unset(int n) { now.own[n] = 0; now.sete[n] = 0; now.setm[n] = 0; now.setw[n] = 0; now.tl[n] = 0; now.endn[n] = 0; forget(n); }
 static int may_attach(int n, int a) {
@@ -182,6 +184,8 @@ static void copy(int n, int s) {
   now.up[n] = NONE;
   now.nep[n] = 0;
   now.role[n] = STANDBY;
+  now.le[n] = now.le[s];
+  now.lx[n] = now.lx[s];
   now.flr[n] = now.ln[a];
 #ifdef D_BBFLOOR /* the donor's end of log instead of the active's */
   now.flr[n] = 0;
@@ -194,6 +198,9 @@ static void copy(int n, int s) {
 static int may_begin(int o, int t, int e) {
 #ifdef SCRIPT2 /* to B, then to the last node */
   if (!((o == 0 && t == 1 && e == 2) || (o == 1 && t == NN - 1 && e == 3))) return 0;
+#endif
+#ifdef SCRIPT3 /* to the last node, then to B */
+  if (!((o == 0 && t == NN - 1 && e == 2) || (o == 1 && t == 1 && e == 3))) return 0;
 #endif
 #ifdef SCRIPTC /* to B and to C, at the same time */
   if (!((o == 0 && t == 1 && e == 2) || (o == 1 && t == 2 && e == 3))) return 0;
@@ -240,6 +247,8 @@ static void take_from(int o, int n, int s) {
   if (!is_same_log(n, s)) violate(6, "S5 two logs are mixed in catching up");
   while (now.ln[n] < now.ln[s]) append(n, REC(s, now.ln[n]));
   if (now.ln[n] >= now.flr[n]) now.flr[n] = 0;
+  now.le[n] = now.le[s];
+  now.lx[n] = now.lx[s];
   report(o, n);
   LOG("operator %d: %c catches up from %c\n", o, NM(n), NM(s));
 }
@@ -293,6 +302,8 @@ static void promote(int o, int m, int w) {
   forget(t);
   now.tl[t] = next_line(t);
   append(t, mk(K, e, ID(t), 0, now.tl[t]));
+  now.le[t] = e;
+  now.lx[t] = t;
   if (e > now.promoted) now.promoted = e;
   if (!w) release(t);
   LOG("operator %d: proven, %c is promoted in epoch %d, members %x W %d\n", o, NM(t), e, ids, w);
@@ -440,6 +451,8 @@ static void lose(int n) {
 #endif
   now.prom[n] = 0;
   now.pt[n] = 0;
+  now.le[n] = 0;
+  now.lx[n] = 0;
   now.flr[n] = 0;
   now.up[n] = NONE;
   now.nep[n] = 0;
@@ -465,6 +478,8 @@ static void restore(int n) {
   now.promoted = RI;
   now.role[n] = ACTIVE;
   now.sete[n] = RI;
+  now.le[n] = RI;
+  now.lx[n] = n;
   now.tl[n] = next_line(n);
   append(n, mk(K, RI, ID(n), 0, now.tl[n]));
 #ifdef D_RSENDS
@@ -566,6 +581,7 @@ static void start(void) {
   now.promoted = 1;
   for (n = 0; n < NN; n++) if (n == 0 || (M0 >> n & 1)) {
     now.prom[n] = 1;
+    now.le[n] = 1;
     if (n) { now.up[n] = 0; now.nep[n] = 1; now.vw[n] = 1; }
     append(n, mk(E, 1, 0, M0, 1) | W0 << 16 | 1 << 26);
   }

@@ -46,6 +46,9 @@ static int kt_rule_is_prefix(int n, int a) {
   own_start = 0;
 #endif
   if (now.ln[n] == 0) return 1;
+#ifndef D_LAST /* both were last in the same epoch: one log is the beginning of the other */
+  if (now.le[n] == now.le[a] && now.lx[n] == now.lx[a]) return 1;
+#endif
   if (c > ca) ok = 0;
   for (i = 0; ok && i < c; i++) if (row_order(own[i], act[i]) || TL(own[i]) != TL(act[i]) || START(own[i]) != START(act[i])) ok = 0;
   if (ok && own_start > (c ? START(newest) : 0)) ok = 0;

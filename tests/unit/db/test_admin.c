@@ -230,6 +230,7 @@ static void a_name_of_another_epoch_does_not_count(void **state)
     wait_for(0, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name ="
                 " 'kts-02.0a1b2c32_e2_kts-01' AND state = 'streaming')");
     assert_int_equal(db_admin_probe(admins[0], &old, 300, &error), KT_ERR_NO_QUORUM);
+    assert_int_equal(db_admin_wait_streaming(admins[0], &old, 300, &error), KT_ERR_NO_QUORUM);
     row.epoch = 2;
     OK(db_admin_wait_streaming(admins[0], &row, MS, &error));
     OK(db_admin_end_sessions(admins[0], MS, &error));

@@ -29,6 +29,7 @@ struct fake {
     // what the case wants of it
     const char *fails; // a verb
     int fails_with, fail_count;
+    const char *reports_as;   // another member id in its report
     int streams;              // when it follows
     uint64_t meets_epoch;     // when sealed it has meanwhile promised this ...
     const char *meets_active; // ... to that node
@@ -90,7 +91,8 @@ static json_t *fake_report(const struct fake *fake)
                                .active_since = fake->promise.active_since,
                                .rows = fake->rows};
 
-    memcpy(report.member, fake->member, sizeof(report.member));
+    snprintf(report.member, sizeof(report.member), "%s",
+             fake->reports_as ? fake->reports_as : fake->member);
     memcpy(report.active, fake->promise.active, sizeof(report.active));
     return kt_report_to_json(&report);
 }

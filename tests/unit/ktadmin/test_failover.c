@@ -236,18 +236,28 @@ static void a_newcomer_takes_the_place_of_the_active_that_was_lost(void **state)
     assert_string_equal(f->fakes.promoted.members[0], "kts-09.0a0b0c0d");
 }
 
-static void a_report_of_another_attempt_is_no_vote(void **state)
+static void a_report_under_another_member_id_is_no_vote(void **state)
 {
     struct fixture *f = *state;
 
     make(f, 3, 1);
     f->fakes.list[0].is_down = 1;
+    f->fakes.list[1].reports_as = fake_id(0); // a replaced disk, or a wrong address
     f->failover.to = "kts-03";
-    // It reports under another member id than it is known by: a replaced disk.
-    snprintf(f->nodes.list[1].peer.member, KT_MEMBER_TEXT, "%s", fake_id(1));
+    assert_int_equal(walk(f), KT_ERR_NOT_PROVEN);
+    assert_int_equal(f->failover.report_count, 1);
+    assert_int_equal(f->fakes.is_promoted, 0);
+}
+
+static void nodes_of_two_restored_clusters_are_not_mixed(void **state)
+{
+    struct fixture *f = *state;
+
+    make(f, 3, 1);
+    f->failover.to = "kts-03";
     f->fakes.list[1].promise.incarnation.bits++;
     assert_int_equal(walk(f), KT_ERR_PROTOCOL);
-    assert_int_equal(f->fakes.is_promoted, 0);
+    assert_string_equal(f->fakes.log, "");
 }
 
 static void a_retired_node_is_not_promoted(void **state)
@@ -343,7 +353,8 @@ int main(void)
         CASE(another_list_is_taken_when_the_rules_allow_it),
         CASE(another_list_is_refused_when_it_could_miss_a_proof),
         CASE(a_newcomer_takes_the_place_of_the_active_that_was_lost),
-        CASE(a_report_of_another_attempt_is_no_vote),
+        CASE(a_report_under_another_member_id_is_no_vote),
+        CASE(nodes_of_two_restored_clusters_are_not_mixed),
         CASE(a_retired_node_is_not_promoted),
         CASE(the_active_whose_only_member_retired_goes_on_alone),
         CASE(without_a_target_several_members_are_a_question),

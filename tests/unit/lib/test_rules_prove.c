@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rules 5, 6 and 7: which rows count, from whom the target copies, and what is proof. F1 to F25 are the
+// Rules 5, 6 and 7: which rows count, from whom the target copies, and what is proof. F1 to F26 are the
 // findings of docs/failover.md: a case says what is lost without the rule.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -391,6 +391,20 @@ static void f25_nobody_else_goes_on_for_a_retired_pair(void **state)
     assert_int_equal(prove(), KT_ERR_NOT_PROVEN);
 }
 
+// B knows only the cluster from before the restore, and proves alone there.
+static void f26_nodes_from_before_a_restore_would_undo_what_followed_it(void **state)
+{
+    (void)state;
+    two_nodes('B');
+    seal('B', 50, 1)->incarnation = (struct kt_incarnation){2, 5};
+    reports[0].epoch = 1;
+    assert_int_equal(prove(), KT_ERR_NOT_PROVEN);
+    assert_non_null(strstr(error.message, "incarnation 1"));
+    reports[0].incarnation = FIRST;
+    reports[0].epoch = 9;
+    assert_int_equal(prove(), 0);
+}
+
 static void retired_nodes_have_no_vote_and_their_rows_do_not_count(void **state)
 {
     (void)state;
@@ -498,6 +512,7 @@ int main(void)
         CASE(f24_retired_for_another_active_does_not_free_this_one),
         CASE(f25_active_whose_only_member_retired_proves_alone),
         CASE(f25_nobody_else_goes_on_for_a_retired_pair),
+        CASE(f26_nodes_from_before_a_restore_would_undo_what_followed_it),
         CASE(retired_nodes_have_no_vote_and_their_rows_do_not_count),
         CASE(target_behind_a_voter_would_lose_what_it_acknowledged),
         CASE(target_behind_the_active_that_proves_would_lose_the_same),
