@@ -3,13 +3,16 @@
 // a prefix only follows; else it is rewound, or copied anew, under a floor.
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "kts/agent_cluster.h"
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/log.h"
 
-#define STREAM_MS 30000
+#define STREAM_MS     30000
+#define SLOT_US       20000000
+#define SLOT_PAUSE_NS 500000000
 
 // --- which active ---
 
@@ -114,6 +117,29 @@ static void show_progress(void *arg, uint64_t done, uint64_t total)
     kts_job_progress(arg, "copying the database", done, total);
 }
 
+// The slot of a copy that was killed a moment ago: its server's side ends when it notices.
+static int is_slot_busy(int code, const struct kt_error *error)
+{
+    return code == KT_ERR_CHILD && strstr(error->message, "is active for PID");
+}
+
+static int copy_base(struct kts_local *local, const struct db_source *source,
+                     struct kt_error *error)
+{
+    const struct timespec pause = {.tv_nsec = SLOT_PAUSE_NS};
+    int64_t until = kt_monotonic_now() + SLOT_US;
+    struct kt_error why = {0};
+    int rc = db_copy_base(local->cluster, source, show_progress, local->job, &why);
+
+    while (is_slot_busy(rc, &why) && kt_monotonic_now() < until) {
+        nanosleep(&pause, NULL);
+        rc = db_copy_base(local->cluster, source, show_progress, local->job, &why);
+    }
+    if (rc)
+        *error = why;
+    return rc;
+}
+
 static int copy(struct kts_local *local, const struct kts_upstream *upstream, int can_rewind,
                 uint64_t fork, const char **how, struct kt_error *error)
 {
@@ -130,7 +156,7 @@ static int copy(struct kts_local *local, const struct kts_upstream *upstream, in
             kt_log_error(&why, "the database cannot be rewound, it is copied");
     }
     *how = rc ? "copied" : "rewound";
-    return rc ? db_copy_base(local->cluster, &source, show_progress, local->job, error) : 0;
+    return rc ? copy_base(local, &source, error) : 0;
 }
 
 // The floor of what was copied: that active's end of log, which no reading before the copy's end

@@ -238,6 +238,26 @@ static void a_name_of_another_epoch_does_not_count(void **state)
     OK(db_admin_wait_streaming(admins[0], &old, MS, &error));
 }
 
+// Any application name is accepted by PostgreSQL; whose it is, the role says.
+static void a_name_of_another_member_does_not_count(void **state)
+{
+    struct db_replication replication;
+    struct kt_epoch_row row = row_of(0, 1, 1);
+    struct db_streaming list[4];
+    size_t count = 9;
+
+    (void)state;
+    OK(db_replication_load(&nodes[1].paths, &replication, &error));
+    strcpy(replication.application_name, "kts-03.0a1b2c33_e1_kts-01");
+    OK(db_replication_apply(nodes[1].cluster, &replication, MS, &error));
+    wait_for(0, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name ="
+                " 'kts-03.0a1b2c33_e1_kts-01' AND state = 'streaming')");
+    OK(db_admin_streaming(admins[0], list, 4, &count, &error));
+    assert_int_equal(count, 0);
+    follow(1, 0, 1);
+    OK(db_admin_wait_streaming(admins[0], &row, MS, &error));
+}
+
 static void a_setting_that_another_file_overrides_is_found(void **state)
 {
     struct kt_epoch_row row = row_of(0, 1, 1);
@@ -364,9 +384,9 @@ static void a_removed_member_is_out_at_once(void **state)
 
     (void)state;
     OK(db_admin_node_remove(admins[0], member_of(1), &error));
-    OK(db_admin_node_remove(admins[0], member_of(1), &error)); // a killed run is repeated
     assert_string_equal(ask(0, "SELECT count(*) FROM pg_replication_slots"), "0");
     assert_string_equal(ask(0, "SELECT count(*) FROM pg_stat_replication"), "0");
+    OK(db_admin_node_remove(admins[0], member_of(1), &error)); // a killed run is repeated
     snprintf(words, sizeof(words), "sslcert=%s sslkey=%s user=%s dbname=keytrustee",
              nodes[1].paths.node_cert, nodes[1].paths.node_key, member_of(1));
     assert_int_not_equal(tcp(words, "SELECT 1"), 0);
@@ -389,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_row_that_no_member_has_is_in_doubt_and_shows_when_its_session_ends),
         cmocka_unit_test(a_warning_during_the_commit_is_in_doubt),
         cmocka_unit_test(a_name_of_another_epoch_does_not_count),
+        cmocka_unit_test(a_name_of_another_member_does_not_count),
         cmocka_unit_test(a_setting_that_another_file_overrides_is_found),
         cmocka_unit_test(a_running_one_does_not_turn_from_active_to_standby),
         cmocka_unit_test(over_tcp_a_member_comes_in_by_its_certificate),
