@@ -153,7 +153,7 @@ static int find_leader(struct kta_join *join, struct kt_error *error)
         if (token_node(join, &join->active) != 0)
             return rc;
         // Two nodes: the newcomer takes the lost one's place. More: the others may carry it.
-        return promote(join, join->active, nodes->count < 3, error);
+        return promote(join, join->active, nodes->count < 2, error);
     }
     if (rc == KT_ERR_NOT_FOUND)
         return kt_error_set(error, rc,

@@ -52,6 +52,9 @@ int kts_local_end(struct kts_local *local, const struct kt_epoch_rows *rows,
 // Whatever it was: a standby without upstream that has replayed all it has, connected. The promise
 // must stand before.
 int kts_local_seal(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
+// 1 when this PostgreSQL was sealed by kts_local_seal, and nothing has changed that since. Spares the
+// next step the waiting; a report is never made by it.
+int kts_local_was_sealed(struct kts_local *local);
 // What PostgreSQL is to be: node/replication with this node's name and member filled in.
 int kts_local_apply(struct kts_local *local, const struct db_replication *replication,
                     struct kt_error *error) KT_MUST_CHECK;

@@ -77,7 +77,9 @@ static int follows_already(struct kts_local *local, const struct kts_upstream *u
     struct db_replication now, wanted;
     struct db_position position;
 
-    return db_replication_load(local->paths, &now, NULL) == 0 && now.mode == DB_MODE_FOLLOW &&
+    return kts_local_has_promised(local, &upstream->promise.incarnation, upstream->promise.epoch,
+                                  upstream->promise.active) &&
+           db_replication_load(local->paths, &now, NULL) == 0 && now.mode == DB_MODE_FOLLOW &&
            following(local, upstream, &wanted, NULL) == 0 && now.port == wanted.port &&
            strcmp(now.host, wanted.host) == 0 &&
            strcmp(now.application_name, wanted.application_name) == 0 &&
@@ -105,7 +107,7 @@ int kts_follow(struct kts_local *local, const struct kts_upstream *upstream, str
     rc = kts_local_promise(local, &promise, error);
     if (rc == 0)
         rc = kts_pending_row_remove(local->paths, error); // of an epoch that is over
-    if (rc == 0)
+    if (rc == 0 && !kts_local_was_sealed(local))
         rc = kts_local_seal(local, error);
     if (rc == 0)
         rc = compare_logs(local, upstream, error);

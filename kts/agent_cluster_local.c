@@ -241,19 +241,23 @@ static void forget_sealed(const struct kts_local *local)
         (void)unlink(path);
 }
 
-static int is_sealed(struct kts_local *local)
+int kts_local_was_sealed(struct kts_local *local)
 {
+    struct db_position position = {.in_recovery = 0};
+    struct db_receiver receiver = {.is_streaming = 1};
     char path[KT_PATH_MAX], *text = NULL;
     struct db_replication now;
     long pid = postmaster(local);
-    int is;
+    int was;
 
     if (pid == 0 || sealed_path(local, path) || kt_file_read_text(path, 32, &text, NULL))
         return 0;
-    is = atol(text) == pid && db_replication_load(local->paths, &now, NULL) == 0 &&
-         now.mode == DB_MODE_SEALED;
+    was = atol(text) == pid && db_replication_load(local->paths, &now, NULL) == 0 &&
+          now.mode == DB_MODE_SEALED && kts_local_connect(local, NULL) == 0 &&
+          db_admin_position(local->admin, &position, NULL) == 0 && position.in_recovery &&
+          db_admin_receiver(local->admin, &receiver, NULL) == 0 && !receiver.is_streaming;
     free(text);
-    return is;
+    return was;
 }
 
 int kts_local_apply(struct kts_local *local, const struct db_replication *replication,
@@ -285,9 +289,6 @@ int kts_local_seal(struct kts_local *local, struct kt_error *error)
     if (local->promise.floor_lsn == KT_FLOOR_UNFINISHED)
         return kt_error_set(error, KT_ERR_DIVERGED, "run ktadmin rejoin",
                             "the copy of this node's database was not finished");
-    if (is_sealed(local) && kts_local_connect(local, NULL) == 0 &&
-        db_admin_position(local->admin, &position, NULL) == 0 && position.in_recovery)
-        return 0;
     // Once is enough, unless somebody started it under the old mode meanwhile.
     for (int tries = 0; rc == 0 && !position.in_recovery && tries < SEAL_TRIES; tries++) {
         if (!kts_local_is_running(local)) {

@@ -84,8 +84,14 @@ int kts_member_begin(struct kts_local *local, struct kts_member_base *base, stru
         rc = is_established(local, &base->is_established, error);
     if (rc)
         return rc;
-    return base->is_established ? kts_member_settle(local, &base->row, error)
-                                : kts_pending_row_load(local->paths, &base->row, error);
+    if (base->is_established)
+        return kts_member_settle(local, &base->row, error);
+    rc = kts_pending_row_load(local->paths, &base->row, error);
+    return rc == KT_ERR_NOT_FOUND
+               ? kt_error_set(error, KT_ERR_NO_QUORUM, "see ktadmin status",
+                              "this node is not the established active of epoch %llu",
+                              (unsigned long long)local->promise.epoch)
+               : rc;
 }
 
 static int set_names(struct kts_local *local, const struct kt_epoch_row *row, int read_only,

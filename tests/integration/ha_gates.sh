@@ -143,8 +143,7 @@ start_node kts-01
 comes_true 20 takes_deposits kts-02
 deposits_at kts-02 second
 comes_true 10 serves kts-01 second
-end=$(sql kts-02 "select upper(split_part(l, '/', 1)) || '/' || lpad(upper(split_part(l, '/', 2)), 8, '0')
-    from (select pg_current_wal_flush_lsn()::text l) x")
+end=$(end_of_log kts-02)
 stop_node kts-01
 rm -rf "${NODE_DIR[kts-01]}/db"
 mv "$KT_TMP/db.before" "${NODE_DIR[kts-01]}/db"

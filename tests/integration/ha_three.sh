@@ -217,14 +217,17 @@ comes_true 40 counts "$active" "$lost"
 comes_true 10 serves "$lost" first
 
 check "a node that lost part of its log has no vote: as only survivor with it nothing is promoted"
-# what a rewind leaves until the node has caught up: a floor beyond the end of its log
+# what a rewind leaves until the node has caught up: a floor beyond the end of its log. With the other's
+# help it gets past it, and then has a vote.
 mapfile -t rest < <(others_of "$active")
 low=${rest[1]} high=${rest[0]}
 stop_node "$low"
-set_floor "$low" F/FF000000
-start_node "$low"
+deposits_at "$active" above/floor
+comes_true 5 serves "$high" above/floor
+set_floor "$low" "$(end_of_log "$active")"
 kill_node "$active"
 kill_node "$high"
+start_node "$low"
 fails_on "$low" failover --to "$low"
 start_node "$high"
 does "$high" failover --to "$high"
@@ -232,7 +235,7 @@ start_node "$active"
 does "$active" rejoin
 swap=$active active=$high
 comes_true 20 takes_deposits "$active"
-serves_all "$active" first second third while/frozen
+serves_all "$active" first second third while/frozen above/floor
 comes_true 30 counts "$active" "$swap"
 
 check "a lost active is restored on a bare machine with one command"

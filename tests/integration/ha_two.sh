@@ -164,6 +164,20 @@ for ms in 5 40 80 120 200 300 450 600; do
 done
 serves_all "$from" first second third
 
+check "a lost active is restored on the bare machine with one command, from the passive"
+deposits_at "$from" before/restore
+comes_true 5 serves "$to" before/restore
+kill_node "$from"
+find "${NODE_DIR[$from]}" -mindepth 1 -delete
+new_token "$to"
+does "$from" restore --from "$token" --node "$from" --address "${NODE_ADDRESS[$from]}" \
+    --port "$HTTPS_PORT" --agent-port "$AGENT_PORT" --database-port "$DATABASE_PORT"
+start_node "$from"
+shows_role "$to" active 40
+comes_true 20 takes_deposits "$to"
+comes_true 10 serves "$from" before/restore
+swap=$to to=$from from=$swap
+
 check "a newcomer takes the old active's place, on the node that was promoted"
 active=$from gone=$to
 deposits_at "$active" before/newcomer

@@ -169,12 +169,13 @@ check "the database's unit runs in the foreground, tells when it is ready, and s
 start_as_unit keytrustee-db
 database=$unit_pid
 comes_true 20 ready kts-01
-postmaster_of kts-01 && is "$pid" "$database" "postmaster"
+postmaster_of kts-01 && is "$(cut -d ' ' -f 4 "/proc/$pid/stat")" "$database" "the postmaster's parent"
 if ldd "$(find /usr/lib/postgresql -name postgres -path '*/bin/*' | sort -V | tail -n 1)" 2>/dev/null |
     grep -q libsystemd; then
     comes_true 20 told '^READY=1'
 fi
 has "$units/keytrustee-db.service" '^KillSignal=SIGINT$'
+has "$units/keytrustee-db.service" '^NotifyAccess=all$' # it is the child that tells
 
 check "the library's example deposits and fetches"
 succeeds admin kts-01 org add acme

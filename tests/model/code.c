@@ -1,6 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-/* The rules of lib/rules.c behind numbers, so that the model can compare its verdicts with theirs. A member id
- * is node + 4 * life; epochs from RI on are of the second incarnation. */
+// SPDX-License-Identifier: Apache-2.0
+// The rules of lib behind numbers, so that the model can compare its verdicts with theirs. A member
+// id is node + 4 * life; epochs from RI on are of the second incarnation.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -546,6 +546,12 @@ shows_role() {
     wait_until "${3:-20}" is_role "$1" "$2" || problem "$1 is '$(role_of "$1")', not $2: $(log_of "$1")"
 }
 
+# The active's end of log, as promise files spell it.
+end_of_log() {
+    sql "$1" "select upper(split_part(l, '/', 1)) || '/' || lpad(upper(split_part(l, '/', 2)), 8, '0')
+        from (select pg_current_wal_flush_lsn()::text l) x"
+}
+
 # set_floor NODE POSITION: its promise file as a rewind leaves it until the node has caught up with what
 # it lost: no vote before POSITION, and not active since.
 set_floor() {
