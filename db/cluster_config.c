@@ -45,6 +45,7 @@ static const struct {
     {"wal_receiver_status_interval", "1s", "1"},
     {"wal_retrieve_retry_interval", "100ms", "100"},
     // who comes in
+    {"authentication_timeout", "5s", "5"}, // the port is open to strangers, who hold a place each
     {"password_encryption", "scram-sha-256", NULL},
     {"ssl", "on", NULL},
     {"ssl_min_protocol_version", "'TLSv1.3'", "TLSv1.3"},

@@ -68,11 +68,13 @@ int db_copy_may(struct db_cluster *cluster, struct kt_error *error)
 int db_copy_conninfo(const struct db_cluster *cluster, const struct db_source *source,
                      const char *database, struct kt_buf *out, struct kt_error *error)
 {
-    char name[KT_MEMBER_TEXT + 8];
-    int rc;
+    char name[KT_MEMBER_TEXT + 8], addresses[DB_ADDRESSES_TEXT];
+    int rc = db_host_resolve(source->host, addresses, error);
 
+    if (rc)
+        return rc;
     snprintf(name, sizeof(name), "%s_base", source->member);
-    rc = db_replication_conninfo(cluster->paths, source, name, database, out);
+    rc = db_replication_conninfo(cluster->paths, source, addresses, name, database, out);
     if (rc == 0)
         rc = kt_buf_put_u8(out, '\0');
     return rc ? kt_error_set(error, rc, NULL,

@@ -11,6 +11,7 @@
 #include "db/replication_inner.h"
 #include "lib/file.h"
 #include "lib/json.h"
+#include "lib/pki.h"
 
 #define FORMAT        1
 #define FILE_MAX      8192
@@ -46,6 +47,7 @@ static int check(const struct db_replication *replication)
         return 0;
     // Beyond 63 bytes PostgreSQL cuts a name off silently.
     if (check_host(replication->host) != 0 || replication->port == 0 ||
+        replication->addresses[strspn(replication->addresses, "0123456789abcdef.:,")] != '\0' ||
         kt_member_check(replication->member) != 0 || replication->application_name[0] == '\0' ||
         strlen(replication->application_name) >= KT_REPLICATION_NAME_TEXT ||
         strpbrk(replication->application_name, "'\\\n"))
@@ -76,6 +78,7 @@ static int from_json(const json_t *object, struct db_replication *replication)
         copy_text(object, "standby_names", replication->standby_names,
                   sizeof(replication->standby_names)) != 0 ||
         copy_text(object, "host", replication->host, sizeof(replication->host)) != 0 ||
+        copy_text(object, "addresses", replication->addresses, sizeof(replication->addresses)) != 0 ||
         copy_text(object, "member", replication->member, sizeof(replication->member)) != 0 ||
         copy_text(object, "application_name", replication->application_name,
                   sizeof(replication->application_name)) != 0)
@@ -119,9 +122,10 @@ int db_replication_save(const struct kt_paths *paths, const struct db_replicatio
     if (rc)
         return kt_error_set(error, rc, NULL,
                             "host, names or member cannot stand in PostgreSQL's settings");
-    object = json_pack("{s:i, s:s, s:s, s:b, s:s, s:i, s:s, s:s}", "format", FORMAT, "mode",
+    object = json_pack("{s:i, s:s, s:s, s:b, s:s, s:s, s:i, s:s, s:s}", "format", FORMAT, "mode",
                        MODES[replication->mode], "standby_names", replication->standby_names,
-                       "read_only", replication->read_only, "host", replication->host, "port",
+                       "read_only", replication->read_only, "host", replication->host, "addresses",
+                       replication->addresses, "port",
                        (int)replication->port, "member", replication->member, "application_name",
                        replication->application_name);
     text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
@@ -173,19 +177,31 @@ static int put_word(struct kt_buf *out, const char *name, const char *value)
     return kt_buf_putf(out, "%s%s='%s'", kt_buf_left(out) > 0 ? " " : "", name, value);
 }
 
-int db_replication_conninfo(const struct kt_paths *paths, const struct db_source *source,
-                            const char *application_name, const char *database, struct kt_buf *out)
+// "keytrustee-node", as often as there are addresses.
+static void name_each(const char *addresses, char out[DB_ADDRESSES_MAX * 32])
 {
-    char port[8];
+    size_t n = 0;
+
+    n += (size_t)snprintf(out, 32, "%s", KT_PKI_NODE_SERVICE_NAME);
+    for (int i = 1; i < DB_ADDRESSES_MAX && (addresses = strchr(addresses, ',')); i++, addresses++)
+        n += (size_t)snprintf(out + n, 32, ",%s", KT_PKI_NODE_SERVICE_NAME);
+}
+
+int db_replication_conninfo(const struct kt_paths *paths, const struct db_source *source,
+                            const char *addresses, const char *application_name,
+                            const char *database, struct kt_buf *out)
+{
+    char port[8], hosts[DB_ADDRESSES_MAX * 32];
     const struct {
         const char *name, *value;
     } words[] = {
-        {"host", source->host},
+        {"host", hosts},
+        {"hostaddr", addresses},
         {"port", port},
         {"user", source->member},
         {"dbname", database},
         {"application_name", application_name},
-        {"sslmode", "verify-ca"},
+        {"sslmode", "verify-full"},
         {"sslcert", paths->node_cert},
         {"sslkey", paths->node_key},
         {"sslrootcert", paths->ca_cert},
@@ -200,6 +216,7 @@ int db_replication_conninfo(const struct kt_paths *paths, const struct db_source
     };
     int rc = check_host(source->host);
 
+    name_each(addresses, hosts);
     snprintf(port, sizeof(port), "%u", (unsigned)source->port);
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]) && rc == 0; i++)
         rc = put_word(out, words[i].name, words[i].value);
@@ -223,8 +240,9 @@ int db_replication_values(const struct kt_paths *paths, const struct db_replicat
         memcpy(source.host, replication->host, sizeof(source.host));
         memcpy(source.member, replication->member, sizeof(source.member));
         source.port = replication->port;
-        rc = db_replication_conninfo(paths, &source, replication->application_name, "replication",
-                                     &conninfo);
+        rc = db_replication_conninfo(
+            paths, &source, db_host_is_address(source.host) ? source.host : replication->addresses,
+            replication->application_name, "replication", &conninfo);
         if (rc == 0 && kt_buf_left(&conninfo) > 0)
             memcpy(values[0].value, kt_buf_ptr(&conninfo), kt_buf_left(&conninfo));
         // A sealed donor keeps no slots.
@@ -342,9 +360,15 @@ int db_replication_check(const struct db_cluster *cluster, struct kt_error *erro
 
 int db_replication_render(struct db_cluster *cluster, struct kt_error *error)
 {
-    struct db_replication replication;
+    struct db_replication replication, before;
     int done, rc = db_replication_of_node(cluster->paths, &replication, error);
 
+    if (rc == 0) {
+        before = replication;
+        db_replication_resolve(&replication);
+        if (strcmp(replication.addresses, before.addresses) != 0)
+            rc = db_replication_save(cluster->paths, &replication, error);
+    }
     // A copy brought the other node's files along.
     if (rc == 0)
         rc = db_cluster_configure(cluster, &done, error);

@@ -15,6 +15,9 @@
 
 enum db_mode { DB_MODE_ACTIVE, DB_MODE_FOLLOW, DB_MODE_SEALED };
 
+#define DB_ADDRESSES_MAX  4
+#define DB_ADDRESSES_TEXT (DB_ADDRESSES_MAX * 46)
+
 struct db_replication {
     enum db_mode mode;
     // ACTIVE: synchronous_standby_names; read_only = unestablished (default_transaction_read_only).
@@ -23,6 +26,8 @@ struct db_replication {
     int read_only;
     // FOLLOW: the upstream's PostgreSQL, and the names under which this node streams
     char host[KT_HOST_MAX + 1];
+    // a name's addresses as found at the last render, with commas; "" of an address, or not found yet
+    char addresses[DB_ADDRESSES_TEXT];
     uint16_t port;
     char member[KT_MEMBER_TEXT]; // role (its certificate's CN) and slot
     char application_name
@@ -35,7 +40,7 @@ int db_replication_load(const struct kt_paths *paths, struct db_replication *rep
                         struct kt_error *error) KT_MUST_CHECK;
 int db_replication_save(const struct kt_paths *paths, const struct db_replication *replication,
                         struct kt_error *error) KT_MUST_CHECK;
-// Writes the data directory's part from node/replication: keytrustee.replication.conf (included last
+// Looks up the upstream's addresses, and writes the data directory's part from node/replication: keytrustee.replication.conf (included last
 // by the managed settings) and standby.signal (there unless ACTIVE). For a stopped PostgreSQL.
 int db_replication_render(struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
 // Saves, renders, reloads a running PostgreSQL and waits until its sessions see the new values.

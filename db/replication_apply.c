@@ -134,7 +134,7 @@ int db_replication_reload(struct db_cluster *cluster, const struct db_replicatio
 int db_replication_apply(struct db_cluster *cluster, const struct db_replication *replication,
                          int timeout_ms, struct kt_error *error)
 {
-    struct db_replication now;
+    struct db_replication now, next = *replication;
     enum db_run_state state;
     long pid = 0;
     int rc = db_cluster_state(cluster, &state, &pid, error);
@@ -146,9 +146,11 @@ int db_replication_apply(struct db_cluster *cluster, const struct db_replication
                               "a running PostgreSQL cannot turn from '%s' to '%s'",
                               db_mode_name(now.mode), db_mode_name(replication->mode));
     }
+    if (rc)
+        return rc;
+    db_replication_resolve(&next);
+    rc = db_replication_save(cluster->paths, &next, error);
     if (rc == 0)
-        rc = db_replication_save(cluster->paths, replication, error);
-    if (rc == 0)
-        rc = db_replication_write(cluster, replication, error);
-    return rc ? rc : db_replication_reload(cluster, replication, timeout_ms, error);
+        rc = db_replication_write(cluster, &next, error);
+    return rc ? rc : db_replication_reload(cluster, &next, timeout_ms, error);
 }

@@ -19,10 +19,12 @@ int db_replication_of_node(const struct kt_paths *paths, struct db_replication *
                            struct kt_error *error) KT_MUST_CHECK;
 // "<member>_copy": streams from a sealed donor, without a slot.
 int db_is_copy_name(const char *application_name);
-// Connection string to another node's PostgreSQL with this node's certificate.
+// Connection string to another node's PostgreSQL with this node's certificate. PostgreSQL checks one
+// name in the other's, which is that of nodes: where it is must be said in numbers (`addresses`).
+// Without any it connects nowhere.
 int db_replication_conninfo(const struct kt_paths *paths, const struct db_source *source,
-                            const char *application_name, const char *database,
-                            struct kt_buf *out) KT_MUST_CHECK;
+                            const char *addresses, const char *application_name,
+                            const char *database, struct kt_buf *out) KT_MUST_CHECK;
 // The settings it comes to.
 #define DB_REPLICATION_VALUES    4
 #define DB_REPLICATION_VALUE_MAX 6144
@@ -39,6 +41,14 @@ int db_replication_write(struct db_cluster *cluster, const struct db_replication
 // KT_ERR_UNSAFE_SETTINGS when the data directory's part is not what was written last.
 int db_replication_check(const struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
 const char *db_mode_name(enum db_mode mode); // "active", "follow", "sealed"
+
+// --- replication_host.c ---
+// The addresses of a host, with commas; an address is its own. KT_ERR_NETWORK: none is found.
+int db_host_resolve(const char *host, char out[DB_ADDRESSES_TEXT],
+                    struct kt_error *error) KT_MUST_CHECK;
+int db_host_is_address(const char *host);
+// A follower's, looked up anew; what was found before stays when nothing is found now.
+void db_replication_resolve(struct db_replication *replication);
 
 // --- replication_apply.c ---
 // The last part of apply: reload, and wait until new sessions see it. Nothing to do when stopped.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // join: a bare machine becomes a node of a cluster, step by step; can always be repeated.
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,11 +82,29 @@ static void print_json(const struct kta_join *join)
     json_decref(answer);
 }
 
-// The token from its argument, or from standard input.
-static int read_token(const char *argument, struct kt_secret **token, struct kt_error *error)
+// Everybody on the machine sees the command line of a process for as long as it runs.
+static void hide(const char *argument)
 {
-    return strcmp(argument, "-") == 0 ? kt_secret_from_file("-", KT_TOKEN_TEXT, 1, token, error)
-                                      : kt_secret_from_bytes(argument, strlen(argument), token);
+    char *at = (char *)(uintptr_t)argument; // a word of main's argv
+
+    memset(at, 'x', strlen(at));
+}
+
+// The token from a file, from standard input, or from its argument.
+static int read_token(const char *argument, const char *file, struct kt_secret **token,
+                      struct kt_error *error)
+{
+    int rc;
+
+    if (!argument == !file)
+        return kt_error_set(error, KT_ERR_USAGE,
+                            "--token-file FILE, or - and the token on standard input",
+                            argument ? "the token is given twice" : "there is no token");
+    if (file || strcmp(argument, "-") == 0)
+        return kt_secret_from_file(file ? file : "-", KT_TOKEN_TEXT, 1, token, error);
+    rc = kt_secret_from_bytes(argument, strlen(argument), token);
+    hide(argument);
+    return rc;
 }
 
 int kta_join_command(struct kt_cli_run *run, const char *token_argument, int restores,
@@ -94,7 +113,7 @@ int kta_join_command(struct kt_cli_run *run, const char *token_argument, int res
     struct kta_join *join = calloc(1, sizeof(*join));
     struct kt_secret *token = NULL;
     struct kt_error error = {0};
-    int rc = join ? read_token(token_argument, &token, &error)
+    int rc = join ? read_token(token_argument, kt_cli_value(run, "token-file"), &token, &error)
                   : kt_error_set(&error, KT_ERR_NO_MEMORY, NULL, "out of memory");
 
     if (rc == 0) {
@@ -125,21 +144,21 @@ int kta_join_command(struct kt_cli_run *run, const char *token_argument, int res
 
 static int run_join(struct kt_cli_run *run)
 {
-    return kta_join_command(run, run->argv[0], 0, NULL);
+    return kta_join_command(run, run->argc ? run->argv[0] : NULL, 0, NULL);
 }
 
 static const struct kt_cli_option OPTIONS[] = {KTA_JOIN_OPTIONS, {NULL}};
 
 const struct kt_cli_command kta_cmd_join = {
     .verb = "join",
-    .arguments = "TOKEN|-",
+    .arguments = "--token-file FILE | - | TOKEN",
     .summary = "make this machine a node of a cluster",
-    .help = "TOKEN is what 'token new' on a node has printed; - reads it from standard input. The "
-            "machine gets the\ncluster's keys, a certificate, and a copy of the active's data. A "
-            "run that was stopped at any\npoint is repeated with the same command. The node counts "
-            "once it runs and has caught up.",
+    .help = "The token is what 'token new' on a node has printed: in a file, on standard input (-), "
+            "or as an\nargument, where others on this machine see it for a moment. The machine gets "
+            "the cluster's keys, a\ncertificate, and a copy of the active's data. A run that was "
+            "stopped at any point is repeated with\nthe same command. The node counts once it runs "
+            "and has caught up.",
     .options = OPTIONS,
-    .min_args = 1,
     .max_args = 1,
     .run = run_join,
 };

@@ -67,19 +67,14 @@ static int become_active(struct kta_join *join, struct kt_error *error)
 
 static int run_restore(struct kt_cli_run *run)
 {
-    const char *token = kt_cli_value(run, "from");
-    struct kt_error error = {0};
-
-    if (!token) {
-        kt_error_set(&error, KT_ERR_USAGE, NULL, "give --from TOKEN");
-        return kt_cli_fail(run, &error);
-    }
-    return kta_join_command(run, token, 1, kt_cli_flag(run, "active") ? become_active : NULL);
+    return kta_join_command(run, kt_cli_value(run, "from"), 1,
+                            kt_cli_flag(run, "active") ? become_active : NULL);
 }
 
 static const struct kt_cli_option OPTIONS[] = {
     {"from", 0, "TOKEN",
-     "a token made on a passive that has survived; - reads it from standard input"},
+     "a token made on a passive that has survived (or --token-file); - reads it from standard "
+     "input"},
     {"active", 0, NULL, "hand the active role over to this node at the end; with --start"},
     KTA_JOIN_OPTIONS,
     {NULL},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Watching over PostgreSQL in the foreground: for the systemd unit, and for whoever wants to see it.
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -11,8 +12,10 @@
 #include "lib/file.h"
 #include "lib/log.h"
 
-#define LOCK_FILE   "db.lock" // kts/agent_cluster.h
-#define SIGNAL_BASE 128
+#define LOCK_FILE     "db.lock" // kts/agent_cluster.h
+#define SIGNAL_BASE   128
+#define LOCK_LOOKS    20
+#define LOCK_PAUSE_MS 50
 
 struct supervisor {
     const struct kta_node *node;
@@ -99,6 +102,11 @@ int kta_supervise(const struct kta_node *node, struct db_cluster *cluster, int *
 
     if (rc == 0)
         rc = kt_file_lock(path, &lock, error);
+    // The agent holds it for a moment when it looks who runs PostgreSQL.
+    for (int looks = 0; rc == KT_ERR_BUSY && looks < LOCK_LOOKS; looks++) {
+        poll(NULL, 0, LOCK_PAUSE_MS);
+        rc = kt_file_lock(path, &lock, error);
+    }
     if (rc == KT_ERR_BUSY)
         kt_error_set(error, rc, "stop it first: ktadmin db --stop",
                      "another 'ktadmin db --start' runs PostgreSQL already");

@@ -46,12 +46,13 @@ int kta_join_ask(struct kta_join *join, int *done, struct kt_error *error);
 // --- cmd_join.c ---
 // All steps. On success the node's name is in join->base.info.node.
 int kta_join_run(struct kta_join *join, struct kt_error *error) KT_MUST_CHECK;
-// The command from the token on; `after` (may be NULL) runs when the node is made, and started with
+// The command from the token on, which is overwritten in main's argv (NULL: --token-file); `after` (may be NULL) runs when the node is made, and started with
 // --start. The exit code.
 int kta_join_command(struct kt_cli_run *run, const char *token_argument, int restores,
                      int (*after)(struct kta_join *join, struct kt_error *error));
 // Options of commands that make a node: rows of their tables.
 #define KTA_JOIN_OPTIONS                                                                           \
+    {"token-file", 0, "FILE", "file with the token, which others cannot read; - standard input"},  \
     {"node", 0, "NAME", "name of this node: [a-z][a-z0-9-]{0,15} (from the host's name)"},         \
         {"address", 0, "ADDRESS", "address that the services listen on (0.0.0.0)"},                \
         {"advertise", 0, "HOST",                                                                   \

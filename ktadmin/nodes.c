@@ -64,8 +64,9 @@ int kta_nodes_add(struct kta_nodes *nodes, const struct kt_peer *peer, struct kt
     member = &nodes->list[nodes->count];
     memset(member, 0, sizeof(*member));
     if (!nodes->call) {
-        rc = kt_node_remote(peer->address, peer->agent_port, &nodes->credentials, &member->node,
-                            error);
+        struct kt_node_credentials credentials = nodes->credentials;
+        credentials.member = peer->member;
+        rc = kt_node_remote(peer->address, peer->agent_port, &credentials, &member->node, error);
         if (rc)
             return rc;
     }

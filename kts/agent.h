@@ -113,16 +113,22 @@ typedef int kts_verb_function(struct kts_call *call, const json_t *args, json_t 
 struct kts_job;
 typedef int kts_job_function(struct kts_job *job, const json_t *args, json_t **result,
                              struct kt_error *error);
+// Flags of verbs, beside KTS_JOB_*: without a place for its record it does not run
+// (KT_ERR_AUDIT_UNAVAILABLE); `run` makes the record, once it knows what to write.
+#define KTS_VERB_CLOSED  0x100
+#define KTS_VERB_RECORDS 0x200
 // A row has `run`, which answers from the agent's loop and must not wait, or `job`.
 struct kts_verb {
     const char *name;
     unsigned callers;       // enum kts_asker, together
-    unsigned flags;         // KTS_JOB_* for a job
+    unsigned flags;         // KTS_VERB_*, and KTS_JOB_* for a job
     kts_verb_function *run; // or NULL
     kts_job_function *job;  // or NULL
     const char *event;      // of the audit record that is made before it runs. NULL: it changes
                             // nothing, or the writer records it
 };
+// The record of a verb that was allowed; `more` (stolen, may be NULL) has further fields.
+void kts_verb_record(struct kts_call *call, const char *event, json_t *more);
 // NULL: there is none.
 const struct kts_verb *kts_verb_find(const char *name);
 // Calls `each` with every row.

@@ -118,6 +118,9 @@ int kts_join_put_in_list(const struct kts_agent *agent, struct kt_peer *newcomer
     if (there && (there->removed || !may_replace))
         return kt_error_set(error, KT_ERR_EXISTS, "join under a new identity",
                             "the member '%s' is known already", newcomer->member);
+    if (there && there->revision == UINT32_MAX)
+        return kt_error_set(error, KT_ERR_EXISTS, "join under a new identity",
+                            "the entry of '%s' cannot be renewed any more", newcomer->member);
     if (there && newcomer->revision <= there->revision)
         newcomer->revision = there->revision + 1;
     rc = check_name(agent, newcomer, list, error);
@@ -202,11 +205,12 @@ static int check_cert(const struct kts_agent *agent, const struct kt_peer *peer,
         rc = kt_pki_cert_check(cert, agent->ca_cert, kt_time_now());
     if (rc == 0)
         rc = kt_pki_cert_sha256(cert, sha256);
-    if (rc == 0 && memcmp(sha256, peer->cert_sha256, KT_SHA256_LEN) != 0)
+    if (rc == 0 && (memcmp(sha256, peer->cert_sha256, KT_SHA256_LEN) != 0 ||
+                    !kt_pki_is_node(cert, peer->member)))
         rc = KT_ERR_INVALID;
     X509_free(cert);
     return rc ? kt_error_set(error, KT_ERR_INVALID, NULL,
-                             "the certificate of '%s' is not this cluster's", peer->member)
+                             "the certificate is not that of '%s' in this cluster", peer->member)
               : 0;
 }
 

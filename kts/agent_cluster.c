@@ -17,6 +17,21 @@
 
 // --- retiring (rule 15) ---
 
+// Sealed, running or not.
+static int stop_receiving(struct kts_job *job, struct kt_error *error)
+{
+    const struct db_replication sealed = {.mode = DB_MODE_SEALED};
+    struct kts_local local;
+    int rc = kts_local_open(job, &local, error);
+
+    if (rc == 0 && kts_local_is_running(&local))
+        rc = kts_local_seal(&local, error);
+    else if (rc == 0)
+        rc = kts_local_save_mode(&local, &sealed, error);
+    kts_local_close(&local);
+    return rc;
+}
+
 // Durable, for ever, and of use only to the active that it was given to.
 static int job_retire(struct kts_job *job, const json_t *args, json_t **result,
                       struct kt_error *error)
@@ -37,6 +52,9 @@ static int job_retire(struct kts_job *job, const json_t *args, json_t **result,
     snprintf(text, sizeof(text), "%llu %s", (unsigned long long)epoch, by);
     if (strcmp(promise.retired_by, text) != 0) {
         rc = kt_rule_may_promise(&promise, &incarnation, epoch, by, error);
+        // Not before it stopped receiving: what it acknowledged after its oath nobody could ever read.
+        if (rc == 0)
+            rc = stop_receiving(job, error);
         memcpy(promise.retired_by, text, sizeof(promise.retired_by));
         if (rc == 0)
             rc = kt_promise_save(job->start->paths->promise, &promise, error);

@@ -82,6 +82,11 @@ int kts_pending_row_load(const struct kt_paths *paths, struct kt_epoch_row *row,
 int kts_pending_row_save(const struct kt_paths *paths, const struct kt_epoch_row *row,
                          struct kt_error *error) KT_MUST_CHECK;
 int kts_pending_row_remove(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;
+// 1 when this node was promoted in the epoch of its promise, or was its active from the first: the row
+// of exactly that epoch stands in the log, or waits to be written (saved by node.promote only, from a
+// sealed standby). A primary of an older epoch that was merely asked to seal for itself is not.
+int kts_local_is_promoted(const struct kts_local *local, const struct kt_epoch_rows *rows,
+                          int in_recovery);
 
 // --- arguments of verbs (agent_cluster_args.c) ---
 // {"incarnation", "epoch"}
@@ -108,6 +113,7 @@ struct kts_upstream {
     struct kt_promise promise; // its incarnation, epoch and active
     struct kt_epoch_rows rows;
     struct db_position position;
+    int is_promoted; // as it says itself (kts_local_is_promoted)
     json_t *members; // of its newest row, or of the row it is to write
 };
 int kts_upstream_ask(struct kts_local *local, const char *member, struct kts_upstream *upstream,
@@ -126,6 +132,9 @@ int kts_follow_attach(struct kts_local *local, const struct kts_upstream *upstre
 // Waits until the receiver streams. 0, or KT_ERR_TIMEOUT.
 int kts_wait_streaming(struct kts_local *local, int timeout_ms,
                        struct kt_error *error) KT_MUST_CHECK;
+// The same, and that it goes on doing so for a second: the active may not have the log any more that
+// this node needs. 0, or KT_ERR_TIMEOUT.
+int kts_wait_steady(struct kts_local *local, int timeout_ms, struct kt_error *error) KT_MUST_CHECK;
 // Writes the row of this epoch, or finishes it when it is there, and opens for writing
 // (agent_cluster_establish.c). On success *row is the one in force.
 int kts_establish(struct kts_local *local, const struct kt_epoch_row *wanted, int wait_ms,

@@ -62,19 +62,30 @@ static int insert(struct kts_local *local, const struct kt_epoch_row *wanted, in
     return db_admin_row_insert(local->admin, row, INSERT_MS, error);
 }
 
-// Names and access that are in force already are left alone.
+// Applied whatever the file says: a run may have been killed between the file and the reload.
 static int set_names(struct kts_local *local, const struct kt_epoch_row *row, int read_only,
                      struct kt_error *error)
 {
-    struct db_replication now, wanted;
+    struct db_replication wanted;
     int rc = kts_replication_active(local, row, read_only, &wanted, error);
 
-    if (rc == 0)
-        rc = db_replication_load(local->paths, &now, error);
-    if (rc || (now.mode == DB_MODE_ACTIVE && now.read_only == read_only &&
-               strcmp(now.standby_names, wanted.standby_names) == 0))
+    return rc ? rc : kts_local_apply(local, &wanted, error);
+}
+
+// A promotion that was killed behind pg_promote left the file saying sealed.
+static int finish_promotion(struct kts_local *local, const struct kt_epoch_row *row,
+                            struct kt_error *error)
+{
+    struct db_replication now, active;
+    struct db_position position;
+    int rc = db_replication_load(local->paths, &now, error);
+
+    if (rc || now.mode == DB_MODE_ACTIVE)
         return rc;
-    return kts_local_apply(local, &wanted, error);
+    rc = kts_replication_active(local, row, 1, &active, error);
+    return rc ? rc
+              : db_admin_promote(local->cluster, local->admin, &active, KTS_SEAL_MS, &position,
+                                 error);
 }
 
 // A row that is there already is proven under its names. Who writes under them is not disturbed.
@@ -93,6 +104,8 @@ int kts_establish(struct kts_local *local, const struct kt_epoch_row *wanted, in
 {
     int found = 0, rc = kts_local_connect(local, error);
 
+    if (rc == 0)
+        rc = finish_promotion(local, wanted, error);
     if (rc == 0)
         rc = find_row(local, row, &found, error);
     if (rc == 0 && !found) {
@@ -147,6 +160,7 @@ static int take_wanted(struct kts_local *local, const json_t *args, struct kt_ep
 
 static int check_promoted(struct kts_local *local, struct kt_error *error)
 {
+    struct kt_epoch_rows rows = {.count = 0};
     struct db_position position;
     int rc = strcmp(local->promise.active, local->node) == 0 ? 0 : KT_ERR_FENCED;
 
@@ -160,6 +174,13 @@ static int check_promoted(struct kts_local *local, struct kt_error *error)
     if (rc == 0 && position.in_recovery)
         rc = kt_error_set(error, KT_ERR_PASSIVE, "promote it first: ktadmin failover",
                           "this node's database is a standby");
+    if (rc == 0)
+        rc = db_admin_rows(local->admin, &rows, error);
+    if (rc == 0 && !kts_local_is_promoted(local, &rows, 0))
+        rc = kt_error_set(error, KT_ERR_FENCED, "promote it first: ktadmin failover",
+                          "this node was not promoted in epoch %llu",
+                          (unsigned long long)local->promise.epoch);
+    kt_epoch_rows_free(&rows);
     return rc;
 }
 

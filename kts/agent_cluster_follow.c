@@ -6,6 +6,7 @@
 #include "lib/json.h"
 
 #define STREAM_MS 5000
+#define STEADY_US 1000000 // a receiver that is refused says "streaming" for a moment, too
 
 // The replication of a node that streams under the promised epoch's name.
 static int following(const struct kts_local *local, const struct kts_upstream *upstream,
@@ -37,6 +38,27 @@ int kts_wait_streaming(struct kts_local *local, int timeout_ms, struct kt_error 
     if (rc == 0 && !receiver.is_streaming)
         rc = kt_error_set(error, KT_ERR_TIMEOUT, "look into the database's log on both nodes",
                           "this node does not stream from the active yet");
+    return rc;
+}
+
+int kts_wait_steady(struct kts_local *local, int timeout_ms, struct kt_error *error)
+{
+    int64_t now = kt_monotonic_now(), until = now + timeout_ms * INT64_C(1000), since = 0;
+    struct db_receiver receiver = {.is_streaming = 0};
+    int rc = 0;
+
+    while (rc == 0 && now < until && (since == 0 || now - since < STEADY_US)) {
+        rc = db_admin_receiver(local->admin, &receiver, error);
+        if (!receiver.is_streaming)
+            since = 0;
+        else if (since == 0)
+            since = now;
+        kts_breath();
+        now = kt_monotonic_now();
+    }
+    if (rc == 0 && (since == 0 || now - since < STEADY_US))
+        rc = kt_error_set(error, KT_ERR_TIMEOUT, "look into the database's log on both nodes",
+                          "this node does not stream from the active");
     return rc;
 }
 
@@ -100,7 +122,7 @@ int kts_follow(struct kts_local *local, const struct kts_upstream *upstream, str
     if (rc)
         return rc;
     if (follows_already(local, upstream))
-        return 0;
+        return kts_follow_attach(local, upstream, error); // PostgreSQL may not have been told
     promise.incarnation = theirs->incarnation;
     promise.epoch = theirs->epoch;
     memcpy(promise.active, theirs->active, sizeof(promise.active));

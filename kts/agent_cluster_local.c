@@ -208,8 +208,9 @@ int kts_local_end(struct kts_local *local, const struct kt_epoch_rows *rows,
                                   position->timeline);
 }
 
-// run/sealed: PostgreSQL of this pid was seen with everything replayed and without upstream. It stands
-// until another mode is set; the log stands still as long.
+// run/sealed, "pid lsn": PostgreSQL of this pid was seen with everything replayed up to there and
+// without upstream. It stands until another mode is set; the log stands still as long. The pid alone
+// would not do: a postmaster keeps it over a crash of a backend, and replays again.
 static int sealed_path(const struct kts_local *local, char path[KT_PATH_MAX])
 {
     return kt_path_join(path, KT_PATH_MAX, local->paths->run, SEALED_FILE);
@@ -226,9 +227,14 @@ static long postmaster(struct kts_local *local)
 
 static void mark_sealed(struct kts_local *local)
 {
-    char path[KT_PATH_MAX], text[32];
-    int n = snprintf(text, sizeof(text), "%ld\n", postmaster(local));
+    char path[KT_PATH_MAX], text[64];
+    struct db_position position;
+    int n;
 
+    if (db_admin_position(local->admin, &position, NULL))
+        return;
+    n = snprintf(text, sizeof(text), "%ld %llu\n", postmaster(local),
+                 (unsigned long long)position.lsn);
     if (sealed_path(local, path) == 0 && kt_file_replace(path, text, (size_t)n, 0600, NULL))
         kt_log(KT_LOG_DEBUG, "the seal is not marked");
 }
@@ -246,16 +252,19 @@ int kts_local_was_sealed(struct kts_local *local)
     struct db_position position = {.in_recovery = 0};
     struct db_receiver receiver = {.is_streaming = 1};
     char path[KT_PATH_MAX], *text = NULL;
+    unsigned long long lsn = 0;
     struct db_replication now;
-    long pid = postmaster(local);
+    long pid = postmaster(local), marked = 0;
     int was;
 
-    if (pid == 0 || sealed_path(local, path) || kt_file_read_text(path, 32, &text, NULL))
+    if (pid == 0 || sealed_path(local, path) || kt_file_read_text(path, 64, &text, NULL))
         return 0;
-    was = atol(text) == pid && db_replication_load(local->paths, &now, NULL) == 0 &&
-          now.mode == DB_MODE_SEALED && kts_local_connect(local, NULL) == 0 &&
+    was = sscanf(text, "%ld %llu", &marked, &lsn) == 2 && marked == pid &&
+          db_replication_load(local->paths, &now, NULL) == 0 && now.mode == DB_MODE_SEALED &&
+          kts_local_connect(local, NULL) == 0 &&
           db_admin_position(local->admin, &position, NULL) == 0 && position.in_recovery &&
-          db_admin_receiver(local->admin, &receiver, NULL) == 0 && !receiver.is_streaming;
+          position.lsn >= lsn && db_admin_receiver(local->admin, &receiver, NULL) == 0 &&
+          !receiver.is_streaming;
     free(text);
     return was;
 }

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 
 #define STREAM_MS     30000
+#define STEADY_MS     15000
 #define SLOT_US       20000000
 #define SLOT_PAUSE_NS 500000000
 
@@ -102,14 +103,18 @@ static int read_own(struct kts_local *local, struct kt_epoch_rows *rows)
 static int begin_copy(struct kts_local *local, const struct kt_promise *theirs,
                       struct kt_error *error)
 {
+    const struct db_replication sealed = {.mode = DB_MODE_SEALED};
     struct kt_promise promise = local->promise;
+    int rc;
 
     promise.incarnation = theirs->incarnation;
     promise.epoch = theirs->epoch;
     memcpy(promise.active, theirs->active, sizeof(promise.active));
     promise.active_since = 0;
     promise.floor_lsn = KT_FLOOR_UNFINISHED;
-    return kts_local_promise(local, &promise, error);
+    rc = kts_local_promise(local, &promise, error);
+    // The copy is rendered by it: never as an active.
+    return rc ? rc : kts_local_save_mode(local, &sealed, error);
 }
 
 static void show_progress(void *arg, uint64_t done, uint64_t total)
@@ -179,13 +184,16 @@ static int end_copy(struct kts_local *local, struct kts_upstream *upstream, stru
     return rc ? rc : kts_local_promise(local, &promise, error);
 }
 
-static int rewind_or_copy(struct kts_local *local, struct kts_upstream *upstream, const char **how,
-                          struct kt_error *error)
+static int rewind_or_copy(struct kts_local *local, struct kts_upstream *upstream, int can_rewind,
+                          const char **how, struct kt_error *error)
 {
     struct kt_epoch_rows own = {.count = 0};
-    int can_rewind = read_own(local, &own);
-    uint64_t fork = can_rewind ? fork_of(&own, upstream) : 0;
+    uint64_t fork = 0;
     int rc = 0;
+
+    can_rewind = can_rewind && read_own(local, &own);
+    if (can_rewind)
+        fork = fork_of(&own, upstream);
 
     if (kts_local_is_running(local) || local->admin)
         rc = kts_local_stop(local, error);
@@ -233,7 +241,7 @@ int kts_job_node_rejoin(struct kts_job *job, const json_t *args, json_t **result
     struct kts_upstream upstream = {.members = NULL};
     const char *how = "followed";
     struct kts_local local;
-    int rc = kts_local_open(job, &local, error);
+    int can_rewind = 1, rc = kts_local_open(job, &local, error);
 
     if (rc == 0)
         rc = take_active(&local, args, &upstream, error);
@@ -241,8 +249,15 @@ int kts_job_node_rejoin(struct kts_job *job, const json_t *args, json_t **result
         goto out;
     rc = local.promise.floor_lsn == KT_FLOOR_UNFINISHED ? KT_ERR_DIVERGED
                                                         : kts_follow(&local, &upstream, error);
+    // A log that the active's only continues, and that the active has no more: nothing comes.
+    if (rc == 0 && kts_wait_steady(&local, STEADY_MS, NULL) != 0) {
+        kt_log(KT_LOG_WARNING, "nothing comes from '%s', the database is copied",
+               upstream.peer.member);
+        can_rewind = 0;
+        rc = KT_ERR_DIVERGED;
+    }
     if (needs_copy(rc))
-        rc = rewind_or_copy(&local, &upstream, &how, error);
+        rc = rewind_or_copy(&local, &upstream, can_rewind, &how, error);
     if (rc == 0)
         rc = ask_later(&local, &upstream, error);
     if (rc == 0)

@@ -48,6 +48,7 @@ static int parse(const json_t *answer, struct kts_upstream *upstream, struct kt_
     snprintf(promise->active, sizeof(promise->active), "%s", active);
     upstream->position.timeline = (uint32_t)timeline;
     upstream->position.in_recovery = kt_json_boolean(answer, "in_recovery", 1);
+    upstream->is_promoted = kt_json_boolean(answer, "promoted", 0);
     upstream->members = json_incref(json_object_get(answer, "members"));
     return 0;
 }
@@ -85,5 +86,6 @@ int kts_upstream_is_promoted(const struct kts_upstream *upstream)
     char node[KT_NODE_NAME_MAX + 1];
 
     kt_member_node(upstream->peer.member, node);
-    return !upstream->position.in_recovery && strcmp(node, upstream->promise.active) == 0;
+    return upstream->is_promoted && !upstream->position.in_recovery &&
+           strcmp(node, upstream->promise.active) == 0;
 }

@@ -39,10 +39,11 @@ int kts_job_node_rows(struct kts_job *job, const json_t *args, json_t **result,
     if (rc == 0)
         rc = kts_local_end(&local, &rows, &position, error);
     if (rc == 0) {
-        *result = json_pack("{s:s, s:o*, s:o*, s:I, s:b, s:I, s:s}", "member", local.promise.member,
-                            "rows", kt_epoch_rows_to_json(&rows), "members",
+        *result = json_pack("{s:s, s:o*, s:o*, s:I, s:b, s:b, s:I, s:s}", "member",
+                            local.promise.member, "rows", kt_epoch_rows_to_json(&rows), "members",
                             members_of(&local, &rows), "timeline", (json_int_t)position.timeline,
-                            "in_recovery", position.in_recovery, "epoch",
+                            "in_recovery", position.in_recovery, "promoted",
+                            kts_local_is_promoted(&local, &rows, position.in_recovery), "epoch",
                             (json_int_t)local.promise.epoch, "active", local.promise.active);
         kts_json_set_incarnation(*result, "incarnation", &local.promise.incarnation);
         kts_json_set_lsn(*result, "lsn", position.lsn);
@@ -98,6 +99,10 @@ int kts_job_member_floor(struct kts_job *job, const json_t *args, json_t **resul
         rc = db_admin_position(local.admin, &position, error);
     if (rc == 0 && position.in_recovery)
         rc = kt_error_set(error, KT_ERR_PASSIVE, NULL, "this node's database is a standby");
+    if (rc == 0 && !kts_local_is_promoted(&local, &rows, 0))
+        rc = kt_error_set(error, KT_ERR_FENCED, "promote it first: ktadmin failover",
+                          "this node was not promoted in epoch %llu",
+                          (unsigned long long)local.promise.epoch);
     if (rc == 0) {
         *result = json_pack("{s:I, s:s, s:b}", "epoch", (json_int_t)local.promise.epoch, "active",
                             local.promise.active, "barrier", proven);

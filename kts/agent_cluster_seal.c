@@ -126,6 +126,10 @@ int kts_job_node_seal(struct kts_job *job, const json_t *args, json_t **result,
         promise.epoch = epoch;
         snprintf(promise.active, sizeof(promise.active), "%s", target);
         rc = kts_local_promise(&local, &promise, error);
+        // Should this end here, the next start is that of a standby.
+        if (rc == 0)
+            rc = kts_local_save_mode(&local, &(struct db_replication){.mode = DB_MODE_SEALED},
+                                     error);
     }
     if (rc == 0)
         rc = kts_local_seal(&local, error);

@@ -67,8 +67,13 @@ int kts_member_settle(struct kts_local *local, struct kt_epoch_row *row, struct 
         rc = db_replication_load(local->paths, &now, error);
     if (rc == 0)
         rc = read_rows(local, row, &before, error);
-    if (rc || (is_in_force(&now, row) && !now.read_only))
+    if (rc)
         return rc;
+    if (is_in_force(&now, row) && !now.read_only) {
+        // The file says so; that PostgreSQL was told is not sure after a kill.
+        rc = kts_replication_active(local, row, 0, &wanted, error);
+        return rc ? rc : kts_local_apply(local, &wanted, error);
+    }
     // A row that waits for its members is not seen before its session is gone.
     rc = db_admin_end_sessions(local->admin, KTS_ADMIN_MS, error);
     if (rc == 0)

@@ -12,6 +12,7 @@ struct kts_call {
     char actor[KT_ACTOR_TEXT];
     char member[KT_MEMBER_TEXT];       // of a node
     const struct kt_join_token *token; // of a token's bearer; valid while the verb's `run` runs
+    const char *peer; // address that it came from over HTTPS, or NULL
     struct kts_pending *pending;
     struct kts_running *job;
     int is_open; // begun, and its answer is not on its way

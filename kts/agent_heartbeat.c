@@ -35,7 +35,7 @@ struct asked {
 static void prepare(const struct kts_agent_peers *peers, struct asked *asked)
 {
     const struct kt_paths *paths = peers->agent->start->paths;
-    const struct kt_node_credentials credentials = {
+    struct kt_node_credentials credentials = {
         .ca_file = paths->ca_cert, .cert_file = paths->node_cert, .key_file = paths->node_key};
 
     for (size_t i = 0; i < peers->list.count; i++) {
@@ -43,6 +43,7 @@ static void prepare(const struct kts_agent_peers *peers, struct asked *asked)
         struct kt_error why = {0};
         if (!kts_peer_is_asked(peers->agent, peer))
             continue;
+        credentials.member = peer->member;
         if (kt_node_remote(peer->address, peer->agent_port, &credentials,
                            &asked->nodes[asked->count], &why)) {
             kt_log_error(&why, "peer '%s' cannot be asked", peer->member);

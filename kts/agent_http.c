@@ -95,14 +95,48 @@ void kts_https_reload(struct kts_agent *agent)
 
 // --- who may connect ---
 
-static struct kts_http_conn *oldest_idle(struct kts_https *https, int strangers_only)
+// Strangers from one address; 0 when this one is none, or is being answered.
+static size_t from_the_same(const struct kts_https *https, const struct kts_http_conn *as)
+{
+    size_t n, count = 0;
+    const char *port = strrchr(as->io.peer, ':');
+
+    if (as->is_known || as->is_asked)
+        return 0;
+    n = port ? (size_t)(port - as->io.peer) + 1 : strlen(as->io.peer);
+    for (const struct kts_http_conn *conn = https->conns; conn; conn = conn->next)
+        count += !conn->is_known && strncmp(conn->io.peer, as->io.peer, n) == 0;
+    return count;
+}
+
+// A node in its handshake is a stranger too: any one goes of those of the address that holds most, not
+// the oldest, which is what a flood of new ones would have go.
+static struct kts_http_conn *any_of_the_greediest(struct kts_https *https)
+{
+    struct kts_http_conn *found = NULL;
+    size_t most = 1, candidates = 0;
+
+    for (struct kts_http_conn *conn = https->conns; conn; conn = conn->next) {
+        size_t count = from_the_same(https, conn);
+        uint32_t number = 0;
+        if (count < most)
+            continue;
+        candidates = count > most ? 1 : candidates + 1;
+        most = count;
+        if (kt_random(&number, sizeof(number)) || number % candidates == 0)
+            found = conn;
+    }
+    return found;
+}
+
+static struct kts_http_conn *oldest_idle(struct kts_https *https)
 {
     struct kts_http_conn *found = NULL;
 
     for (struct kts_http_conn *conn = https->conns; conn; conn = conn->next) {
         // A stranger that is in the middle of a request goes too; a call under way is let alone.
         int may_go = conn->is_known ? kts_http_conn_is_idle(conn) : !conn->is_asked;
-        if (may_go && !(strangers_only && conn->is_known))
+        if (may_go)
             found = conn; // the newest come first
     }
     return found;
@@ -114,9 +148,9 @@ static int make_room(struct kts_https *https)
     struct kts_http_conn *victim = NULL;
 
     if (https->stranger_count >= STRANGERS_MAX)
-        victim = oldest_idle(https, 1);
+        victim = any_of_the_greediest(https);
     else if (https->count >= CONNS_MAX)
-        victim = oldest_idle(https, 0);
+        victim = oldest_idle(https);
     else
         return 1;
     if (victim)

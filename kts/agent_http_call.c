@@ -11,6 +11,7 @@
 #include "lib/cli.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/pki.h"
 
 #define PREFIX "/v1/cluster/"
 #define SCHEME "Keytrustee "
@@ -98,16 +99,22 @@ static const char *operator_of(const struct kts_agent *agent, const uint8_t sha2
     return NULL;
 }
 
-// A certificate counts when it is listed: the CA's signature alone is any client's.
+// A certificate counts when it is listed, and what it is listed as: the CA's signature alone is any
+// client's, and the lists are the writer's and other nodes' word.
 static int identify(struct kts_http_conn *conn, struct kt_error *error)
 {
     struct kts_call *call = &conn->call;
     uint8_t sha256[KT_SHA256_LEN];
     int rc = kts_conn_certificate(&conn->io, sha256);
+    const X509 *cert = SSL_get0_peer_certificate(conn->io.ssl);
     const struct kt_peer *peer =
         rc == 0 ? kt_peers_by_cert(kts_agent_peers(call->agent), sha256) : NULL;
     const char *operator= rc == 0 ? operator_of(call->agent, sha256) : NULL;
 
+    if (peer && !kt_pki_is_node(cert, peer->member))
+        peer = NULL;
+    if (operator&& !kt_pki_is_operator(cert, operator))
+        operator= NULL;
     call->member[0] = '\0';
     if (peer) {
         call->caller = KTS_CALLER_NODE;

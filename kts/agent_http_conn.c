@@ -255,6 +255,7 @@ void kts_http_conn_new(struct kts_https *https, int fd, const struct sockaddr *p
     conn->io.in = (struct kt_buf)KT_BUF_INIT(IN_MAX);
     conn->io.out = (struct kt_buf)KT_BUF_INIT(KT_AGENT_MESSAGE_MAX + KTS_HTTPS_HEADER_MAX);
     kts_conn_format_peer(peer, conn->io.peer);
+    conn->call.peer = conn->io.peer;
     conn->next = https->conns;
     conn->link = &https->conns;
     if (conn->next)

@@ -21,7 +21,8 @@
 
 struct newcomer {
     struct kt_peer peer;
-    const char *csr;
+    EVP_PKEY *key;
+    uint8_t key_sha256[KT_SHA256_LEN];
 };
 
 // --- arguments ---
@@ -56,11 +57,29 @@ static int check_names(const char *node, const char *member, const char *address
     return 0;
 }
 
+static int take_key(struct newcomer *newcomer, const char *csr, struct kt_error *error)
+{
+    int rc = kt_pki_csr_key(csr, strlen(csr), &newcomer->key, error);
+
+    return rc ? rc : kt_pki_key_sha256(newcomer->key, newcomer->key_sha256);
+}
+
+// As the lists of nodes will hold it: what they would not take is refused before it is in one.
+static int check_peer(const struct kt_peer *peer, struct kt_error *error)
+{
+    json_t *object = kts_join_peer_json(peer);
+    struct kt_peer read;
+    int rc = kts_join_peer(object, &read, error);
+
+    json_decref(object);
+    return rc;
+}
+
 static int take_newcomer(const json_t *args, struct newcomer *newcomer, struct kt_error *error)
 {
     static const char *const MEMBERS[] = {"node",       "member",        "csr",        "address",
                                           "agent_port", "database_port", "https_port", NULL};
-    const char *node = NULL, *member = NULL, *address = NULL;
+    const char *node = NULL, *member = NULL, *address = NULL, *csr = NULL;
     struct kt_peer *peer = &newcomer->peer;
     int rc = kt_json_only(args, MEMBERS, error);
 
@@ -69,7 +88,7 @@ static int take_newcomer(const json_t *args, struct newcomer *newcomer, struct k
     if (rc == 0)
         rc = kt_json_string(args, "member", 1, KT_MEMBER_TEXT - 1, &member, error);
     if (rc == 0)
-        rc = kt_json_string(args, "csr", 1, KT_CSR_MAX, &newcomer->csr, error);
+        rc = kt_json_string(args, "csr", 1, KT_CSR_MAX, &csr, error);
     if (rc == 0)
         rc = kt_json_string(args, "address", 1, KT_HOST_MAX, &address, error);
     if (rc == 0)
@@ -85,7 +104,8 @@ static int take_newcomer(const json_t *args, struct newcomer *newcomer, struct k
     snprintf(peer->member, sizeof(peer->member), "%s", member);
     snprintf(peer->address, sizeof(peer->address), "%s", address);
     peer->revision = 1;
-    return 0;
+    rc = check_peer(peer, error);
+    return rc ? rc : take_key(newcomer, csr, error);
 }
 
 // --- certificates ---
@@ -99,13 +119,9 @@ static int sign(const struct kts_agent *agent, struct newcomer *newcomer, struct
         .lifetime_s =
             kt_settings_number(agent->start->settings, KT_SET_NODE_CERTIFICATE_LIFETIME) / 1000,
     };
-    EVP_PKEY *key = NULL;
     X509 *cert = NULL;
-    int rc = kt_pki_csr_key(newcomer->csr, strlen(newcomer->csr), &key, error);
+    int rc = kt_pki_sign(agent->ca_key, agent->ca_cert, newcomer->key, &subject, &cert);
 
-    if (rc)
-        return rc;
-    rc = kt_pki_sign(agent->ca_key, agent->ca_cert, key, &subject, &cert);
     if (rc == 0)
         rc = kt_pki_cert_sha256(cert, newcomer->peer.cert_sha256);
     if (rc == 0)
@@ -115,7 +131,6 @@ static int sign(const struct kts_agent *agent, struct newcomer *newcomer, struct
     if (rc == 0)
         rc = kt_buf_put(pem, "", 1);
     X509_free(cert);
-    EVP_PKEY_free(key);
     return rc ? kt_error_set(error, rc, NULL, "the certificate cannot be made: %s", kt_err_text(rc))
               : 0;
 }
@@ -129,7 +144,11 @@ static int register_there(struct kts_job *job, const struct kt_peer *active, con
     struct kt_error why = {0};
     struct kt_node *node = NULL;
     json_t *answer = NULL;
-    int rc = kt_node_remote(active->address, active->agent_port, &job->credentials, &node, &why);
+    struct kt_node_credentials credentials = job->credentials;
+    int rc;
+
+    credentials.member = active->member;
+    rc = kt_node_remote(active->address, active->agent_port, &credentials, &node, &why);
 
     if (rc == 0)
         rc = kt_node_call(node, "node.add",
@@ -216,7 +235,7 @@ static int run_begin(struct kts_call *call, const json_t *args, json_t **result,
 {
     struct kts_agent *agent = kts_call_agent(call);
     struct kt_buf pem = KT_BUF_INIT(2 * KT_CERT_PEM_MAX);
-    struct newcomer newcomer = {.csr = NULL};
+    struct newcomer newcomer = {.key = NULL};
     static struct kt_peers list;
     int again = 0;
     int rc = take_newcomer(args, &newcomer, error);
@@ -225,7 +244,12 @@ static int run_begin(struct kts_call *call, const json_t *args, json_t **result,
     if (rc == 0 && kts_job_is_running(agent)) // before the token is used
         rc = kt_error_set(error, KT_ERR_BUSY, NULL, "another change is under way on this node");
     if (rc == 0)
-        rc = kts_token_use(agent, call->token, newcomer.peer.member, &again, error);
+        rc = kts_token_use(agent, call->token, newcomer.peer.member, newcomer.key_sha256, &again,
+                           error);
+    if (rc == 0)
+        kts_verb_record(call, "join.begin",
+                        json_pack("{s:s, s:s, s:s*}", "member", newcomer.peer.member, "address",
+                                  newcomer.peer.address, "peer", call->peer));
     if (rc == 0)
         rc = sign(agent, &newcomer, &pem, error);
     if (rc == 0)
@@ -233,12 +257,15 @@ static int run_begin(struct kts_call *call, const json_t *args, json_t **result,
     if (rc == 0)
         rc = start_begin(call, &newcomer, (const char *)kt_buf_ptr(&pem), &list, error);
     kt_buf_free(&pem);
+    EVP_PKEY_free(newcomer.key);
     return rc;
 }
 
 const struct kts_verb kts_join_verbs[] = {
-    {"join.begin", KTS_CALLER_TOKEN, 0, run_begin, NULL, "join.begin"},
-    {"node.add", KTS_CALLER_NODE | KTS_CALLER_LOCAL, 0, kts_join_run_add, NULL, "node.add"},
+    {"join.begin", KTS_CALLER_TOKEN, KTS_VERB_CLOSED | KTS_VERB_RECORDS, run_begin, NULL,
+     "join.begin"},
+    {"node.add", KTS_CALLER_NODE | KTS_CALLER_LOCAL, KTS_VERB_CLOSED, kts_join_run_add, NULL,
+     "node.add"},
     // How far the newcomer's copy has to get before it has a vote.
     {"join.floor", KTS_CALLER_NODE, 0, NULL, kts_job_member_floor, NULL},
     {NULL, 0, 0, NULL, NULL, NULL},

@@ -20,7 +20,8 @@ static int can_establish(const struct kts_agent *agent)
            view->has_pending && view->members >= view->pending.w;
 }
 
-// Rule 12 after a kill: the names in force are not those of the newest row.
+// Rule 12 after a kill: the names in force, by the file or by PostgreSQL, are not those of the newest
+// row.
 static int must_settle(const struct kts_agent *agent)
 {
     const struct kt_epoch_row *row = kts_view_row(agent->view);
@@ -31,7 +32,8 @@ static int must_settle(const struct kts_agent *agent)
     return (role == KTS_ROLE_ACTIVE || role == KTS_ROLE_STANDALONE) && row &&
            db_replication_load(agent->start->paths, &now, NULL) == 0 &&
            kt_standby_names(row, names) == 0 &&
-           (strcmp(names, now.standby_names) != 0 || now.read_only);
+           (strcmp(names, now.standby_names) != 0 || now.read_only ||
+            strcmp(names, agent->view->names) != 0 || agent->view->read_only);
 }
 
 static int must_ask(const struct kts_agent *agent)

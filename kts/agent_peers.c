@@ -194,7 +194,7 @@ void kts_agent_peers_learn(struct kts_agent *agent, const struct kt_peers *from)
     rc = kt_peers_merge(&merged, from);
     if (rc < 0)
         kt_log_code(KT_LOG_ERROR, rc, "the list of nodes cannot take more");
-    if (rc <= 0)
+    if (rc == 0 || (rc < 0 && kt_peers_equal(&merged, &peers->list)))
         return;
     peers->list = merged;
     if (kt_peers_save(agent->start->paths->peers, &peers->list, &why))

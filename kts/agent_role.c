@@ -76,8 +76,10 @@ enum kts_role kts_role_of(const struct kts_role_facts *facts)
         return KTS_ROLE_UNESTABLISHED;
     if (is_row_above(facts->newest, promise))
         return KTS_ROLE_FENCED;
+    // A primary of an older epoch that promised a new one to itself, and was not promoted in it, is
+    // nobody's active.
     if (!is_row_of(facts->newest, promise))
-        return KTS_ROLE_UNESTABLISHED;
+        return is_row_of(facts->pending, promise) ? KTS_ROLE_UNESTABLISHED : KTS_ROLE_FENCED;
     return facts->newest->count == 0 ? KTS_ROLE_STANDALONE : KTS_ROLE_ACTIVE;
 }
 

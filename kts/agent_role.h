@@ -11,7 +11,8 @@ struct kts_role_facts {
     const struct kt_promise *promise; // NULL: none
     const struct kt_promise *others;  // what the peers promised
     size_t other_count;
-    const struct kt_epoch_row *newest; // row in the log; NULL: none
+    const struct kt_epoch_row *newest;  // row in the log; NULL: none
+    const struct kt_epoch_row *pending; // row that a promotion left to be written; NULL: none
     int in_recovery;
     int restored; // put back with stock tools: reads only
 };

@@ -19,7 +19,7 @@ static void set(json_t *object, const char *name, json_t *value)
     json_object_set_new(object, name, value ? value : json_null());
 }
 
-static void put_promise(const struct kts_view *view, json_t *state)
+static void put_promise(const struct kts_view *view, int database_up, json_t *state)
 {
     const struct kt_promise *promise = &view->promise;
     json_t *object;
@@ -35,8 +35,10 @@ static void put_promise(const struct kts_view *view, json_t *state)
     kts_json_set_lsn(object, "floor", promise->floor_lsn);
     set(state, "promise", object);
     set(state, "member", json_string(promise->member));
+    // What was seen before PostgreSQL went may be of a log that was replaced meanwhile.
     set(state, "below_floor",
-        json_boolean((view->in_recovery ? view->replayed : view->lsn) < promise->floor_lsn));
+        json_boolean(!view->is_known || !database_up ||
+                     (view->in_recovery ? view->replayed : view->lsn) < promise->floor_lsn));
 }
 
 static void put_rows(const struct kts_view *view, json_t *state)
@@ -209,7 +211,7 @@ int kts_run_node_state(struct kts_call *call, const json_t *args, json_t **resul
     kts_view_files(agent->start->paths, agent->view);
     set(state, "role", json_string(kts_role_name((enum kts_role)atomic_load(&status->role))));
     put_identity(agent, state);
-    put_promise(agent->view, state);
+    put_promise(agent->view, (int)atomic_load(&agent->start->status->database_up), state);
     put_rows(agent->view, state);
     put_database(agent, state);
     put_writer(status, state);

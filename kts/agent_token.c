@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kts/agent_peers.h"
+#include "kts/agent_view.h"
 #include "lib/epoch.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -23,7 +24,8 @@ struct stored {
     uint8_t sha256[KT_SHA256_LEN];
     int64_t created_us, expires_us;
     char created_by[KT_ACTOR_TEXT];
-    char used_by[KT_MEMBER_TEXT]; // "" = not yet
+    char used_by[KT_MEMBER_TEXT];  // "" = not yet
+    char used_key[KT_SHA256_TEXT]; // of the key that it was used for, in hex
 };
 
 struct tokens {
@@ -56,7 +58,7 @@ static int read_time(const json_t *object, const char *name, int64_t *us, struct
 
 static int read_one(const json_t *object, struct stored *stored, struct kt_error *error)
 {
-    const char *id = NULL, *sha256 = NULL, *by = NULL, *used = NULL;
+    const char *id = NULL, *sha256 = NULL, *by = NULL, *used = NULL, *key = NULL;
     int rc = kt_json_string(object, "id", 8, 8, &id, error);
 
     if (rc == 0)
@@ -66,6 +68,8 @@ static int read_one(const json_t *object, struct stored *stored, struct kt_error
         rc = kt_json_string(object, "created_by", 0, sizeof(stored->created_by) - 1, &by, error);
     if (rc == 0)
         rc = kt_json_string(object, "used_by", 0, sizeof(stored->used_by) - 1, &used, error);
+    if (rc == 0)
+        rc = kt_json_string(object, "used_key", 0, sizeof(stored->used_key) - 1, &key, error);
     if (rc == 0)
         rc = read_time(object, "created", &stored->created_us, error);
     if (rc == 0)
@@ -77,6 +81,7 @@ static int read_one(const json_t *object, struct stored *stored, struct kt_error
     snprintf(stored->id, sizeof(stored->id), "%s", id);
     snprintf(stored->created_by, sizeof(stored->created_by), "%s", by ? by : "");
     snprintf(stored->used_by, sizeof(stored->used_by), "%s", used ? used : "");
+    snprintf(stored->used_key, sizeof(stored->used_key), "%s", key ? key : "");
     return 0;
 }
 
@@ -117,10 +122,11 @@ static json_t *one_to_json(const struct stored *stored, int with_hash)
     kt_time_format(stored->created_us, created);
     kt_time_format(stored->expires_us, expires);
     kt_hex_encode(stored->sha256, KT_SHA256_LEN, sha256);
-    return json_pack("{s:s, s:s*, s:s, s:s, s:s, s:s*}", "id", stored->id, "sha256",
+    return json_pack("{s:s, s:s*, s:s, s:s, s:s, s:s*, s:s*}", "id", stored->id, "sha256",
                      with_hash ? sha256 : NULL, "created", created, "expires", expires,
                      "created_by", stored->created_by, "used_by",
-                     stored->used_by[0] ? stored->used_by : NULL);
+                     stored->used_by[0] ? stored->used_by : NULL, "used_key",
+                     with_hash && stored->used_key[0] ? stored->used_key : NULL);
 }
 
 static json_t *to_json(const struct tokens *tokens, int with_hash)
@@ -176,6 +182,20 @@ static int refuse(struct kt_error *error)
     return kt_error_set(error, KT_ERR_TOKEN_INVALID, NULL, "%s", kt_err_text(KT_ERR_TOKEN_INVALID));
 }
 
+// Once the newcomer has a vote there is nothing left to repeat.
+static int is_spent(const struct kts_agent *agent, const struct stored *stored)
+{
+    const struct kt_epoch_rows *rows = agent->view ? &agent->view->rows : NULL;
+
+    for (size_t i = 0; stored->used_by[0] && rows && i < rows->count; i++) {
+        const struct kt_epoch_row *row = &rows->rows[i];
+        if (strcmp(row->active, stored->used_by) == 0 ||
+            kt_epoch_row_has_member(row, stored->used_by))
+            return 1;
+    }
+    return 0;
+}
+
 static int look_up(struct kts_agent *agent, const struct kt_join_token *token,
                    struct tokens *tokens, struct stored **stored, struct kt_error *error)
 {
@@ -188,7 +208,7 @@ static int look_up(struct kts_agent *agent, const struct kt_join_token *token,
         return rc;
     *stored = find(tokens, token->id);
     if (!*stored || !kt_equal_secret((*stored)->sha256, sha256, KT_SHA256_LEN) ||
-        (*stored)->expires_us <= kt_time_now())
+        (*stored)->expires_us <= kt_time_now() || is_spent(agent, *stored))
         return refuse(error);
     return 0;
 }
@@ -203,18 +223,21 @@ int kts_token_check(struct kts_agent *agent, const struct kt_join_token *token,
 }
 
 int kts_token_use(struct kts_agent *agent, const struct kt_join_token *token, const char *member,
-                  int *again, struct kt_error *error)
+                  const uint8_t key_sha256[KT_SHA256_LEN], int *again, struct kt_error *error)
 {
     static struct tokens tokens;
+    char key[KT_SHA256_TEXT];
     struct stored *stored;
     int rc = look_up(agent, token, &tokens, &stored, error);
 
     if (rc)
         return rc;
-    *again = strcmp(stored->used_by, member) == 0;
+    kt_hex_encode(key_sha256, KT_SHA256_LEN, key);
+    *again = strcmp(stored->used_by, member) == 0 && strcmp(stored->used_key, key) == 0;
     if (stored->used_by[0])
         return *again ? 0 : refuse(error);
     snprintf(stored->used_by, sizeof(stored->used_by), "%s", member);
+    snprintf(stored->used_key, sizeof(stored->used_key), "%s", key);
     return save(agent, &tokens, error);
 }
 
@@ -344,7 +367,7 @@ static int run_revoke(struct kts_call *call, const json_t *args, json_t **result
 #define OPERATORS (KTS_CALLER_LOCAL | KTS_CALLER_OPERATOR)
 
 const struct kts_verb kts_token_verbs[] = {
-    {"token.new", OPERATORS, 0, run_new, NULL, "token.new"},
+    {"token.new", OPERATORS, KTS_VERB_CLOSED, run_new, NULL, "token.new"},
     {"token.list", OPERATORS, 0, run_list, NULL, NULL},
     {"token.revoke", OPERATORS, 0, run_revoke, NULL, "token.revoke"},
     {NULL, 0, 0, NULL, NULL, NULL},

@@ -216,11 +216,27 @@ int kts_verb_check(const struct kts_verb *verb, enum kts_asker caller, struct kt
                         "the verb '%s' is not for this caller", verb->name);
 }
 
-static void record(struct kts_call *call, const struct kts_verb *verb)
+void kts_verb_record(struct kts_call *call, const char *event, json_t *more)
 {
-    kts_agent_audit(kts_call_agent(call),
-                    json_pack("{s:s, s:s, s:s}", "event", verb->event, "result", "allowed",
-                              "operator", kts_call_actor(call)));
+    json_t *record = json_pack("{s:s, s:s, s:s}", "event", event, "result", "allowed", "operator",
+                               kts_call_actor(call));
+
+    if (record && more)
+        json_object_update(record, more);
+    json_decref(more);
+    kts_agent_audit(kts_call_agent(call), record);
+}
+
+// What lets somebody in is not done in the dark.
+static int check_audit(const struct kts_call *call, const struct kts_verb *verb,
+                       struct kt_error *error)
+{
+    int closed = (verb->flags & KTS_VERB_CLOSED) &&
+                 !atomic_load(&kts_call_agent(call)->start->status->audit_open);
+
+    return closed ? kt_error_set(error, KT_ERR_AUDIT_UNAVAILABLE, NULL, "%s",
+                                 kt_err_text(KT_ERR_AUDIT_UNAVAILABLE))
+                  : 0;
 }
 
 static int run(struct kts_call *call, const struct kts_verb *verb, const json_t *args,
@@ -228,10 +244,12 @@ static int run(struct kts_call *call, const struct kts_verb *verb, const json_t 
 {
     int rc = kts_verb_check(verb, kts_call_caller(call), error);
 
+    if (rc == 0)
+        rc = check_audit(call, verb, error);
     if (rc)
         return rc;
-    if (verb->event)
-        record(call, verb);
+    if (verb->event && !(verb->flags & KTS_VERB_RECORDS))
+        kts_verb_record(call, verb->event, NULL);
     return verb->job ? kts_job_start(call, verb->name, verb->job, verb->flags, args, error)
                      : verb->run(call, args, result, error);
 }

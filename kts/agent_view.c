@@ -91,6 +91,7 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
 {
     const json_t *receiver = json_object_get(look, "receiver");
     struct kt_epoch_rows rows = {.count = 0};
+    const char *names;
     int rc = kt_epoch_rows_from_json(json_object_get(look, "rows"), &rows, error);
 
     if (rc)
@@ -99,6 +100,9 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
     view->rows = rows;
     view->in_recovery = kt_json_boolean(look, "in_recovery", 1);
     view->restored = kt_json_boolean(look, "restored", 0);
+    names = json_string_value(json_object_get(look, "names"));
+    snprintf(view->names, sizeof(view->names), "%s", names ? names : "");
+    view->read_only = kt_json_boolean(look, "read_only", 0);
     view->log_index = (uint64_t)number_of(look, "log_index");
     view->timeline = (uint32_t)number_of(look, "timeline");
     view->lsn = lsn_of(look, "lsn");

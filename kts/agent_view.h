@@ -31,6 +31,8 @@ struct kts_view {
     // the database, as of the last look that saw it
     int is_known;
     int in_recovery, restored;
+    char names[KT_STANDBY_NAMES_TEXT]; // synchronous_standby_names as PostgreSQL uses it
+    int read_only;                     // default_transaction_read_only
     uint32_t timeline;
     uint64_t lsn, replayed;
     int64_t lag_us;
@@ -48,6 +50,7 @@ struct kts_view {
     int64_t hold_until_us; // writer.hold
     json_t *settings;      // of PostgreSQL, that must be equal everywhere; NULL: not read yet
     int64_t listed_us;     // when nodes and operators were last read
+    int64_t operators_us;  // when operators were last read
     int64_t own_us;        // when a job of the agent's own was last started
 };
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kts/agent_cluster.h"
 #include "kts/agent_own.h"
@@ -17,7 +18,8 @@
 #define JOB_MS    20
 #define UP_MS     1000
 #define DOWN_MS   100
-#define LISTED_US 2000000
+#define LISTED_US         2000000
+#define OPERATORS_KEPT_US 300000000LL
 #define CUT_US    6000000 // nothing from the active for so long, although a receiver is there
 // A look that waits in vain keeps the agent from everything else: then ever fewer of them.
 #define SLOW_US       500000
@@ -102,6 +104,7 @@ static enum kts_role find_role(struct kts_agent *agent)
         .others = others,
         .other_count = kts_view_promises(agent, others),
         .newest = kt_epoch_rows_newest(&view->rows),
+        .pending = view->has_pending ? &view->pending : NULL,
         .in_recovery = view->in_recovery,
         .restored = view->restored,
     };
@@ -118,6 +121,14 @@ static void publish_passive(struct kts_status *status, const struct kts_view *vi
     atomic_store(&status->lag_us, view->in_recovery ? view->lag_us : 0);
     atomic_store(&status->lag_bytes,
                  view->in_recovery && view->lsn > view->replayed ? view->lsn - view->replayed : 0);
+}
+
+static void forget_again(const struct kt_paths *paths)
+{
+    char path[KT_PATH_MAX];
+
+    if (kts_again_path(paths, path) == 0)
+        (void)unlink(path);
 }
 
 static void publish(struct kts_agent *agent)
@@ -151,6 +162,9 @@ static void publish(struct kts_agent *agent)
     atomic_fetch_add(&status->database_generation, 1);
     atomic_store(&status->database_up, 1);
     kt_log(KT_LOG_NOTICE, "the database is up");
+    // The wish of a job that was killed is fulfilled: it is not one for the next crash.
+    if (!kts_job_is_running(agent))
+        forget_again(agent->start->paths);
 }
 
 // --- looking ---
@@ -220,12 +234,49 @@ static void take_operators(struct kts_agent *agent, const json_t *list)
     }
 }
 
+// What can be read of the table, and what this node knows already first: one row that is wrong, or one
+// too many, keeps no removal back.
+static void learn_nodes(struct kts_agent *agent, const json_t *nodes)
+{
+    static struct kt_peers found;
+    size_t i, left_out = 0;
+    const json_t *one;
+
+    found.count = 0;
+    for (int known = 1; known >= 0; known--) {
+        json_array_foreach(nodes, i, one)
+        {
+            const char *member = json_string_value(json_object_get(one, "member"));
+            struct kt_error why = {0};
+            struct kt_peer peer;
+            if (!member || known != (kt_peers_by_member(kts_agent_peers(agent), member) != NULL))
+                continue;
+            if (found.count == KT_PEERS_MAX || kt_peer_from_json(one, &peer, &why))
+                left_out++;
+            else
+                found.peers[found.count++] = peer;
+        }
+    }
+    if (left_out)
+        kt_log(KT_LOG_ERROR, "%zu rows of the table of nodes cannot be taken", left_out);
+    kts_agent_peers_learn(agent, &found);
+}
+
+// An old list says nothing of who was revoked since.
+static void forget_operators(struct kts_agent *agent)
+{
+    if (agent->operators.count == 0 ||
+        kt_monotonic_now() < agent->view->operators_us + OPERATORS_KEPT_US)
+        return;
+    kt_log(KT_LOG_NOTICE, "operators are not let in until their list can be read again");
+    agent->operators.count = 0;
+}
+
 // Nodes and operators, which change rarely.
 static void look_at_lists(struct kts_agent *agent)
 {
     struct kts_view *view = agent->view;
     struct kt_error why = {0};
-    struct kt_peers peers = {.count = 0};
     json_t *listed = NULL;
     int rc;
 
@@ -233,10 +284,9 @@ static void look_at_lists(struct kts_agent *agent)
         return;
     view->listed_us = kt_monotonic_now();
     rc = db_query_listed(kts_agent_database(agent), &listed, &why);
-    if (rc == 0)
-        rc = kt_peers_from_json(json_object_get(listed, "nodes"), &peers, &why);
     if (rc == 0) {
-        kts_agent_peers_learn(agent, &peers);
+        view->operators_us = view->listed_us;
+        learn_nodes(agent, json_object_get(listed, "nodes"));
         take_operators(agent, json_object_get(listed, "operators"));
         json_decref(view->settings);
         view->settings = json_incref(json_object_get(listed, "settings"));
@@ -256,6 +306,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     kts_view_files(agent->start->paths, agent->view);
+    forget_operators(agent);
     if (look(agent, &why) == 0) {
         publish(agent);
         look_at_lists(agent);

@@ -24,6 +24,7 @@ struct kt_http_client {
     char server[320]; // "host:port" for messages
     char address[64]; // "ip:port" of the last connection
     uint16_t port;
+    char *name; // in the URL, and thus the one verified
     char *ca_file;
     char *cert_file;
     char *key_file;
@@ -48,11 +49,11 @@ static char *copy(const char *text)
     return text ? strdup(text) : NULL;
 }
 
-// The name in the URL, and thus the one verified, is always KT_PKI_SERVICE_NAME; the connection
-// goes to the server all the same.
+// The name in the URL, and thus the one verified, is the cluster's own; the connection goes to the
+// server all the same.
 static int set_server(struct kt_http_client *client, const char *server, struct kt_error *error)
 {
-    char host[256], rule[400];
+    char host[256], rule[640];
 
     if (kt_http_server_parse(server, host, sizeof host, &client->port) != 0)
         return kt_error_set(error, KT_ERR_INVALID, "write HOST, HOST:PORT or [IPV6]:PORT",
@@ -60,8 +61,7 @@ static int set_server(struct kt_http_client *client, const char *server, struct 
     int v6 = strchr(host, ':') != NULL;
     snprintf(client->server, sizeof client->server, v6 ? "[%s]:%u" : "%s:%u", host,
              (unsigned)client->port);
-    snprintf(rule, sizeof rule, "%s:%u:%s", KT_PKI_SERVICE_NAME, (unsigned)client->port,
-             client->server);
+    snprintf(rule, sizeof rule, "%s:%u:%s", client->name, (unsigned)client->port, client->server);
     client->connect_to = curl_slist_append(NULL, rule);
     return client->connect_to != NULL ? 0 : KT_ERR_NO_MEMORY;
 }
@@ -80,7 +80,8 @@ int kt_http_client_new(const char *server, const struct kt_http_tls *tls,
     made = calloc(1, sizeof *made);
     if (made == NULL)
         return KT_ERR_NO_MEMORY;
-    rc = set_server(made, server, error);
+    made->name = strdup(tls->name ? tls->name : KT_PKI_SERVICE_NAME);
+    rc = made->name ? set_server(made, server, error) : KT_ERR_NO_MEMORY;
     if (rc != 0)
         goto out;
     made->ca_file = copy(tls->ca_file);
@@ -110,6 +111,7 @@ void kt_http_client_free(struct kt_http_client *client)
     if (client->curl != NULL)
         curl_easy_cleanup(client->curl);
     curl_slist_free_all(client->connect_to);
+    free(client->name);
     free(client->ca_file);
     free(client->cert_file);
     free(client->key_file);
@@ -340,8 +342,8 @@ int kt_http_client_run(struct kt_http_client *client, const struct kt_http_reque
     answer->body.max = request->max_answer;
     client->sent = 0;
     client->why[0] = '\0';
-    int n = snprintf(url, sizeof url, "https://%s:%u%s", KT_PKI_SERVICE_NAME,
-                     (unsigned)client->port, request->path);
+    int n = snprintf(url, sizeof url, "https://%s:%u%s", client->name, (unsigned)client->port,
+                     request->path);
     if (n < 0 || (size_t)n >= sizeof url)
         return kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "the path of the request is too long");
     rc = make_headers(request, &headers);

@@ -17,6 +17,7 @@ struct kt_http_tls {
     const uint8_t *ca_sha256; // pin for the first contact (KT_SHA256_LEN bytes), or NULL
     const char *cert_file;    // client certificate and key, or NULL
     const char *key_file;
+    const char *name; // to be in the server's certificate; NULL: KT_PKI_SERVICE_NAME
 };
 
 struct kt_http_request {
@@ -47,7 +48,7 @@ struct kt_http_answer {
 };
 
 // `server` is "host", "host:port", "[v6]:port"; default port 11371. The name checked in the
-// certificate is KT_PKI_SERVICE_NAME, whatever the host. Keeps the connection between requests.
+// certificate is that of `tls`, whatever the host. Keeps the connection between requests.
 // Not to be shared by threads.
 int kt_http_client_new(const char *server, const struct kt_http_tls *tls,
                        struct kt_http_client **client, struct kt_error *error) KT_MUST_CHECK;

@@ -10,6 +10,7 @@
 #include "lib/agent_call.h"
 #include "lib/buf.h"
 #include "lib/http_client.h"
+#include "lib/pki.h"
 #include "lib/secret.h"
 
 #define TEXT_MAX 352
@@ -47,6 +48,8 @@ int kt_node_remote(const char *host, uint16_t port, const struct kt_node_credent
         .ca_sha256 = credentials->ca_sha256,
         .cert_file = credentials->cert_file,
         .key_file = credentials->key_file,
+        .name = credentials->member && credentials->member[0] ? credentials->member
+                                                              : KT_PKI_NODE_SERVICE_NAME,
     };
     char server[KT_HOST_MAX + 16];
     struct kt_node *made = calloc(1, sizeof(*made));

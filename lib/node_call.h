@@ -12,12 +12,14 @@
 struct kt_node_credentials {
     const char *ca_file, *cert_file, *key_file;
     const uint8_t *ca_sha256;
-    const char *token; // text of a join token, sent as Authorization: or NULL
+    const char *token;  // text of a join token, sent as Authorization: or NULL
+    const char *member; // who is to answer, or NULL: any node of the cluster
 };
 
 struct kt_node; // where and how to ask one agent
 
 int kt_node_local(const char *agent_socket, struct kt_node **node) KT_MUST_CHECK;
+// Only a node's certificate is taken for the other side's: what others of the CA's hold is not enough.
 int kt_node_remote(const char *host, uint16_t port, const struct kt_node_credentials *credentials,
                    struct kt_node **node, struct kt_error *error) KT_MUST_CHECK;
 void kt_node_free(struct kt_node *node);

@@ -49,20 +49,36 @@ static int merge_one(struct kt_peer *into, const struct kt_peer *from)
     return changed;
 }
 
+int kt_peers_equal(const struct kt_peers *a, const struct kt_peers *b)
+{
+    int is_equal = a->count == b->count;
+
+    for (size_t i = 0; is_equal && i < a->count; i++) {
+        const struct kt_peer *x = &a->peers[i], *y = &b->peers[i];
+        is_equal = strcmp(x->member, y->member) == 0 && x->revision == y->revision &&
+                   x->removed == y->removed;
+    }
+    return is_equal;
+}
+
 int kt_peers_merge(struct kt_peers *into, const struct kt_peers *from)
 {
-    int changed = 0;
+    int changed = 0, is_full = 0;
 
+    // Those that are known first: that one was removed is heard however full the list is.
     for (size_t i = 0; i < from->count; i++) {
         const struct kt_peer *known = kt_peers_by_member(into, from->peers[i].member);
-        if (known) {
+        if (known)
             changed |= merge_one(&into->peers[known - into->peers], &from->peers[i]);
-        } else if (into->count == KT_PEERS_MAX) {
-            return KT_ERR_TOO_LARGE;
-        } else {
-            into->peers[into->count++] = from->peers[i];
-            changed = 1;
-        }
     }
-    return changed;
+    for (size_t i = 0; i < from->count; i++) {
+        if (kt_peers_by_member(into, from->peers[i].member))
+            continue;
+        is_full = into->count == KT_PEERS_MAX;
+        if (is_full)
+            break;
+        into->peers[into->count++] = from->peers[i];
+        changed = 1;
+    }
+    return is_full ? KT_ERR_TOO_LARGE : changed;
 }

@@ -38,7 +38,10 @@ const struct kt_peer *kt_peers_by_member(const struct kt_peers *peers, const cha
 const struct kt_peer *kt_peers_by_node(const struct kt_peers *peers, const char *node);
 const struct kt_peer *kt_peers_by_cert(const struct kt_peers *peers,
                                        const uint8_t sha256[KT_SHA256_LEN]);
+int kt_peers_equal(const struct kt_peers *a, const struct kt_peers *b);
 json_t *kt_peers_to_json(const struct kt_peers *peers);
+int kt_peer_from_json(const json_t *object, struct kt_peer *peer,
+                      struct kt_error *error) KT_MUST_CHECK;
 int kt_peers_from_json(const json_t *array, struct kt_peers *peers,
                        struct kt_error *error) KT_MUST_CHECK;
 

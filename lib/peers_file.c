@@ -80,7 +80,7 @@ static int read_texts(const json_t *object, struct kt_peer *peer, struct kt_erro
     return 0;
 }
 
-static int peer_from_json(const json_t *object, struct kt_peer *peer, struct kt_error *error)
+int kt_peer_from_json(const json_t *object, struct kt_peer *peer, struct kt_error *error)
 {
     static const char *const NAMES[] = {"member",        "address",    "agent_port",
                                         "database_port", "https_port", "cert_sha256",
@@ -122,7 +122,7 @@ int kt_peers_from_json(const json_t *array, struct kt_peers *peers, struct kt_er
                             KT_PEERS_MAX);
     for (size_t i = 0; i < json_array_size(array); i++) {
         struct kt_peer *peer = &parsed.peers[i];
-        int rc = peer_from_json(json_array_get(array, i), peer, error);
+        int rc = kt_peer_from_json(json_array_get(array, i), peer, error);
         if (rc != 0)
             return rc;
         if (kt_peers_by_member(&parsed, peer->member))
@@ -173,11 +173,21 @@ int kt_peers_load(const char *path, struct kt_peers *peers, struct kt_error *err
 
 int kt_peers_save(const char *path, const struct kt_peers *peers, struct kt_error *error)
 {
-    json_t *object =
-        json_pack("{s:i, s:o}", "version", FORMAT_VERSION, "peers", kt_peers_to_json(peers));
-    char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
-    int rc = text ? kt_file_replace(path, text, strlen(text), 0600, error)
-                  : kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory for '%s'", path);
+    json_t *list = kt_peers_to_json(peers), *object;
+    struct kt_error why = {0};
+    struct kt_peers read;
+    char *text;
+    int rc;
+
+    // What could not be loaded again would end this node's agent for good.
+    if (list && kt_peers_from_json(list, &read, &why)) {
+        json_decref(list);
+        return kt_error_set(error, KT_ERR_INVALID, NULL, "no list of nodes: %s", why.message);
+    }
+    object = json_pack("{s:i, s:o}", "version", FORMAT_VERSION, "peers", list);
+    text = object ? json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+    rc = text ? kt_file_replace(path, text, strlen(text), 0600, error)
+              : kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory for '%s'", path);
 
     free(text);
     json_decref(object);

@@ -13,6 +13,9 @@
 // The DNS name in every server certificate of a cluster: clients check it (and the pinned CA)
 // instead of a host name, so that a node may have any address.
 #define KT_PKI_SERVICE_NAME "keytrustee"
+// The one in every node's, and in no other: who speaks to a node checks it (or the member id, which is
+// there too), so that a server's key, which the processes that face the network hold, makes no node.
+#define KT_PKI_NODE_SERVICE_NAME "keytrustee-node"
 
 int kt_pki_new_p256(EVP_PKEY **key) KT_MUST_CHECK;
 int kt_pki_new_ed25519(EVP_PKEY **key) KT_MUST_CHECK;
@@ -37,7 +40,9 @@ int kt_pki_cert_validity(const X509 *cert, int64_t *not_before_us,
 enum kt_pki_role {
     KT_PKI_CA,     // self-signed, CA:TRUE, pathlen 0, keyCertSign
     KT_PKI_SERVER, // serverAuth; SAN KT_PKI_SERVICE_NAME, localhost, 127.0.0.1, ::1 and `names`
-    KT_PKI_NODE, // serverAuth, clientAuth; SAN as a server; CN = member id, OU = "keytrustee node"
+    // serverAuth, clientAuth; CN = member id, OU = "keytrustee node"; SAN as a server,
+    // KT_PKI_NODE_SERVICE_NAME and the member id
+    KT_PKI_NODE,
     KT_PKI_CLIENT,  // clientAuth; CN = client UUID, O = organisation name, OU = "keytrustee client"
     KT_PKI_RECEIPT, // digitalSignature only; OU = "keytrustee receipt key"
 };
@@ -54,7 +59,8 @@ struct kt_pki_subject {
 // one hour before now, so that a client's clock may be slow.
 int kt_pki_make_ca(EVP_PKEY *key, const char *cluster_id, int64_t lifetime_s,
                    X509 **cert) KT_MUST_CHECK;
-// Certificate for `public_key`, signed by the CA. Never outlives the CA's certificate.
+// Certificate for `public_key`, signed by the CA. Never outlives the CA's certificate. KT_ERR_INVALID
+// when a server's `names` has one that only nodes have.
 int kt_pki_sign(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
                 const struct kt_pki_subject *subject, X509 **cert) KT_MUST_CHECK;
 // A request (PEM) for `key`; names in it are ignored by kt_pki_sign's callers.
@@ -65,6 +71,10 @@ int kt_pki_csr_key(const void *pem, size_t n, EVP_PKEY **public_key,
                    struct kt_error *error) KT_MUST_CHECK;
 // SHA-256 of the SubjectPublicKeyInfo DER.
 int kt_pki_key_sha256(EVP_PKEY *key, uint8_t out[KT_SHA256_LEN]) KT_MUST_CHECK;
+// Whether a certificate is a node's (that member's, unless it is NULL), or the operator's of that name.
+// What the CA signs for the writer, a client's certificate, always has an organisation and is neither.
+int kt_pki_is_node(const X509 *cert, const char *member);
+int kt_pki_is_operator(const X509 *cert, const char *name);
 // Signed by the CA, and in its validity at `now_us`. KT_ERR_CERTIFICATE_UNKNOWN_CA, _EXPIRED.
 int kt_pki_cert_check(X509 *cert, X509 *ca_cert, int64_t now_us) KT_MUST_CHECK;
 

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include <openssl/err.h>
@@ -12,6 +13,7 @@
 #include <openssl/x509v3.h>
 
 #include "lib/encode.h"
+#include "lib/epoch.h"
 
 #define SERIAL_BITS    127 // positive, and at most 16 octets in DER
 #define CLOCK_SLACK_S  3600
@@ -24,6 +26,7 @@ struct role {
     const char *usage;    // keyUsage
     const char *extended; // extendedKeyUsage, or NULL
     int has_names;        // subjectAltName
+    int is_node;          // with the names that only nodes have
 };
 
 static const struct role roles[] = {
@@ -31,7 +34,7 @@ static const struct role roles[] = {
     [KT_PKI_SERVER] = {"keytrustee server", "critical,CA:FALSE", "critical,digitalSignature",
                        "serverAuth", 1},
     [KT_PKI_NODE] = {"keytrustee node", "critical,CA:FALSE", "critical,digitalSignature",
-                     "serverAuth,clientAuth", 1},
+                     "serverAuth,clientAuth", 1, 1},
     [KT_PKI_CLIENT] = {"keytrustee client", "critical,CA:FALSE", "critical,digitalSignature",
                        "clientAuth", 0},
     [KT_PKI_RECEIPT] = {"keytrustee receipt key", "critical,CA:FALSE", "critical,digitalSignature",
@@ -144,18 +147,29 @@ out:
     return rc;
 }
 
-static int add_alt_names(X509 *cert, const char *const *more)
+// A name by which nodes are known to each other.
+static int is_for_nodes(const char *name)
+{
+    return strcasecmp(name, KT_PKI_NODE_SERVICE_NAME) == 0 || kt_member_check(name) == 0;
+}
+
+static int add_alt_names(X509 *cert, const struct role *role, const char *member,
+                         const char *const *more)
 {
     static const char *const always[] = {KT_PKI_SERVICE_NAME, "localhost", "127.0.0.1", "::1",
                                          NULL};
+    const char *const of_node[] = {KT_PKI_NODE_SERVICE_NAME,
+                                   check_dns_name(member) == 0 ? member : NULL, NULL};
     int rc = 0;
     GENERAL_NAMES *names = GENERAL_NAMES_new();
     if (names == NULL)
         return KT_ERR_NO_MEMORY;
     for (const char *const *name = always; rc == 0 && *name != NULL; name++)
         rc = add_alt_name(names, *name);
-    for (const char *const *name = more; rc == 0 && name != NULL && *name != NULL; name++)
+    for (const char *const *name = of_node; rc == 0 && role->is_node && *name != NULL; name++)
         rc = add_alt_name(names, *name);
+    for (const char *const *name = more; rc == 0 && name != NULL && *name != NULL; name++)
+        rc = is_for_nodes(*name) && !role->is_node ? KT_ERR_INVALID : add_alt_name(names, *name);
     if (rc == 0 && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) != 1)
         rc = KT_ERR_CRYPTO;
     GENERAL_NAMES_free(names);
@@ -163,7 +177,7 @@ static int add_alt_names(X509 *cert, const char *const *more)
 }
 
 static int add_extensions(X509 *cert, X509 *issuer, const struct role *role,
-                          const char *const *names)
+                          const struct kt_pki_subject *subject)
 {
     int rc = add_extension(cert, issuer, NID_basic_constraints, role->basic);
     if (rc == 0)
@@ -175,7 +189,7 @@ static int add_extensions(X509 *cert, X509 *issuer, const struct role *role,
     if (rc == 0)
         rc = add_extension(cert, issuer, NID_authority_key_identifier, "keyid:always");
     if (rc == 0 && role->has_names)
-        rc = add_alt_names(cert, names);
+        rc = add_alt_names(cert, role, subject->common_name, subject->names);
     return rc;
 }
 
@@ -200,7 +214,7 @@ static int make(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
     if (X509_set_subject_name(cert, name) != 1 ||
         X509_set_issuer_name(cert, ca_cert ? X509_get_subject_name(ca_cert) : name) != 1)
         goto out;
-    rc = add_extensions(cert, ca_cert ? ca_cert : cert, role, subject->names);
+    rc = add_extensions(cert, ca_cert ? ca_cert : cert, role, subject);
     if (rc != 0)
         goto out;
     rc = X509_sign(cert, ca_key, digest_for(ca_key)) > 0 ? 0 : KT_ERR_CRYPTO;

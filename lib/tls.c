@@ -20,6 +20,9 @@
 #define TICKET_MAC_LEN  32
 #define CIPHERS_TLS12   "ECDHE+AESGCM:ECDHE+CHACHA20"
 #define GROUPS          "X25519:P-256:P-384"
+// Of the keys that there are. Anybody may send a certificate, and it is the sender's key that its proof is
+// checked with: a large RSA key would cost milliseconds each time.
+#define SIGNATURES "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ed25519"
 
 // Between a client's certificate and our CA stands nothing.
 #define CHAIN_DEPTH 0
@@ -97,6 +100,8 @@ static int set_protocol(SSL_CTX *ctx, const char *cluster_id, struct kt_error *e
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 ||
         SSL_CTX_set1_groups_list(ctx, GROUPS) != 1 ||
+        SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) != 1 ||
+        SSL_CTX_set1_client_sigalgs_list(ctx, SIGNATURES) != 1 ||
         SSL_CTX_set_session_id_context(ctx, id, sizeof(id)) != 1)
         return crypto_error(error, "TLS settings are refused");
     return 0;

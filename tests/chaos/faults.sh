@@ -186,9 +186,7 @@ fault_kill_waiting_backend() {
 
 end_sessions() {
     begin_waiting || return 1
-    timeout 5 psql -X -h "${NODE_DIR[$active]}/run" -p "${NODE_DB_PORT[$active]}" -U keytrustee \
-        -d keytrustee -At -c "select $1(pid) from pg_stat_activity where usename = 'kts_writer'" \
-        >/dev/null 2>&1
+    sql "$active" "select $1(pid) from pg_stat_activity where usename = 'kts_writer'" >/dev/null 2>&1
     pause_drawn 2000
 }
 

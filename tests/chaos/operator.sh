@@ -22,21 +22,16 @@ mend_machines() {
 }
 
 mend_settings() {
-    local name statement
+    local name
 
     for name in "${NODES[@]}"; do
         database_runs "$name" || continue
-        for statement in 'alter system reset all' 'select pg_reload_conf()'; do
-            timeout 10 psql -X -h "${NODE_DIR[$name]}/run" -p "${NODE_DB_PORT[$name]}" -U keytrustee \
-                -d keytrustee -Atq -c "$statement" >/dev/null 2>&1
-        done
+        sql "$name" 'alter system reset all' >/dev/null 2>&1
+        sql "$name" 'select pg_reload_conf()' >/dev/null 2>&1
         [[ $(sql "$name" 'select pg_is_in_recovery()' 2>/dev/null) == f ]] || continue
-        for statement in 'alter role kts_writer reset synchronous_commit' \
-            'alter database keytrustee reset synchronous_commit'; do
-            timeout 10 psql -X -h "${NODE_DIR[$name]}/run" -p "${NODE_DB_PORT[$name]}" -U keytrustee \
-                -d keytrustee -Atq -c "set synchronous_commit = local; set default_transaction_read_only = off;
-                    $statement" >/dev/null 2>&1
-        done
+        sql "$name" 'set synchronous_commit = local; set default_transaction_read_only = off;
+            alter role kts_writer reset synchronous_commit;
+            alter database keytrustee reset synchronous_commit' >/dev/null 2>&1
     done
 }
 

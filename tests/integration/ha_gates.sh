@@ -121,8 +121,13 @@ comes_true 20 database_is_down
 sql_answers() { sql kts-01 "select 1" >/dev/null 2>&1; }
 supervisor_runs kts-01 || start_supervisor kts-01
 comes_true 30 sql_answers
-for handle in alone cancelled behind; do
-    is_not_shown kts-01 "$handle"
+comes_true 10 serves kts-01 first
+# as long as a writer needs to open, and more
+for n in 1 2 3 4 5 6 7 8; do
+    for handle in alone cancelled behind; do
+        is_not_shown kts-01 "$handle"
+    done
+    read -r -t 1 -u "$kt_silence" _
 done
 
 check "the passive is promoted, and what was acknowledged is there"
@@ -172,8 +177,7 @@ acknowledged=()
 for n in $(seq 1 12); do
     deposit kts-02 host-1 "grow-$n" "$KT_TMP/cipher"
     [[ $http == 20[01] ]] && acknowledged+=("grow-$n")
-    pause=1
-    read -r -t "$pause" -u "$kt_silence" _
+    read -r -t 1 -u "$kt_silence" _
 done
 kill_node kts-02
 kill_node kts-03

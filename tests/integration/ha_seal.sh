@@ -36,8 +36,7 @@ count=$(acknowledged)
 comes_true 20 goes_on "$((count + 20))"
 run admin_for 90 kts-02 failover --to kts-02
 [[ $status -eq 0 || $status -eq 9 ]] || problem "failover: $(cat "$KT_TMP/err")"
-pause=2
-read -r -t "$pause" -u "$kt_silence" _
+read -r -t 2 -u "$kt_silence" _
 end_process "$load"
 heal
 for name in kts-03 kts-01; do
@@ -106,5 +105,19 @@ for name in kts-03 kts-02; do
 done
 comes_true 30 takes_deposits kts-01
 serves_all kts-01 before/names "${acknowledged[@]}"
+
+# What the old disk held and swore is gone: the machine that comes in its place must not be taken for it.
+check "a node whose disk was lost comes back as another member"
+comes_true 30 counts kts-01 kts-02
+before=$(member_of kts-03)
+kill_node kts-03
+find "${NODE_DIR[kts-03]}" -mindepth 1 -delete
+comes_true 20 takes_deposits kts-01
+does kts-01 remove kts-03
+join_node kts-03 kts-01
+start_node kts-03
+comes_true 40 counts kts-01 kts-03
+[[ $(member_of kts-03) != "$before" ]] || problem "the lost disk's member id is used again"
+comes_true 10 serves kts-03 before/names
 
 finish

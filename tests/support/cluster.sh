@@ -134,6 +134,12 @@ can_reach() {
     (exec 3<>"/dev/tcp/${NODE_ADDRESS[$1]}/${NODE_PORT[$1]}") 2>/dev/null
 }
 
+# As in lib.sh; a PostgreSQL that is frozen keeps nobody waiting for ever.
+sql() {
+    timeout --kill-after=1 10 psql -X -h "${NODE_DIR[$1]}/run" -p "${NODE_DB_PORT[$1]}" -U keytrustee \
+        -d keytrustee -v ON_ERROR_STOP=1 -At -c "$2"
+}
+
 start_server() {
     local name=$1 dir=${NODE_DIR[$1]}
 

@@ -55,6 +55,7 @@ static void every_setting_that_the_promises_need_is_there(void **state)
                                          "wal_level = replica\n",
                                          "hot_standby_feedback = on\n",
                                          "jit = off\n",
+                                         "authentication_timeout = 5s\n",
                                          "password_encryption = scram-sha-256\n",
                                          "max_slot_wal_keep_size = 4GB\n",
                                          "restart_after_crash = on\n",

@@ -102,15 +102,37 @@ static void a_follower_has_an_upstream_its_slot_and_a_signal(void **state)
 
     (void)state;
     text = rendered(&follows);
-    assert_non_null(strstr(text, "host=''10.0.0.7'' port=''11381'' user=''kts-01.0a1b2c3d''"));
+    assert_non_null(strstr(text, "host=''keytrustee-node'' hostaddr=''10.0.0.7'' port=''11381''"
+                                 " user=''kts-01.0a1b2c3d''"));
     assert_non_null(strstr(text, "application_name=''kts-01.0a1b2c3d_e2_kts-02''"));
-    assert_non_null(strstr(text, "sslmode=''verify-ca''"));
+    assert_non_null(strstr(text, "sslmode=''verify-full''"));
     assert_non_null(strstr(text, "/tls/node-key.pem''"));
     assert_non_null(strstr(text, "connect_timeout=''2''"));
     assert_non_null(strstr(text, "primary_slot_name = 'kts_01_0a1b2c3d'\n"));
     assert_non_null(strstr(text, "synchronous_standby_names = '\"kts_nobody\"'\n"));
     assert_non_null(strstr(text, "default_transaction_read_only = 'on'\n"));
     assert_true(kt_file_exists(temp_path("db/standby.signal")));
+}
+
+// The name that is checked is that of nodes: where it is stands there in numbers.
+static void a_named_upstream_is_looked_up_at_each_render(void **state)
+{
+    struct db_replication loaded;
+
+    (void)state;
+    strcpy(follows.host, "localhost");
+    assert_non_null(strstr(rendered(&follows), "host=''keytrustee-node"));
+    OK(db_replication_load(&real.paths, &loaded, &error));
+    assert_true(strstr(loaded.addresses, "127.0.0.1") || strstr(loaded.addresses, "::1"));
+    OK(db_cluster_config_check(&fake, &error));
+    // Not found: nothing else is connected to in its place, and what was found before stays.
+    strcpy(follows.host, "no-such-host.invalid");
+    assert_non_null(strstr(rendered(&follows), "host=''keytrustee-node'' hostaddr='''' port="));
+    strcpy(follows.addresses, "10.0.0.7,fd00::7");
+    assert_non_null(strstr(rendered(&follows), "host=''keytrustee-node,keytrustee-node''"
+                                               " hostaddr=''10.0.0.7,fd00::7''"));
+    strcpy(follows.addresses, "10.0.0.7' host='");
+    assert_int_equal(db_replication_save(&real.paths, &follows, &error), KT_ERR_INVALID);
 }
 
 static void a_copy_from_a_sealed_donor_asks_for_no_slot(void **state)
@@ -238,6 +260,7 @@ int main(void)
         CASE(what_is_saved_is_loaded),
         CASE(a_file_that_says_something_else_is_refused),
         CASE(a_follower_has_an_upstream_its_slot_and_a_signal),
+        CASE(a_named_upstream_is_looked_up_at_each_render),
         CASE(a_copy_from_a_sealed_donor_asks_for_no_slot),
         CASE(a_sealed_node_has_no_upstream),
         CASE(an_active_waits_for_its_names_and_has_no_signal),

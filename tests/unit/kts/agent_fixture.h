@@ -125,6 +125,7 @@ static inline int fixture_set_up(void **state)
     fixture.port = fixture_free_port();
     fixture_files();
     assert_int_equal(kts_status_new(&fixture.status), 0);
+    atomic_store(&fixture.status->audit_open, 1);
     fixture.start = (struct kts_start){.process = KTS_AGENT,
                                        .paths = &fixture.paths,
                                        .info = &fixture.info,

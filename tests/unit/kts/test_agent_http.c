@@ -20,7 +20,10 @@
 
 #define TIMEOUT_MS 10000
 
+#define IMPOSTOR   "kts-07.00000007"
+
 static pid_t server;
+static int with_impostors;
 static char token[KT_TOKEN_TEXT];
 
 // --- the agent, in a process of its own ---
@@ -43,9 +46,46 @@ static void make_token(void)
     assert_string_not_equal(token, "");
 }
 
+// A client's certificate, as the writer may have it signed, with an operator's name.
+static void client_cert(const char *name, uint8_t sha256[KT_SHA256_LEN])
+{
+    struct kt_pki_subject subject = {.role = KT_PKI_CLIENT,
+                                     .common_name = "eve",
+                                     .organisation = "acme",
+                                     .lifetime_s = 3600};
+    char cert_path[512], key_path[512];
+    EVP_PKEY *key = NULL;
+    X509 *cert = NULL;
+
+    snprintf(cert_path, sizeof(cert_path), "%s/%s.pem", temp_dir, name);
+    snprintf(key_path, sizeof(key_path), "%s/%s-key.pem", temp_dir, name);
+    assert_int_equal(kt_pki_new_p256(&key), 0);
+    assert_int_equal(kt_pki_sign(fixture.ca_key, fixture.ca, key, &subject, &cert), 0);
+    assert_int_equal(kt_pki_key_save(key_path, key, NULL), 0);
+    assert_int_equal(kt_pki_cert_save(cert_path, cert, NULL, NULL), 0);
+    assert_int_equal(kt_pki_cert_sha256(cert, sha256), 0);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+}
+
+// Listed, by whoever writes lists, as what they are not.
+static void list_impostors(struct kts_operators *operators)
+{
+    struct kts_operator *eve = &operators->operators[operators->count++];
+    static struct kt_peers peers;
+    uint8_t sha256[KT_SHA256_LEN];
+
+    client_cert("eve", eve->cert_sha256);
+    snprintf(eve->name, sizeof(eve->name), "eve");
+    assert_int_equal(kt_peers_load(fixture.paths.peers, &peers, NULL), 0);
+    fixture_cert("impostor", KT_PKI_CLIENT, IMPOSTOR, 3600, sha256);
+    fixture_peer(&peers, IMPOSTOR, 1, sha256, 0);
+    assert_int_equal(kt_peers_save(fixture.paths.peers, &peers, NULL), 0);
+}
+
 static int set_up(void **state)
 {
-    static struct kts_operators operators = {.count = 1};
+    static struct kts_operators operators;
     uint8_t sha256[KT_SHA256_LEN];
     struct kt_error why = {0};
 
@@ -55,6 +95,9 @@ static int set_up(void **state)
     fixture_cert("expired", KT_PKI_NODE, PEER, 1, sha256);
     fixture_cert("operator", KT_PKI_CLIENT, "ada", 3600, operators.operators[0].cert_sha256);
     snprintf(operators.operators[0].name, sizeof(operators.operators[0].name), "ada");
+    operators.count = 1;
+    if (with_impostors)
+        list_impostors(&operators);
     fixture.agent.operators = operators;
     assert_int_equal(kts_agent_peers_start(&fixture.agent, &why), 0);
     make_token();
@@ -71,8 +114,15 @@ static int set_up(void **state)
     return server > 0 ? 0 : -1;
 }
 
+static int set_up_impostors(void **state)
+{
+    with_impostors = 1;
+    return set_up(state);
+}
+
 static int tear_down(void **state)
 {
+    with_impostors = 0;
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
     return fixture_tear_down(state);
@@ -132,6 +182,15 @@ static void a_clients_certificate_is_no_members(void **state)
     assert_int_equal(ask("client", NULL, "token.list", NULL, NULL), KT_ERR_NOT_MEMBER);
 }
 
+// The writer lists clients and has their certificates signed: that makes nobody more than a client.
+static void who_is_listed_as_what_the_ca_did_not_sign_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(ask("operator", NULL, "token.list", NULL, NULL), 0);
+    assert_int_equal(ask("eve", NULL, "token.new", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("impostor", NULL, "node.state", NULL, NULL), KT_ERR_NOT_MEMBER);
+}
+
 static void a_removed_nodes_certificate_is_refused(void **state)
 {
     (void)state;
@@ -184,35 +243,46 @@ static void an_operator_may_make_and_revoke_tokens(void **state)
 
 // --- tokens ---
 
-static json_t *join_args(const char *node, const char *member)
+static json_t *join_args_with(EVP_PKEY *key, const char *node, const char *member)
 {
     struct kt_buf csr = KT_BUF_INIT(8192);
-    EVP_PKEY *key = NULL;
     json_t *args;
 
-    assert_int_equal(kt_pki_new_p256(&key), 0);
     assert_int_equal(kt_pki_csr_make(key, &csr), 0);
     args = json_pack("{s:s, s:s, s:s#, s:s, s:i, s:i, s:i}", "node", node, "member", member, "csr",
                      kt_buf_ptr(&csr), (int)kt_buf_left(&csr), "address", "10.0.0.9", "agent_port",
                      11372, "database_port", 11381, "https_port", 11371);
     kt_buf_free(&csr);
-    EVP_PKEY_free(key);
     assert_non_null(args);
+    return args;
+}
+
+static json_t *join_args(const char *node, const char *member)
+{
+    EVP_PKEY *key = NULL;
+    json_t *args;
+
+    assert_int_equal(kt_pki_new_p256(&key), 0);
+    args = join_args_with(key, node, member);
+    EVP_PKEY_free(key);
     return args;
 }
 
 static void a_token_lets_one_newcomer_in_and_hands_over_the_keys(void **state)
 {
     json_t *result = NULL, *files;
+    EVP_PKEY *key = NULL;
     X509 *cert = NULL;
     const char *pem;
 
     (void)state;
+    assert_int_equal(kt_pki_new_p256(&key), 0);
     temp_text(".keytrustee/cluster.json", "{}");
     temp_text(".keytrustee/keytrustee.conf", "");
     temp_text(".keytrustee/init.lock", "");
     assert_int_equal(
-        ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), &result), 0);
+        ask(NULL, token, "join.begin", join_args_with(key, "kts-04", "kts-04.0000000a"), &result),
+        0);
     files = json_object_get(result, "files");
     assert_non_null(json_object_get(files, "ca/cert.pem"));
     assert_string_equal(json_string_value(json_object_get(files, "cluster.json")), "e30=");
@@ -231,11 +301,33 @@ static void a_token_lets_one_newcomer_in_and_hands_over_the_keys(void **state)
         json_string_value(json_object_get(json_object_get(result, "settings"), "database.name")),
         "keytrustee");
     json_decref(result);
-    // The same one again, with a new key: the same use. Another one: not.
+    // The same one again with its key: the same use. Another key, or another one: not.
+    assert_int_equal(
+        ask(NULL, token, "join.begin", join_args_with(key, "kts-04", "kts-04.0000000a"), NULL), 0);
+    EVP_PKEY_free(key);
     assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), NULL),
-                     0);
+                     KT_ERR_TOKEN_INVALID);
     assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-05", "kts-05.0000000b"), NULL),
                      KT_ERR_TOKEN_INVALID);
+}
+
+// What the list of nodes would not be read with costs neither the token nor the list.
+static void an_address_that_no_list_holds_is_refused(void **state)
+{
+    static const char *const WRONG[] = {"fe80::1%eth0", "-10.0.0.9"};
+    struct kt_peers peers;
+    json_t *args;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++) {
+        args = join_args("kts-04", "kts-04.0000000a");
+        json_object_set_new(args, "address", json_string(WRONG[i]));
+        assert_int_equal(ask(NULL, token, "join.begin", args, NULL), KT_ERR_BAD_REQUEST);
+    }
+    assert_int_equal(kt_peers_load(fixture.paths.peers, &peers, NULL), 0);
+    assert_int_equal(peers.count, 3);
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), NULL),
+                     0);
 }
 
 static void a_newcomer_cannot_take_the_place_of_another(void **state)
@@ -482,11 +574,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(who_has_no_certificate_is_no_member),
         CASE(a_clients_certificate_is_no_members),
+        cmocka_unit_test_setup_teardown(who_is_listed_as_what_the_ca_did_not_sign_is_refused,
+                                        set_up_impostors, tear_down),
         CASE(a_removed_nodes_certificate_is_refused),
         CASE(an_expired_certificate_is_refused),
         CASE(a_node_may_ask_for_what_nodes_may),
         CASE(an_operator_may_make_and_revoke_tokens),
         CASE(a_token_lets_one_newcomer_in_and_hands_over_the_keys),
+        CASE(an_address_that_no_list_holds_is_refused),
         CASE(a_newcomer_cannot_take_the_place_of_another),
         CASE(a_newcomer_cannot_have_the_name_of_this_node),
         CASE(a_token_serves_for_joining_only),

@@ -48,15 +48,36 @@ static void own_row_makes_an_active(void **state)
     check(&promise, &alone, 0, KTS_ROLE_STANDALONE);
 }
 
+static void check_pending(const struct kt_promise *promise, const struct kt_epoch_row *newest,
+                          const struct kt_epoch_row *pending, enum kts_role wanted)
+{
+    const struct kts_role_facts facts = {.promise = promise, .newest = newest, .pending = pending};
+
+    assert_int_equal(kts_role_of(&facts), wanted);
+}
+
 static void promoted_without_its_row_is_unestablished(void **state)
 {
     struct kt_promise promise = promise_of(3, "kts-01");
     struct kt_epoch_row older = row_of(2, OWN, 1), other = row_of(2, "kts-02.bbbbbbbb", 1);
+    struct kt_epoch_row pending = row_of(3, OWN, 1);
 
     (void)state;
-    check(&promise, &older, 0, KTS_ROLE_UNESTABLISHED);
-    check(&promise, &other, 0, KTS_ROLE_UNESTABLISHED);
-    check(&promise, NULL, 0, KTS_ROLE_UNESTABLISHED);
+    check_pending(&promise, &older, &pending, KTS_ROLE_UNESTABLISHED);
+    check_pending(&promise, &other, &pending, KTS_ROLE_UNESTABLISHED);
+    check_pending(&promise, NULL, &pending, KTS_ROLE_UNESTABLISHED);
+}
+
+// Asked to seal for itself and killed before it stopped: else others would rejoin onto its old log.
+static void primary_that_only_promised_to_itself_is_fenced(void **state)
+{
+    struct kt_promise promise = promise_of(3, "kts-01");
+    struct kt_epoch_row older = row_of(2, OWN, 1), stale = row_of(2, OWN, 1);
+
+    (void)state;
+    check_pending(&promise, &older, NULL, KTS_ROLE_FENCED);
+    check_pending(&promise, &older, &stale, KTS_ROLE_FENCED);
+    check_pending(&promise, NULL, NULL, KTS_ROLE_FENCED);
 }
 
 static void row_of_a_former_life_is_not_its_own(void **state)
@@ -65,7 +86,7 @@ static void row_of_a_former_life_is_not_its_own(void **state)
     struct kt_epoch_row former = row_of(2, "kts-01.cccccccc", 1);
 
     (void)state;
-    check(&promise, &former, 0, KTS_ROLE_UNESTABLISHED);
+    check(&promise, &former, 0, KTS_ROLE_FENCED);
 }
 
 static void standby_is_passive(void **state)
@@ -251,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_row_makes_an_active),
         cmocka_unit_test(promoted_without_its_row_is_unestablished),
+        cmocka_unit_test(primary_that_only_promised_to_itself_is_fenced),
         cmocka_unit_test(row_of_a_former_life_is_not_its_own),
         cmocka_unit_test(standby_is_passive),
         cmocka_unit_test(active_whose_promise_names_another_is_fenced),

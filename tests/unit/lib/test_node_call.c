@@ -24,6 +24,7 @@
 #include "tests/unit/lib/temp_dir.h"
 
 #define TIMEOUT_MS 10000
+#define MEMBER     "kts-01.0a1b2c3d"
 
 // --- an agent over HTTPS, which answers by the verb's name ---
 
@@ -108,10 +109,10 @@ static void serve(SSL_CTX *ctx, int fd)
     _exit(0);
 }
 
-static void make_keys(void)
+static void make_keys(enum kt_pki_role role)
 {
     const struct kt_pki_subject subject = {
-        .role = KT_PKI_NODE, .common_name = "kts-01", .lifetime_s = 3600};
+        .role = role, .common_name = MEMBER, .lifetime_s = 3600};
     EVP_PKEY *ca_key = NULL, *key = NULL;
     X509 *ca = NULL, *cert = NULL;
 
@@ -132,7 +133,7 @@ static void make_keys(void)
     X509_free(cert);
 }
 
-static int set_up(void **state)
+static int set_up_as(void **state, enum kt_pki_role role)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof(address);
@@ -141,7 +142,7 @@ static int set_up(void **state)
 
     if (temp_dir_setup(state))
         return -1;
-    make_keys();
+    make_keys(role);
     fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, n), 0);
     assert_int_equal(listen(fd, 64), 0);
@@ -161,6 +162,16 @@ static int set_up(void **state)
     close(fd);
     SSL_CTX_free(ctx);
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_as(state, KT_PKI_NODE);
+}
+
+static int set_up_server(void **state)
+{
+    return set_up_as(state, KT_PKI_SERVER);
 }
 
 static int tear_down(void **state)
@@ -241,6 +252,44 @@ static void another_ca_than_the_pinned_one_is_refused(void **state)
                      KT_ERR_CRYPTO);
     assert_null(result);
     kt_node_free(node);
+}
+
+static int ask_member(const char *member, const char *token, struct kt_error *error)
+{
+    const struct kt_node_credentials credentials = {.ca_file = token ? NULL : server.ca,
+                                                    .ca_sha256 = token ? server.ca_sha256 : NULL,
+                                                    .token = token,
+                                                    .member = member};
+    struct kt_node *node = NULL;
+    json_t *result = NULL;
+    int rc;
+
+    assert_int_equal(kt_node_remote("127.0.0.1", server.port, &credentials, &node, NULL), 0);
+    rc = kt_node_call(node, "token", NULL, 1000, TIMEOUT_MS, &result, error);
+    json_decref(result);
+    kt_node_free(node);
+    return rc;
+}
+
+static void the_member_asked_is_who_answers(void **state)
+{
+    struct kt_error error = {0};
+
+    (void)state;
+    assert_int_equal(ask_member(MEMBER, NULL, &error), 0);
+    assert_int_equal(ask_member("", NULL, &error), 0); // not known yet
+    assert_int_equal(ask_member("kts-02.0a1b2c3d", NULL, &error), KT_ERR_CRYPTO);
+}
+
+// The workers hold a key of the same CA: it must not do for a node.
+static void a_server_is_no_node(void **state)
+{
+    struct kt_error error = {0};
+
+    (void)state;
+    assert_int_equal(ask_member(NULL, NULL, &error), KT_ERR_CRYPTO);
+    assert_int_equal(ask_member(MEMBER, NULL, &error), KT_ERR_CRYPTO);
+    assert_int_equal(ask_member(NULL, "ktj1-abc", &error), KT_ERR_CRYPTO);
 }
 
 static void an_error_keeps_code_message_and_hint(void **state)
@@ -410,6 +459,8 @@ int main(void)
         CASE(arguments_go_and_the_result_comes_back),
         CASE(a_token_is_shown_and_the_ca_pinned),
         CASE(another_ca_than_the_pinned_one_is_refused),
+        CASE(the_member_asked_is_who_answers),
+        cmocka_unit_test_setup_teardown(a_server_is_no_node, set_up_server, tear_down),
         CASE(an_error_keeps_code_message_and_hint),
         CASE(what_is_not_an_agent_is_a_broken_protocol),
         CASE(what_was_sent_and_not_answered_is_in_doubt),

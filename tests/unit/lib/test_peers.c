@@ -105,6 +105,34 @@ static void a_full_list_takes_no_more(void **state)
     assert_int_equal(peers.count, KT_PEERS_MAX);
 }
 
+// One too many must not keep the others back, a removal least of all.
+static void a_full_list_still_hears_of_those_it_has(void **state)
+{
+    char member[KT_MEMBER_TEXT];
+
+    (void)state;
+    for (int i = 0; i < KT_PEERS_MAX; i++) {
+        snprintf(member, sizeof(member), "kts-01.%08d", i);
+        add(&peers, member, 1);
+    }
+    add(&others, "kts-02.00000002", 1);
+    add(&others, "kts-01.00000007", 1)->removed = 1;
+    assert_int_equal(kt_peers_merge(&peers, &others), KT_ERR_TOO_LARGE);
+    assert_int_equal(peers.count, KT_PEERS_MAX);
+    assert_true(peers.peers[7].removed);
+}
+
+static void what_could_not_be_loaded_is_not_saved(void **state)
+{
+    (void)state;
+    add(&peers, "kts-01.00000001", 1);
+    assert_int_equal(kt_peers_save(temp_path("peers.json"), &peers, &error), 0);
+    snprintf(peers.peers[0].address, sizeof(peers.peers[0].address), "fe80::1%%eth0");
+    assert_int_equal(kt_peers_save(temp_path("peers.json"), &peers, &error), KT_ERR_INVALID);
+    assert_int_equal(kt_peers_load(temp_path("peers.json"), &others, &error), 0);
+    assert_int_equal(others.count, 1);
+}
+
 static void saved_list_is_loaded_again(void **state)
 {
     (void)state;
@@ -229,6 +257,8 @@ int main(void)
         CASE(merge_takes_new_members_and_higher_revisions),
         CASE(removal_is_never_taken_back),
         CASE(a_full_list_takes_no_more),
+        CASE(a_full_list_still_hears_of_those_it_has),
+        CASE(what_could_not_be_loaded_is_not_saved),
         CASE(saved_list_is_loaded_again),
         CASE(longest_list_is_loaded_again),
         CASE(missing_file_is_an_empty_list),

@@ -137,6 +137,54 @@ static void server_and_node_certificates_carry_the_service_name(void **state)
     }
 }
 
+// A server's key is held where the network is faced: nothing makes it a node's.
+static void only_nodes_have_the_names_of_nodes(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const TAKEN[] = {"keytrustee-node", "KeyTrustee-Node", "kts-01.0a1b2c3d"};
+    X509 *node = sign(f, KT_PKI_NODE, "kts-01.0a1b2c3d", NULL),
+         *server = sign(f, KT_PKI_SERVER, "kts-01", NULL), *none = NULL;
+
+    assert_int_equal(X509_check_host(node, KT_PKI_NODE_SERVICE_NAME, 0, 0, NULL), 1);
+    assert_int_equal(X509_check_host(node, "kts-01.0a1b2c3d", 0, 0, NULL), 1);
+    assert_int_equal(X509_check_host(node, "kts-02.0a1b2c3d", 0, 0, NULL), 0);
+    assert_int_equal(X509_check_host(server, KT_PKI_NODE_SERVICE_NAME, 0, 0, NULL), 0);
+    X509_free(node);
+    X509_free(server);
+    for (size_t i = 0; i < sizeof(TAKEN) / sizeof(TAKEN[0]); i++) {
+        const char *names[] = {TAKEN[i], NULL};
+        const struct kt_pki_subject subject = {
+            .role = KT_PKI_SERVER, .common_name = "kts-01", .names = names, .lifetime_s = DAY_S};
+        assert_int_equal(kt_pki_sign(f->ca_key, f->ca, f->key, &subject, &none), KT_ERR_INVALID);
+    }
+}
+
+static void a_certificate_tells_whose_it_is(void **state)
+{
+    struct fixture *f = *state;
+    const struct kt_pki_subject subject = {
+        .role = KT_PKI_CLIENT, .common_name = "ada", .lifetime_s = DAY_S};
+    X509 *node = sign(f, KT_PKI_NODE, "kts-01.0a1b2c3d", NULL),
+         *server = sign(f, KT_PKI_SERVER, "ada", NULL),
+         *client = sign(f, KT_PKI_CLIENT, "ada", NULL), *ada = NULL;
+
+    assert_int_equal(kt_pki_sign(f->ca_key, f->ca, f->key, &subject, &ada), 0);
+    assert_true(kt_pki_is_node(node, "kts-01.0a1b2c3d"));
+    assert_true(kt_pki_is_node(node, NULL));
+    assert_false(kt_pki_is_node(node, "kts-02.0a1b2c3d"));
+    assert_false(kt_pki_is_node(server, NULL));
+    assert_false(kt_pki_is_node(client, NULL));
+    assert_true(kt_pki_is_operator(ada, "ada"));
+    assert_false(kt_pki_is_operator(ada, "eve"));
+    assert_false(kt_pki_is_operator(client, "ada")); // of an organisation
+    assert_false(kt_pki_is_operator(server, "ada"));
+    assert_false(kt_pki_is_operator(node, "kts-01.0a1b2c3d"));
+    X509_free(node);
+    X509_free(server);
+    X509_free(client);
+    X509_free(ada);
+}
+
 static void receipt_certificate_is_for_no_connection(void **state)
 {
     struct fixture *f = *state;
@@ -440,6 +488,8 @@ int main(void)
         cmocka_unit_test(ca_signs_itself_and_nothing_below_signs),
         cmocka_unit_test(client_certificate_says_who_and_is_for_clients_only),
         cmocka_unit_test(server_and_node_certificates_carry_the_service_name),
+        cmocka_unit_test(only_nodes_have_the_names_of_nodes),
+        cmocka_unit_test(a_certificate_tells_whose_it_is),
         cmocka_unit_test(receipt_certificate_is_for_no_connection),
         cmocka_unit_test(ed25519_ca_signs_too),
         cmocka_unit_test(serial_numbers_are_positive_and_differ),
