@@ -251,7 +251,6 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
         "'in_recovery', pg_is_in_recovery(),"
         "'restored', c.state = 'restored',"
         "'names', current_setting('synchronous_standby_names'),"
-        "'read_only', current_setting('default_transaction_read_only') = 'on',"
         "'log_index', coalesce((SELECT max(d.log_index) FROM deposits d), 0),"
         "'timeline', CASE WHEN pg_is_in_recovery()"
         "  THEN coalesce(r.received_tli, (pg_control_checkpoint()).timeline_id)"

@@ -78,7 +78,8 @@ static int from_json(const json_t *object, struct db_replication *replication)
         copy_text(object, "standby_names", replication->standby_names,
                   sizeof(replication->standby_names)) != 0 ||
         copy_text(object, "host", replication->host, sizeof(replication->host)) != 0 ||
-        copy_text(object, "addresses", replication->addresses, sizeof(replication->addresses)) != 0 ||
+        copy_text(object, "addresses", replication->addresses, sizeof(replication->addresses)) !=
+            0 ||
         copy_text(object, "member", replication->member, sizeof(replication->member)) != 0 ||
         copy_text(object, "application_name", replication->application_name,
                   sizeof(replication->application_name)) != 0)
@@ -125,9 +126,8 @@ int db_replication_save(const struct kt_paths *paths, const struct db_replicatio
     object = json_pack("{s:i, s:s, s:s, s:b, s:s, s:s, s:i, s:s, s:s}", "format", FORMAT, "mode",
                        MODES[replication->mode], "standby_names", replication->standby_names,
                        "read_only", replication->read_only, "host", replication->host, "addresses",
-                       replication->addresses, "port",
-                       (int)replication->port, "member", replication->member, "application_name",
-                       replication->application_name);
+                       replication->addresses, "port", (int)replication->port, "member",
+                       replication->member, "application_name", replication->application_name);
     text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
     if (!text)
         rc = kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");

@@ -153,7 +153,8 @@ static int send_group(struct db_writer *writer, struct db_member *members, size_
                       const char *gid)
 {
     char sql[KT_GID_TEXT + 32];
-    int r = db_pipe_send_text(writer->main, "BEGIN");
+    // The default of a node that is not established yet is read-only; a reload may come late.
+    int r = db_pipe_send_text(writer->main, "BEGIN READ WRITE");
 
     if (r == 0)
         r = db_prove_send_guard(writer);

@@ -153,11 +153,12 @@ const struct kt_cli_command kta_cmd_join = {
     .verb = "join",
     .arguments = "--token-file FILE | - | TOKEN",
     .summary = "make this machine a node of a cluster",
-    .help = "The token is what 'token new' on a node has printed: in a file, on standard input (-), "
-            "or as an\nargument, where others on this machine see it for a moment. The machine gets "
-            "the cluster's keys, a\ncertificate, and a copy of the active's data. A run that was "
-            "stopped at any point is repeated with\nthe same command. The node counts once it runs "
-            "and has caught up.",
+    .help =
+        "The token is what 'token new' on a node has printed: in a file, on standard input (-), "
+        "or as an\nargument, where others on this machine see it for a moment. The machine gets "
+        "the cluster's keys, a\ncertificate, and a copy of the active's data. A run that was "
+        "stopped at any point is repeated with\nthe same command. The node counts once it runs "
+        "and has caught up.",
     .options = OPTIONS,
     .max_args = 1,
     .run = run_join,

@@ -53,7 +53,7 @@ int kta_join_command(struct kt_cli_run *run, const char *token_argument, int res
 // Options of commands that make a node: rows of their tables.
 #define KTA_JOIN_OPTIONS                                                                           \
     {"token-file", 0, "FILE", "file with the token, which others cannot read; - standard input"},  \
-    {"node", 0, "NAME", "name of this node: [a-z][a-z0-9-]{0,15} (from the host's name)"},         \
+        {"node", 0, "NAME", "name of this node: [a-z][a-z0-9-]{0,15} (from the host's name)"},     \
         {"address", 0, "ADDRESS", "address that the services listen on (0.0.0.0)"},                \
         {"advertise", 0, "HOST",                                                                   \
          "where other nodes and clients reach this one (--address, or the "                        \

@@ -26,19 +26,6 @@ static int broken(struct kt_error *error, const char *what)
 
 // --- the files of the confdir that all nodes share ---
 
-// What is each node's own stays what it is here; hidden files are traces of other programs.
-static int is_own(const char *name)
-{
-    static const char *const OWN[] = {"cluster.json", "keytrustee.conf", KTA_JOIN_NOTE,
-                                      "init.json",    "init.lock",       "tls"};
-
-    for (size_t i = 0; i < sizeof(OWN) / sizeof(OWN[0]); i++)
-        if (strncmp(name, OWN[i], strlen(OWN[i])) == 0 &&
-            (name[strlen(OWN[i])] == '\0' || name[strlen(OWN[i])] == '/'))
-            return 1;
-    return name[0] == '.' || strstr(name, "/.") != NULL;
-}
-
 // "ca/key.pem": plain names, which may have a dot only behind their beginning.
 static int check_name(const char *name)
 {
@@ -80,14 +67,8 @@ static int write_file(const struct kt_paths *paths, const char *name, const char
     int is_public = end >= 8 && strcmp(name + end - 8, "cert.pem") == 0, rc;
     uint8_t *bytes = NULL;
 
-    if (is_own(name))
-        return 0;
     if (check_name(name) != 0 || n > FILE_MAX)
-        return kt_error_set(error, KT_ERR_PROTOCOL,
-                            "move what is not the key trustee's out of its "
-                            "confdir, then run this again",
-                            "the token's node has a file that a node does not take: '%.200s'",
-                            name);
+        return broken(error, "a file that a node does not take");
     bytes = malloc(size);
     if (!bytes)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
@@ -105,39 +86,41 @@ static int write_file(const struct kt_paths *paths, const char *name, const char
     return rc;
 }
 
-// The CA must be the one that the token names, whatever else was checked.
-static int check_ca(const struct kta_join *join, const json_t *files, struct kt_error *error)
+// The CA must be the one that the token names, whatever else was checked; and it alone: what stands behind
+// it in the file would be trusted too.
+static int take_ca(const struct kta_join *join, const json_t *files, X509 **ca,
+                   struct kt_error *error)
 {
     const char *text = json_string_value(json_object_get(files, "ca/cert.pem"));
     uint8_t pem[PEM_MAX], sha256[KT_SHA256_LEN];
     size_t n = sizeof(pem);
-    X509 *cert = NULL;
     int rc = text ? kt_base64_decode(text, strlen(text), pem, &n) : KT_ERR_PROTOCOL;
 
     if (rc == 0)
-        rc = kt_pki_cert_from_pem(pem, n, &cert);
+        rc = kt_pki_cert_from_pem(pem, n, ca);
     if (rc == 0)
-        rc = kt_pki_cert_sha256(cert, sha256);
-    X509_free(cert);
+        rc = kt_pki_cert_sha256(*ca, sha256);
     if (rc == 0 && memcmp(sha256, join->token.ca_sha256, sizeof(sha256)) != 0)
         rc = KT_ERR_PROTOCOL;
     return rc ? broken(error, "another CA than the token's") : 0;
 }
 
-static int write_files(const struct kta_join *join, const json_t *answer, struct kt_error *error)
+static int write_files(const struct kta_join *join, const json_t *answer, X509 *ca,
+                       struct kt_error *error)
 {
     json_t *files = json_object_get(answer, "files"), *value;
+    const struct kt_paths *paths = &join->base.paths;
     const char *name;
-    int rc = check_ca(join, files, error);
+    int rc = json_object_size(files) > FILES_MAX ? broken(error, "too many files")
+                                                 : make_folders(paths, "ca/cert.pem", error);
 
-    if (rc == 0 && json_object_size(files) > FILES_MAX)
-        rc = broken(error, "too many files");
+    if (rc == 0)
+        rc = kt_pki_cert_save(paths->ca_cert, ca, NULL, error);
     json_object_foreach(files, name, value)
     {
-        if (rc == 0)
-            rc = json_is_string(value)
-                     ? write_file(&join->base.paths, name, json_string_value(value), error)
-                     : broken(error, "a file that is no text");
+        if (rc == 0 && kt_path_is_shared(name) && strcmp(name, "ca/cert.pem") != 0)
+            rc = json_is_string(value) ? write_file(paths, name, json_string_value(value), error)
+                                       : broken(error, "a file that is no text");
     }
     return rc;
 }
@@ -206,26 +189,35 @@ static int take_peers(struct kta_join *join, const json_t *answer, X509 *cert,
     return kt_peers_save(join->base.paths.peers, &peers, error);
 }
 
-static int take_certificate(struct kta_join *join, const json_t *answer, X509 **cert,
+// This node's, for its key, of the CA.
+static int take_certificate(struct kta_join *join, const json_t *answer, X509 *ca, X509 **cert,
                             struct kt_error *error)
 {
     const char *pem = json_string_value(json_object_get(answer, "node_cert"));
+    EVP_PKEY *key = NULL;
+    int rc = kt_pki_key_load(join->base.paths.node_key, &key, error);
 
+    if (rc)
+        return rc;
     if (!pem || kt_pki_cert_from_pem(pem, strlen(pem), cert) != 0)
-        return broken(error, "no certificate");
-    (void)join;
-    (void)error;
-    return 0;
+        rc = broken(error, "no certificate");
+    else if (kt_pki_cert_check(*cert, ca, kt_time_now()) != 0 ||
+             X509_check_private_key(*cert, key) != 1 || !kt_pki_is_node(*cert, join->self.member))
+        rc = broken(error, "a certificate that is not this node's, or not good by this clock");
+    EVP_PKEY_free(key);
+    return rc;
 }
 
 // The certificate last: with it all else is there.
 static int take_answer(struct kta_join *join, const json_t *answer, struct kt_error *error)
 {
     X509 *cert = NULL, *ca = NULL;
-    int rc = take_certificate(join, answer, &cert, error);
+    int rc = take_ca(join, json_object_get(answer, "files"), &ca, error);
 
     if (rc == 0)
-        rc = write_files(join, answer, error);
+        rc = take_certificate(join, answer, ca, &cert, error);
+    if (rc == 0)
+        rc = write_files(join, answer, ca, error);
     if (rc == 0)
         rc = take_identity(join, answer, error);
     if (rc == 0)
@@ -237,8 +229,6 @@ static int take_answer(struct kta_join *join, const json_t *answer, struct kt_er
                             json_boolean(!json_is_false(json_object_get(answer, "registered"))));
         rc = kta_join_state_save(join, error);
     }
-    if (rc == 0)
-        rc = kt_pki_cert_load(join->base.paths.ca_cert, &ca, error);
     if (rc == 0)
         rc = kt_pki_cert_save(join->base.paths.node_cert, cert, ca, error);
     X509_free(cert);

@@ -6,6 +6,7 @@
 
 #include "ktadmin/commands.h"
 #include "ktadmin/orgtool.h"
+#include "lib/json.h"
 #include "lib/proc.h"
 #include "lib/version.h"
 
@@ -78,5 +79,6 @@ int main(int argc, char **argv)
         fputs("ktadmin: cannot protect its memory\n", stderr);
         return KT_EXIT_FAILURE;
     }
+    kt_json_wipe_freed();
     return kt_cli_main(program_of(argv[0]), argc, argv);
 }

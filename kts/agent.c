@@ -252,7 +252,7 @@ int kts_agent_main(struct kts_start *start)
         .signing = {.message = kts_agent_sign},
         .audit = {.message = on_audited},
     };
-    kts_call_wipe_json();
+    kt_json_wipe_freed();
     agent.changes.agent = agent.signing.agent = agent.audit.agent = &agent;
     if (set_up(&agent, &why)) {
         kt_log_error(&why, "cannot start");

@@ -79,7 +79,7 @@ static int add_entry(struct walk *walk, const char *folder, const char *inside, 
     if (lstat(path, &st)) // gone meanwhile: it was nobody's key
         return 0;
     if (S_ISREG(st.st_mode))
-        return add_file(walk, path, below);
+        return kt_path_is_shared(below) ? add_file(walk, path, below) : 0;
     return S_ISDIR(st.st_mode) && depth < DEPTH_MAX ? walk_folder(walk, path, below, depth + 1) : 0;
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A request to the agent, whichever door it came through: who asks, what it waits for, its answer.
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "kts/agent_door.h"
@@ -81,16 +80,4 @@ json_t *kts_call_error_json(const struct kt_error *error)
     return json_pack("{s:s, s:s, s:s*}", "code", info->name, "message",
                      error->message[0] ? error->message : info->text, "hint",
                      error->hint[0] ? error->hint : info->hint);
-}
-
-static void wipe_and_free(void *p)
-{
-    if (p)
-        kt_wipe(p, malloc_usable_size(p));
-    free(p);
-}
-
-void kts_call_wipe_json(void)
-{
-    json_set_alloc_funcs(malloc, wipe_and_free);
 }

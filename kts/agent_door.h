@@ -12,7 +12,7 @@ struct kts_call {
     char actor[KT_ACTOR_TEXT];
     char member[KT_MEMBER_TEXT];       // of a node
     const struct kt_join_token *token; // of a token's bearer; valid while the verb's `run` runs
-    const char *peer; // address that it came from over HTTPS, or NULL
+    const char *peer;                  // address that it came from over HTTPS, or NULL
     struct kts_pending *pending;
     struct kts_running *job;
     int is_open; // begun, and its answer is not on its way
@@ -27,8 +27,6 @@ void kts_call_begin(struct kts_call *call);
 void kts_call_end(struct kts_call *call);
 // The members of an answer's "error": code, message, hint. NULL = no memory.
 json_t *kts_call_error_json(const struct kt_error *error);
-// What jansson frees is wiped from now on: answers may have secrets in them.
-void kts_call_wipe_json(void);
 
 // --- agent_http.c: the door for nodes and operators ---
 // Opens the port; when that does not go it is tried again, and the log says so.

@@ -21,7 +21,8 @@
 #define CONNECT_MS 300
 #define ANSWER_MS  1000
 #define AGAIN_S    1 // before a child that ended is replaced
-#define ROUND_MAX  (8u << 20)
+#define STATE_MAX  (128u << 10)
+#define ROUND_MAX  (8u << 20) // KT_PEERS_MAX states with room to spare
 #define READ_STEP  (64u << 10)
 
 // --- the child's side ---
@@ -49,6 +50,7 @@ static void prepare(const struct kts_agent_peers *peers, struct asked *asked)
             kt_log_error(&why, "peer '%s' cannot be asked", peer->member);
             _exit(1); // the agent starts the next one
         }
+        kt_node_set_max_answer(asked->nodes[asked->count], STATE_MAX);
         asked->peers[asked->count++] = peer;
     }
 }
@@ -67,6 +69,17 @@ static int send_round(int fd, json_t *round)
     return rc;
 }
 
+// One peer's answer must not be what the others' are lost by; written anew it may be longer.
+static void put_state(json_t *one, json_t *state)
+{
+    if (json_dumpb(state, NULL, 0, JSON_COMPACT) <= STATE_MAX) {
+        json_object_set_new(one, "state", state);
+        return;
+    }
+    json_object_set_new(one, "error", json_string("its answer is too long"));
+    json_decref(state);
+}
+
 static int ask_all(const struct asked *asked, int fd)
 {
     static struct kt_error errors[KT_PEERS_MAX];
@@ -78,7 +91,7 @@ static int ask_all(const struct asked *asked, int fd)
     for (size_t i = 0; i < asked->count; i++) {
         json_t *one = json_pack("{s:s}", "member", asked->peers[i]->member);
         if (results[i])
-            json_object_set_new(one, "state", results[i]);
+            put_state(one, results[i]);
         else
             json_object_set_new(one, "error", json_string(errors[i].message));
         json_array_append_new(round, one);

@@ -54,7 +54,9 @@ static int send_frame(int fd, json_t *object)
 
     if (rc == 0)
         rc = kt_write_all(fd, kt_buf_ptr(&frame), kt_buf_left(&frame));
-    kt_buf_free(&frame);
+    kt_buf_free(&frame); // wipes
+    if (text)
+        kt_wipe(text, strlen(text));
     free(text);
     json_decref(object);
     return rc;

@@ -33,7 +33,7 @@ static int must_settle(const struct kts_agent *agent)
            db_replication_load(agent->start->paths, &now, NULL) == 0 &&
            kt_standby_names(row, names) == 0 &&
            (strcmp(names, now.standby_names) != 0 || now.read_only ||
-            strcmp(names, agent->view->names) != 0 || agent->view->read_only);
+            strcmp(names, agent->view->names) != 0);
 }
 
 static int must_ask(const struct kts_agent *agent)

@@ -102,7 +102,6 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
     view->restored = kt_json_boolean(look, "restored", 0);
     names = json_string_value(json_object_get(look, "names"));
     snprintf(view->names, sizeof(view->names), "%s", names ? names : "");
-    view->read_only = kt_json_boolean(look, "read_only", 0);
     view->log_index = (uint64_t)number_of(look, "log_index");
     view->timeline = (uint32_t)number_of(look, "timeline");
     view->lsn = lsn_of(look, "lsn");

@@ -32,7 +32,6 @@ struct kts_view {
     int is_known;
     int in_recovery, restored;
     char names[KT_STANDBY_NAMES_TEXT]; // synchronous_standby_names as PostgreSQL uses it
-    int read_only;                     // default_transaction_read_only
     uint32_t timeline;
     uint64_t lsn, replayed;
     int64_t lag_us;

@@ -14,13 +14,13 @@
 #include "lib/log.h"
 
 // How soon it looks again: an active with members, a job on an active, anybody else, no database.
-#define ACTIVE_MS 100
-#define JOB_MS    20
-#define UP_MS     1000
-#define DOWN_MS   100
+#define ACTIVE_MS         100
+#define JOB_MS            20
+#define UP_MS             1000
+#define DOWN_MS           100
 #define LISTED_US         2000000
 #define OPERATORS_KEPT_US 300000000LL
-#define CUT_US    6000000 // nothing from the active for so long, although a receiver is there
+#define CUT_US            6000000 // nothing from the active for so long, although a receiver is there
 // A look that waits in vain keeps the agent from everything else: then ever fewer of them.
 #define SLOW_US       500000
 #define SLOW_FIRST_MS 1000

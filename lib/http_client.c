@@ -15,6 +15,7 @@
 #include "lib/encode.h"
 #include "lib/http_inner.h"
 #include "lib/pki.h"
+#include "lib/secret.h"
 #include "lib/tls.h"
 #include "lib/version.h"
 
@@ -261,6 +262,14 @@ static int add_header(struct curl_slist **list, const char *text)
     return 0;
 }
 
+// One of them may be a token.
+static void free_headers(struct curl_slist *list)
+{
+    for (struct curl_slist *at = list; at; at = at->next)
+        kt_wipe(at->data, strlen(at->data));
+    curl_slist_free_all(list);
+}
+
 static int make_headers(const struct kt_http_request *request, struct curl_slist **list)
 {
     int has_type = 0;
@@ -373,7 +382,7 @@ int kt_http_client_run(struct kt_http_client *client, const struct kt_http_reque
 out:
     // The handle must not keep pointers into this frame.
     curl_easy_reset(client->curl);
-    curl_slist_free_all(headers);
+    free_headers(headers);
     if (rc != 0)
         kt_http_answer_free(answer);
     return rc;

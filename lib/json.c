@@ -2,7 +2,11 @@
 // Strict helpers on jansson: every member is checked for type, size and range.
 #include "lib/json.h"
 
+#include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "lib/secret.h"
 
 #define NAME_SHOWN 64 // bytes of a stranger's member name that go into a message
 
@@ -117,4 +121,16 @@ int kt_json_only(const json_t *object, const char *const *names, struct kt_error
 char *kt_json_text(const json_t *object)
 {
     return json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+static void wipe_and_free(void *p)
+{
+    if (p)
+        kt_wipe(p, malloc_usable_size(p));
+    free(p);
+}
+
+void kt_json_wipe_freed(void)
+{
+    json_set_alloc_funcs(malloc, wipe_and_free);
 }

@@ -27,5 +27,7 @@ int kt_json_only(const json_t *object, const char *const *names,
                  struct kt_error *error) KT_MUST_CHECK;
 // Compact text with sorted keys; the caller frees. NULL when out of memory.
 char *kt_json_text(const json_t *object);
+// What jansson frees is wiped from now on in this process: answers may have secrets in them.
+void kt_json_wipe_freed(void);
 
 #endif

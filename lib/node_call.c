@@ -21,6 +21,7 @@ struct kt_node {
     struct kt_http_client *client; // of another's, or NULL
     char *authorization;           // the whole header, a secret, or NULL
     char text[TEXT_MAX];
+    size_t max_answer; // 0: KT_AGENT_MESSAGE_MAX
 };
 
 // --- making one ---
@@ -99,6 +100,11 @@ void kt_node_set_text(struct kt_node *node, const char *text)
     snprintf(node->text, sizeof(node->text), "%s", text);
 }
 
+void kt_node_set_max_answer(struct kt_node *node, size_t bytes)
+{
+    node->max_answer = bytes;
+}
+
 // --- one question over HTTPS ---
 
 // The error object of an answer, as the agent's own error.
@@ -154,7 +160,7 @@ static int ask(struct kt_node *node, const char *path, const char *body, int con
         .has_body = 1,
         .timeout_ms = timeout_ms,
         .connect_timeout_ms = connect_ms,
-        .max_answer = KT_AGENT_MESSAGE_MAX,
+        .max_answer = node->max_answer ? node->max_answer : KT_AGENT_MESSAGE_MAX,
     };
     struct kt_http_answer answer = {0};
     struct kt_error why = {0};

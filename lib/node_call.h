@@ -25,6 +25,8 @@ int kt_node_remote(const char *host, uint16_t port, const struct kt_node_credent
 void kt_node_free(struct kt_node *node);
 const char *kt_node_text(const struct kt_node *node); // "kts-02 (10.0.0.2:11372)" for messages
 void kt_node_set_text(struct kt_node *node, const char *text);
+// Over HTTPS: a longer answer is KT_ERR_TOO_LARGE (KT_ERR_IN_DOUBT, as the other side has acted).
+void kt_node_set_max_answer(struct kt_node *node, size_t bytes);
 
 // POST /v1/cluster/<verb> with the JSON of `args` (stolen, may be NULL), or the same through the
 // socket. Success: *result is a new reference. Errors keep the agent's code, message and hint.

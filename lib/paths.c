@@ -2,8 +2,9 @@
 // Where a node's things are, derived from the confdir.
 #include "lib/paths.h"
 
-#include <stddef.h>
+#include <fnmatch.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -174,5 +175,29 @@ int kt_paths_resolve(const char *confdir, struct kt_paths *paths, struct kt_erro
                             "the socket folder '%s' is longer than %d bytes", fresh.run,
                             KT_SOCKET_DIR_MAX);
     *paths = fresh;
+    return 0;
+}
+
+int kt_path_is_shared(const char *inside)
+{
+    // The CA, the receipt key, the secrets of the database roles, and GnuPG's keys; not GnuPG's settings,
+    // which name programs to run.
+    static const char *const SHARED[] = {
+        "ca/key.pem",
+        "ca/cert.pem",
+        "receipt/key.pem",
+        "receipt/cert.pem",
+        "secrets/*",
+        "pubring.kbx",
+        "public-keys.d/pubring.db",
+        "trustdb.gpg",
+        "private-keys-v1.d/*.key",
+        "openpgp-revocs.d/*.rev",
+    };
+
+    for (size_t i = 0; i < sizeof(SHARED) / sizeof(SHARED[0]); i++) {
+        if (fnmatch(SHARED[i], inside, FNM_PATHNAME | FNM_PERIOD) == 0)
+            return 1;
+    }
     return 0;
 }

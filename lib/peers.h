@@ -31,13 +31,14 @@ int kt_peers_load(const char *path, struct kt_peers *peers, struct kt_error *err
 int kt_peers_save(const char *path, const struct kt_peers *peers,
                   struct kt_error *error) KT_MUST_CHECK;
 // Takes over what `from` knows better: new members, higher revisions; `removed` is never taken back.
-// 1 when something changed, 0 when not, negative on a full list.
+// 1 when something changed, 0 when not, negative when not all new ones fit: the rest is taken over.
 int kt_peers_merge(struct kt_peers *into, const struct kt_peers *from);
 const struct kt_peer *kt_peers_by_member(const struct kt_peers *peers, const char *member);
 // By node name: the one that is not removed; by certificate: not a removed one. NULL when there is none.
 const struct kt_peer *kt_peers_by_node(const struct kt_peers *peers, const char *node);
 const struct kt_peer *kt_peers_by_cert(const struct kt_peers *peers,
                                        const uint8_t sha256[KT_SHA256_LEN]);
+// The same members in the same revisions.
 int kt_peers_equal(const struct kt_peers *a, const struct kt_peers *b);
 json_t *kt_peers_to_json(const struct kt_peers *peers);
 int kt_peer_from_json(const json_t *object, struct kt_peer *peer,

@@ -128,6 +128,24 @@ done
 over_tcp "$member" postgres sslmode=require "sslcert=$tls/node-cert.pem" "sslkey=$tls/node-key.pem"
 [[ $status -ne 0 ]] || problem "a member comes into another database"
 
+# What a passive connects with; `tell` makes PostgreSQL show another certificate meanwhile.
+as_node="host=keytrustee-node hostaddr=127.0.0.1 sslmode=verify-full"
+tell() {
+    sql kts-01 "$1" >/dev/null
+    sql kts-01 "select pg_reload_conf()" >/dev/null
+    sleep 1
+}
+check "with the server's key, which the workers hold, nobody is a node to its passives"
+over_tcp "$member" keytrustee "$as_node" "sslcert=$tls/node-cert.pem" "sslkey=$tls/node-key.pem"
+is "$status" 0 "the node shows a node's certificate"
+tell "alter system set ssl_cert_file = '$tls/server-cert.pem'"
+tell "alter system set ssl_key_file = '$tls/server-key.pem'"
+over_tcp "$member" keytrustee sslmode=verify-ca "sslcert=$tls/node-cert.pem" "sslkey=$tls/node-key.pem"
+is "$status" 0 "it shows the server's, which is of the same CA"
+over_tcp "$member" keytrustee "$as_node" "sslcert=$tls/node-cert.pem" "sslkey=$tls/node-key.pem"
+[[ $status -ne 0 ]] || problem "a passive takes the server's certificate for a node's"
+tell "alter system reset all"
+
 check "a database role's secret is worth nothing over the network"
 for role in kts_reader kts_writer kts_agent; do
     run env PGPASSWORD="$(cat "$dir/.keytrustee/secrets/$role")" psql -X -w -h 127.0.0.1 \

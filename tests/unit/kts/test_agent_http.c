@@ -14,13 +14,14 @@
 #include <openssl/err.h>
 
 #include "kts/agent_token.h"
+#include "kts/agent_view.h"
 #include "lib/json.h"
 #include "lib/node_call.h"
 #include "tests/unit/kts/agent_fixture.h"
 
 #define TIMEOUT_MS 10000
 
-#define IMPOSTOR   "kts-07.00000007"
+#define IMPOSTOR "kts-07.00000007"
 
 static pid_t server;
 static int with_impostors;
@@ -49,10 +50,8 @@ static void make_token(void)
 // A client's certificate, as the writer may have it signed, with an operator's name.
 static void client_cert(const char *name, uint8_t sha256[KT_SHA256_LEN])
 {
-    struct kt_pki_subject subject = {.role = KT_PKI_CLIENT,
-                                     .common_name = "eve",
-                                     .organisation = "acme",
-                                     .lifetime_s = 3600};
+    struct kt_pki_subject subject = {
+        .role = KT_PKI_CLIENT, .common_name = "eve", .organisation = "acme", .lifetime_s = 3600};
     char cert_path[512], key_path[512];
     EVP_PKEY *key = NULL;
     X509 *cert = NULL;
@@ -280,12 +279,19 @@ static void a_token_lets_one_newcomer_in_and_hands_over_the_keys(void **state)
     temp_text(".keytrustee/cluster.json", "{}");
     temp_text(".keytrustee/keytrustee.conf", "");
     temp_text(".keytrustee/init.lock", "");
+    temp_text(".keytrustee/gpg.conf", "");
+    temp_text(".keytrustee/ca/key.pem~", ""); // somebody's copy
+    assert_int_equal(mkdir(temp_path(".keytrustee/secrets"), 0700), 0);
+    temp_text(".keytrustee/secrets/role", "{}");
     assert_int_equal(
         ask(NULL, token, "join.begin", join_args_with(key, "kts-04", "kts-04.0000000a"), &result),
         0);
     files = json_object_get(result, "files");
     assert_non_null(json_object_get(files, "ca/cert.pem"));
-    assert_string_equal(json_string_value(json_object_get(files, "cluster.json")), "e30=");
+    assert_string_equal(json_string_value(json_object_get(files, "secrets/role")), "e30=");
+    assert_null(json_object_get(files, "cluster.json"));
+    assert_null(json_object_get(files, "gpg.conf"));
+    assert_null(json_object_get(files, "ca/key.pem~"));
     assert_null(json_object_get(files, "tls/node-key.pem"));
     assert_null(json_object_get(files, "keytrustee.conf"));
     assert_null(json_object_get(files, "init.lock"));
@@ -311,6 +317,27 @@ static void a_token_lets_one_newcomer_in_and_hands_over_the_keys(void **state)
                      KT_ERR_TOKEN_INVALID);
 }
 
+static void a_token_is_void_once_its_member_has_a_vote(void **state)
+{
+    const uint8_t key[KT_SHA256_LEN] = {7};
+    struct kt_epoch_row row = {.epoch = 1, .sequence = 1, .active = "kts-01.00000001", .count = 1};
+    struct kts_view view = {.rows = {.rows = &row, .count = 1}};
+    struct kt_join_token parsed;
+    struct kt_error why = {0};
+    int again = 0;
+
+    (void)state;
+    fixture.agent.view = &view;
+    snprintf(row.members[0], sizeof(row.members[0]), "kts-05.00000005");
+    assert_int_equal(kt_join_token_parse(token, &parsed), 0);
+    assert_int_equal(kts_token_use(&fixture.agent, &parsed, "kts-04.0000000a", key, &again, &why),
+                     0);
+    assert_int_equal(kts_token_check(&fixture.agent, &parsed, &why), 0);
+    snprintf(row.members[0], sizeof(row.members[0]), "kts-04.0000000a");
+    assert_int_equal(kts_token_check(&fixture.agent, &parsed, &why), KT_ERR_TOKEN_INVALID);
+    fixture.agent.view = NULL;
+}
+
 // What the list of nodes would not be read with costs neither the token nor the list.
 static void an_address_that_no_list_holds_is_refused(void **state)
 {
@@ -326,6 +353,19 @@ static void an_address_that_no_list_holds_is_refused(void **state)
     }
     assert_int_equal(kt_peers_load(fixture.paths.peers, &peers, NULL), 0);
     assert_int_equal(peers.count, 3);
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), NULL),
+                     0);
+}
+
+static void nobody_is_let_in_without_a_record(void **state)
+{
+    (void)state;
+    atomic_store(&fixture.status->audit_open, 0); // shared with the agent
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), NULL),
+                     KT_ERR_AUDIT_UNAVAILABLE);
+    assert_int_equal(ask("operator", NULL, "token.new", NULL, NULL), KT_ERR_AUDIT_UNAVAILABLE);
+    assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_AUDIT_UNAVAILABLE);
+    atomic_store(&fixture.status->audit_open, 1); // the token is as it was
     assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), NULL),
                      0);
 }
@@ -374,14 +414,17 @@ struct wire {
     int fd;
 };
 
-static int connect_fd(void)
+static int connect_from(const char *source)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(fixture.port)};
     int fd = -1;
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int i = 0; i < 500; i++) {
+        struct sockaddr_in own = {.sin_family = AF_INET};
+        assert_int_equal(inet_pton(AF_INET, source, &own.sin_addr), 1);
         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
         if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
             return fd;
         close(fd);
@@ -389,6 +432,11 @@ static int connect_fd(void)
     }
     fail_msg("nobody listens");
     return -1;
+}
+
+static int connect_fd(void)
+{
+    return connect_from("127.0.0.1");
 }
 
 static void open_wire(struct wire *wire, const char *who, int version)
@@ -567,6 +615,25 @@ static void strangers_that_hold_connections_keep_no_node_out(void **state)
         close(fds[i]);
 }
 
+// What makes a handshake of a node so short that no flood comes in between is not for it to choose.
+static void a_flood_from_elsewhere_ends_no_handshake(void **state)
+{
+    static const char FLOODED[] = "POST /v1/cluster/Node" HEAD "\r\n";
+    struct wire wire;
+    int fds[160];
+
+    (void)state;
+    open_wire(&wire, "peer", TLS1_3_VERSION);
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        fds[i] = connect_from("127.0.0.2");
+    usleep(200000); // all of them are accepted
+    assert_int_equal(SSL_connect(wire.ssl), 1);
+    assert_int_equal(say(&wire, FLOODED, strlen(FLOODED)), 404);
+    close_wire(&wire);
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        close(fds[i]);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -581,7 +648,9 @@ int main(void)
         CASE(a_node_may_ask_for_what_nodes_may),
         CASE(an_operator_may_make_and_revoke_tokens),
         CASE(a_token_lets_one_newcomer_in_and_hands_over_the_keys),
+        CASE(a_token_is_void_once_its_member_has_a_vote),
         CASE(an_address_that_no_list_holds_is_refused),
+        CASE(nobody_is_let_in_without_a_record),
         CASE(a_newcomer_cannot_take_the_place_of_another),
         CASE(a_newcomer_cannot_have_the_name_of_this_node),
         CASE(a_token_serves_for_joining_only),
@@ -593,6 +662,7 @@ int main(void)
         CASE(what_is_not_tls_is_dropped),
         CASE(a_slow_sender_is_cut_and_keeps_nobody_waiting),
         CASE(strangers_that_hold_connections_keep_no_node_out),
+        CASE(a_flood_from_elsewhere_ends_no_handshake),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,14 +116,24 @@ static void without_peers_all_were_asked(void **state)
     assert_int_equal(fixture.agent.peers->pid, 0);
 }
 
-// This agent's own door in the peer's place.
+// This agent's door in the peer's place, with the peer's certificate.
+static void open_door_of_peer(void)
+{
+    const struct kt_paths own = fixture.paths;
+    struct kt_error why = {0};
+
+    snprintf(fixture.paths.node_cert, KT_PATH_MAX, "%s/peer.pem", temp_dir);
+    snprintf(fixture.paths.node_key, KT_PATH_MAX, "%s/peer-key.pem", temp_dir);
+    assert_int_equal(kts_https_start(&fixture.agent, &why), 0);
+    fixture.paths = own; // what it asks with
+}
+
 static void an_answer_of_a_peer_is_kept(void **state)
 {
-    struct kt_error why = {0};
     int64_t asked_us = 0;
 
     (void)state;
-    assert_int_equal(kts_https_start(&fixture.agent, &why), 0);
+    open_door_of_peer();
     kts_agent_peers_learn(&fixture.agent, one(PEER, fixture.port, 2));
     wait_for(PEER, 1);
     assert_string_equal(json_string_value(json_object_get(
@@ -136,11 +146,10 @@ static void an_answer_of_a_peer_is_kept(void **state)
 
 static void a_heartbeat_that_dies_is_replaced(void **state)
 {
-    struct kt_error why = {0};
     pid_t first;
 
     (void)state;
-    assert_int_equal(kts_https_start(&fixture.agent, &why), 0);
+    open_door_of_peer();
     first = fixture.agent.peers->pid;
     assert_true(first > 0);
     assert_int_equal(kill(first, SIGKILL), 0);
@@ -159,7 +168,7 @@ static void a_peer_that_was_heard_of_is_told_with_its_age(void **state)
     struct kt_error why = {0};
 
     (void)state;
-    assert_int_equal(kts_https_start(&fixture.agent, &why), 0);
+    open_door_of_peer();
     kts_agent_peers_learn(&fixture.agent, one(PEER, fixture.port, 2));
     wait_for(PEER, 1);
     assert_int_equal(verb->run(&call, args, &result, &why), 0);

@@ -25,7 +25,7 @@ static void check_complete(const struct kts_verb *verb, void *arg)
         fail_msg("'%s' needs one of run and job", verb->name);
     if (verb->callers == 0 || (verb->callers & ~ALL))
         fail_msg("'%s' has no proper callers", verb->name);
-    if (verb->run && verb->flags)
+    if (verb->run && (verb->flags & (KTS_JOB_ALONE | KTS_JOB_HOLDS)))
         fail_msg("'%s' has a job's flags, but no job", verb->name);
     if (strspn(verb->name, "abcdefghijklmnopqrstuvwxyz._") != strlen(verb->name) ||
         strlen(verb->name) > 64)

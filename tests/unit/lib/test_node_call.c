@@ -111,8 +111,7 @@ static void serve(SSL_CTX *ctx, int fd)
 
 static void make_keys(enum kt_pki_role role)
 {
-    const struct kt_pki_subject subject = {
-        .role = role, .common_name = MEMBER, .lifetime_s = 3600};
+    const struct kt_pki_subject subject = {.role = role, .common_name = MEMBER, .lifetime_s = 3600};
     EVP_PKEY *ca_key = NULL, *key = NULL;
     X509 *ca = NULL, *cert = NULL;
 

@@ -160,6 +160,31 @@ static void path_over_its_buffer_is_too_large_at_any_length(void **state)
     }
 }
 
+static void only_what_all_nodes_have_in_common_is_shared(void **state)
+{
+    static const char *const SHARED[] = {"ca/key.pem", "ca/cert.pem", "secrets/kts_writer",
+                                         "private-keys-v1.d/AA2ABA.key", "pubring.kbx"};
+    static const char *const OWN[] = {"cluster.json",
+                                      "keytrustee.conf",
+                                      "tls/node-key.pem",
+                                      "gpg.conf",
+                                      "gpg-agent.conf",
+                                      "common.conf",
+                                      "ca/key.pem~",
+                                      "secrets/../tls/node-key.pem",
+                                      "secrets/.hidden",
+                                      "ca",
+                                      "",
+                                      "../ca/key.pem",
+                                      "/ca/key.pem"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(SHARED) / sizeof(SHARED[0]); i++)
+        assert_true(kt_path_is_shared(SHARED[i]));
+    for (size_t i = 0; i < sizeof(OWN) / sizeof(OWN[0]); i++)
+        assert_false(kt_path_is_shared(OWN[i]));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, temp_dir_setup, temp_dir_teardown)
 
 int main(void)
@@ -174,6 +199,7 @@ int main(void)
         CASE(removed_current_folder_is_a_system_error),
         CASE(empty_confdir_is_invalid),
         CASE(folder_whose_sockets_would_not_fit_is_too_large),
+        CASE(only_what_all_nodes_have_in_common_is_shared),
         CASE(path_over_its_buffer_is_too_large_at_any_length),
     };
 

@@ -231,6 +231,30 @@ static void server_certificate_is_none_for_a_client(void **state)
     assert_verdict(server, KT_ERR_CERTIFICATE_UNKNOWN_CA);
 }
 
+// Its proof would be checked with its sender's key, which may be as costly as the sender likes: it is not
+// asked for.
+static void certificate_for_an_rsa_key_is_none(void **state)
+{
+    (void)state;
+    EVP_PKEY *rsa = EVP_RSA_gen(2048);
+    X509 *cert = X509_dup(good);
+    assert_non_null(rsa);
+    assert_int_equal(X509_set_pubkey(cert, rsa), 1);
+    assert_true(X509_sign(cert, ca_key, EVP_sha256()) > 0);
+    for (int i = 0; i < 2; i++) {
+        SSL_CTX *s = new_server(CLUSTER, &tickets), *c = new_client(NULL, versions[i]);
+        assert_int_equal(SSL_CTX_use_certificate(c, cert), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey(c, rsa), 1);
+        struct link link = link_up(c, s, KT_PKI_SERVICE_NAME, NULL);
+        assert_int_equal(kt_tls_peer_error(link.server, kt_time_now()), KT_ERR_CERTIFICATE_MISSING);
+        link_down(&link);
+        SSL_CTX_free(c);
+        SSL_CTX_free(s);
+    }
+    X509_free(cert);
+    EVP_PKEY_free(rsa);
+}
+
 static void certificate_with_a_changed_byte_is_unknown(void **state)
 {
     (void)state;
@@ -555,6 +579,7 @@ int main(void)
         cmocka_unit_test(expired_certificate_is_expired),
         cmocka_unit_test(expired_certificate_of_another_ca_is_unknown),
         cmocka_unit_test(server_certificate_is_none_for_a_client),
+        cmocka_unit_test(certificate_for_an_rsa_key_is_none),
         cmocka_unit_test(certificate_with_a_changed_byte_is_unknown),
         cmocka_unit_test(certificate_expires_while_connected),
         cmocka_unit_test(client_is_asked_for_a_certificate_of_our_ca_only),
