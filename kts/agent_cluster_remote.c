@@ -9,11 +9,13 @@
 int kts_remote_ask(struct kts_local *local, const struct kt_peer *peer, const char *verb,
                    json_t *args, int timeout_ms, json_t **result, struct kt_error *error)
 {
+    struct kt_node_credentials credentials = local->job->credentials;
     struct kt_node *node = NULL;
     char text[KT_MEMBER_TEXT + KT_HOST_MAX + 16];
-    int rc =
-        kt_node_remote(peer->address, peer->agent_port, &local->job->credentials, &node, error);
+    int rc;
 
+    credentials.member = peer->member;
+    rc = kt_node_remote(peer->address, peer->agent_port, &credentials, &node, error);
     if (rc) {
         json_decref(args);
         return rc;

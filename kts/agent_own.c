@@ -10,6 +10,8 @@
 
 #define PERIOD_US 1000000 // between two jobs of the agent's own
 #define WAIT_MS   2000
+// Somebody's ALTER SYSTEM may override the names for ever: tried again, without being in the way.
+#define SETTLE_US 10000000
 
 // Promoted, not established, and enough of those that are to be members are here.
 static int can_establish(const struct kts_agent *agent)
@@ -58,7 +60,8 @@ void kts_own_jobs(struct kts_agent *agent)
         args = json_pack("{s:i}", "wait_ms", WAIT_MS);
         rc = kts_job_start_own(agent, "agent", "node.establish", kts_job_node_establish,
                                KTS_JOB_ALONE, args, &why);
-    } else if (must_settle(agent)) {
+    } else if (must_settle(agent) && kt_monotonic_now() > view->settled_us + SETTLE_US) {
+        view->settled_us = kt_monotonic_now();
         rc = kts_job_start_own(agent, "agent", "member.settle", kts_job_member_settle,
                                KTS_JOB_ALONE | KTS_JOB_HOLDS, NULL, &why);
     } else if (must_ask(agent)) {

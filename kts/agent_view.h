@@ -51,6 +51,7 @@ struct kts_view {
     int64_t listed_us;     // when nodes and operators were last read
     int64_t operators_us;  // when operators were last read
     int64_t own_us;        // when a job of the agent's own was last started
+    int64_t settled_us;    // when the names were last put right
 };
 
 // Reads promise, pending row and mark of joining.
