@@ -72,6 +72,9 @@ static void permit(struct kts_agent *agent, enum kts_role role)
     };
     uint64_t next = kts_ticket_of(&facts);
 
+    // A hold is for the hand-over that it began: it ends with it, and is not one for the next epoch.
+    if (role != KTS_ROLE_ACTIVE && role != KTS_ROLE_STANDALONE)
+        view->hold_until_us = 0;
     view->had_enough = facts.members >= facts.w;
     if (next == ticket)
         return;
