@@ -25,6 +25,27 @@ static int look_for_active(const struct kt_cli_run *run, struct kta_nodes *nodes
     return rc ? rc : kta_nodes_active(nodes, active, error);
 }
 
+// One that was removed before, as the active knows it: a run that was killed behind its work is told
+// that it is done.
+static int find_removed(const struct kta_member *active, const char *name,
+                        char member[KT_MEMBER_TEXT])
+{
+    char node[KT_NODE_NAME_MAX + 1];
+    struct kt_peers peers = {0};
+    int found = 0;
+
+    if (kt_peers_from_json(json_object_get(active->state, "peers"), &peers, NULL) != 0)
+        return 0;
+    for (size_t i = 0; i < peers.count; i++) {
+        kt_member_node(peers.peers[i].member, node);
+        if (!peers.peers[i].removed || strcmp(node, name) != 0)
+            continue;
+        memcpy(member, peers.peers[i].member, KT_MEMBER_TEXT);
+        found = 1;
+    }
+    return found;
+}
+
 // "kts-02" as the member that counts: of the newest row, of the known nodes, or as it was typed.
 static int find_member(const struct kta_nodes *nodes, size_t active, const char *name,
                        char member[KT_MEMBER_TEXT], struct kt_error *error)
@@ -45,6 +66,8 @@ static int find_member(const struct kta_nodes *nodes, size_t active, const char 
                 return 0;
             }
         }
+    if (at < 0 && find_removed(&nodes->list[active], name, member))
+        return 0;
     if (at < 0)
         return kt_error_set(error, KT_ERR_NOT_FOUND, "ktadmin status lists the nodes",
                             "no node '%.63s'", name);

@@ -210,6 +210,7 @@ kill_node "$lost"
 find "${NODE_DIR[$lost]}" -mindepth 1 -delete
 comes_true 5 takes_deposits "$active"
 does "$active" remove "$lost"
+does "$active" remove "$lost" # again, as after a kill: it is done
 join_node "$lost" "$active"
 start_node "$lost"
 comes_true 40 counts "$active" "$lost"
