@@ -12,6 +12,8 @@
 #define ADMIT_MS      60000
 #define CONNECT_MS    5000
 #define BUSY_US       15000000
+#define DEAD_US       8000000 // a node that died answers nobody after a heartbeat or two
+#define REMOVED_US    3000000
 #define BUSY_PAUSE_MS 100
 #define FILE_MAX      (1u << 20)
 #define FILES_MAX     256
@@ -260,18 +262,22 @@ static int make_request(const struct kta_join *join, json_t **args, struct kt_er
     return rc;
 }
 
-// The node may be at work on somebody else's order; it says so before it uses the token.
+// The node may be at work on somebody else's order; it says so before it uses the token. And it may not
+// have noticed yet that the node of this name is removed, or dead: the token is good for the same
+// newcomer again.
 static int ask(const struct kta_join *join, struct kt_node *node, json_t **answer,
                struct kt_error *error)
 {
-    int64_t until = kt_monotonic_now() + BUSY_US;
+    int64_t begun = kt_monotonic_now(), until = begun + BUSY_US;
+    int64_t known = begun + (join->restores ? DEAD_US : REMOVED_US);
     json_t *args = NULL;
     int rc = make_request(join, &args, error);
 
     while (rc == 0) {
         rc = kt_node_call(node, "join.begin", json_incref(args), CONNECT_MS, ADMIT_MS, answer,
                           error);
-        if (rc != KT_ERR_BUSY || kt_monotonic_now() > until)
+        if ((rc != KT_ERR_BUSY || kt_monotonic_now() > until) &&
+            (rc != KT_ERR_EXISTS || kt_monotonic_now() > known))
             break;
         kta_pause_ms(BUSY_PAUSE_MS);
         rc = 0;
