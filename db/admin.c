@@ -132,12 +132,13 @@ struct sealing {
     struct db_admin *admin;
     uint64_t replayed, received;
     int receiver;     // is there
+    int had_upstream; // since PostgreSQL started: it may turn to it once more
     int64_t since_us; // the same position since, with the startup process waiting for more
 };
 
-// Whether the receiver process is gone, and the startup process has found no more in pg_wal and has no
-// upstream to ask ("RecoveryWalStream" would be one that was asked already, and may begin to send). The
-// last record may be received in part only: then it waits in front of it.
+// Whether the receiver process is gone, and the startup process has found no more in pg_wal and has
+// no upstream to ask ("RecoveryWalStream" would be one that was asked already, and may begin to
+// send). The last record may be received in part only: then it waits in front of it.
 static int is_sealed(void *arg, struct kt_error *error)
 {
     static const char SQL[] =
@@ -170,12 +171,15 @@ static int is_sealed(void *arg, struct kt_error *error)
     if (seal->receiver || !waits)
         return 0;
     // Everything that was received is replayed; or the startup process has looked again and again.
-    return (seal->received > 0 && replayed >= seal->received) || now - seal->since_us >= SETTLE_US;
+    return !seal->had_upstream || (seal->received > 0 && replayed >= seal->received) ||
+           now - seal->since_us >= SETTLE_US;
 }
 
-int db_admin_wait_sealed(struct db_admin *admin, int timeout_ms, struct kt_error *error)
+int db_admin_wait_sealed(struct db_admin *admin, int had_upstream, int timeout_ms,
+                         struct kt_error *error)
 {
-    struct sealing seal = {.admin = admin, .since_us = kt_monotonic_now()};
+    struct sealing seal = {
+        .admin = admin, .had_upstream = had_upstream, .since_us = kt_monotonic_now()};
     char replayed[KT_LSN_TEXT], received[KT_LSN_TEXT];
     // A replay that somebody paused would never come to its end.
     int rc = db_admin_ask(admin,
@@ -275,12 +279,12 @@ int db_admin_promote(struct db_cluster *cluster, struct db_admin *admin,
     if (rc > 0) {
         rc = check_promoted(cluster, replication, error);
     } else if (rc == 0) {
-        // Until it is promoted the file says sealed: should it stop now, it is to start as a standby;
-        // as an active it would go on without a timeline of its own.
+        // Until it is promoted the file says sealed: should it stop now, it is to start as a
+        // standby; as an active it would go on without a timeline of its own.
         next.mode = DB_MODE_SEALED;
         rc = db_replication_apply(cluster, &next, APPLY_MS, error);
         if (rc == 0)
-            rc = db_admin_wait_sealed(admin, timeout_ms, error);
+            rc = db_admin_wait_sealed(admin, 1, timeout_ms, error);
         if (rc == 0)
             rc = db_admin_ask(admin, "SELECT pg_promote(false)", 0, NULL, &result, error);
         PQclear(result);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,19 @@
 static const struct {
     int major, minor;
 } OLDEST[] = {{15, 13}, {16, 9}, {17, 5}};
+
+int db_leading_number(const char *text)
+{
+    char digits[16];
+    uint64_t number = 0;
+    size_t n = strspn(text, "0123456789");
+
+    if (n >= sizeof(digits))
+        return 0;
+    memcpy(digits, text, n);
+    digits[n] = '\0';
+    return kt_u64_parse(digits, 1, INT_MAX, &number) == 0 ? (int)number : 0;
+}
 
 int db_version_check(const char *line, int *major, int *minor, struct kt_error *error)
 {
@@ -50,6 +64,59 @@ int db_version_check(const char *line, int *major, int *minor, struct kt_error *
     return 0;
 }
 
+// A program says the same as long as it is the same file. The agent asks before each of its jobs,
+// which are children of its own, and a question takes as long as a promotion.
+static struct {
+    char path[KT_PATH_MAX];
+    struct stat file;
+    int major, minor;
+} asked;
+
+static int was_asked(const char *path, const struct stat *file)
+{
+    return strcmp(asked.path, path) == 0 && asked.file.st_dev == file->st_dev &&
+           asked.file.st_ino == file->st_ino && asked.file.st_size == file->st_size &&
+           asked.file.st_ctim.tv_sec == file->st_ctim.tv_sec &&
+           asked.file.st_ctim.tv_nsec == file->st_ctim.tv_nsec;
+}
+
+// Asks `path` for its release, unless it has answered before.
+static int ask_version(const char *path, int *major, int *minor, struct kt_error *error)
+{
+    const char *argv[] = {path, "--version", NULL};
+    struct kt_buf line = KT_BUF_INIT(256);
+    struct kt_proc proc = {.argv = argv, .output = &line, .timeout_ms = VERSION_TIMEOUT_MS};
+    char text[257];
+    struct stat file;
+    size_t n;
+    int rc;
+
+    if (stat(path, &file) != 0)
+        return kt_error_errno(error, "cannot look at '%s'", path);
+    if (was_asked(path, &file)) {
+        *major = asked.major;
+        *minor = asked.minor;
+        return 0;
+    }
+    rc = kt_proc_run(&proc, NULL, error);
+    if (rc == 0) {
+        n = kt_buf_left(&line);
+        if (n > 0)
+            memcpy(text, kt_buf_ptr(&line), n);
+        text[n] = '\0';
+        text[strcspn(text, "\n")] = '\0';
+        rc = db_version_check(text, major, minor, error);
+    }
+    if (rc == 0) {
+        snprintf(asked.path, sizeof(asked.path), "%s", path);
+        asked.file = file;
+        asked.major = *major;
+        asked.minor = *minor;
+    }
+    kt_buf_free(&line);
+    return rc;
+}
+
 // Looks at one folder: all programs there, a release that will do, and of the major release that
 // the data directory needs (0: any).
 static int try_folder(const char *folder, int wanted, struct db_cluster *cluster,
@@ -58,10 +125,8 @@ static int try_folder(const char *folder, int wanted, struct db_cluster *cluster
     // The last one is asked for its version.
     static const char *const PROGRAMS[] = {"initdb",    "pg_ctl",         "pg_basebackup",
                                            "pg_rewind", "pg_controldata", "postgres"};
-    struct kt_buf line = KT_BUF_INIT(256);
-    char path[KT_PATH_MAX], text[257];
+    char path[KT_PATH_MAX];
     int rc = 0, major, minor;
-    size_t n;
 
     for (size_t i = 0; i < sizeof(PROGRAMS) / sizeof(PROGRAMS[0]); i++)
         if (kt_path_join(path, sizeof(path), folder, PROGRAMS[i]) != 0 || access(path, X_OK) != 0)
@@ -69,31 +134,16 @@ static int try_folder(const char *folder, int wanted, struct db_cluster *cluster
                                 "install the PostgreSQL server, or set "
                                 "database.bin_directory",
                                 "no program '%s' in '%s'", PROGRAMS[i], folder);
-    const char *argv[] = {path, "--version", NULL};
-    struct kt_proc proc = {.argv = argv, .output = &line, .timeout_ms = VERSION_TIMEOUT_MS};
-    rc = kt_proc_run(&proc, NULL, error);
+    rc = ask_version(path, &major, &minor, error);
     if (rc)
-        goto out;
-    n = kt_buf_left(&line);
-    if (n > 0)
-        memcpy(text, kt_buf_ptr(&line), n);
-    text[n] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    rc = db_version_check(text, &major, &minor, error);
-    if (rc)
-        goto out;
-    if (wanted && major != wanted) {
-        rc = kt_error_set(error, KT_ERR_NOT_FOUND, "install that release of PostgreSQL",
-                          "the data directory '%s' is of PostgreSQL %d; '%s' has %d.%d",
-                          cluster->dir, wanted, folder, major, minor);
-        goto out;
-    }
-    rc = kt_path_join(cluster->bin, sizeof(cluster->bin), "/", folder + 1);
+        return rc;
+    if (wanted && major != wanted)
+        return kt_error_set(error, KT_ERR_NOT_FOUND, "install that release of PostgreSQL",
+                            "the data directory '%s' is of PostgreSQL %d; '%s' has %d.%d",
+                            cluster->dir, wanted, folder, major, minor);
     cluster->major = major;
     cluster->minor = minor;
-out:
-    kt_buf_free(&line);
-    return rc;
+    return kt_path_join(cluster->bin, sizeof(cluster->bin), "/", folder + 1);
 }
 
 // "/usr/lib/postgresql/15/bin": its number. glob's order is by name, where 9.6 comes after 17.
@@ -101,7 +151,7 @@ static int folder_major(const char *path)
 {
     const char *digits = strpbrk(path, "0123456789");
 
-    return digits ? atoi(digits) : 0;
+    return digits ? db_leading_number(digits) : 0;
 }
 
 static int newest_first(const void *a, const void *b)
@@ -159,7 +209,7 @@ static int data_major(const char *dir)
 
     if (kt_path_join(path, sizeof(path), dir, "PG_VERSION") == 0 &&
         kt_file_read_text(path, 32, &text, NULL) == 0)
-        major = atoi(text);
+        major = db_leading_number(text);
     free(text);
     return major;
 }

@@ -19,6 +19,9 @@ struct db_cluster {
     int major, minor;
 };
 
+// The number that a text begins with ("15" of "15\n", "9" of "9.6"), 1 to INT_MAX; 0 when it begins
+// with none, or with one that is larger or has leading zeros.
+int db_leading_number(const char *text);
 // Reads "postgres (PostgreSQL) 15.18 (...)" and checks that the release is one we can rely on.
 // KT_ERR_INVALID when it is something else, KT_ERR_UNSAFE_SETTINGS when it is too old; both with
 // words in `error`.
@@ -40,8 +43,8 @@ int db_cluster_check_ours(const struct db_cluster *cluster, struct db_mark *mark
 
 // --- a data directory in the making (cluster_init.c) ---
 // partial/keytrustee.json says that the folder is ours; initdb and pg_basebackup want an empty one:
-// `data` in it. That has a name of its own in each run: an initdb whose caller was killed removes its
-// folder when it fails, and must not find ours.
+// `data` in it. That has a name of its own in each run: an initdb whose caller was killed removes
+// its folder when it fails, and must not find ours.
 int db_partial_begin(const struct db_cluster *cluster, const char *partial, struct db_mark *mark,
                      char *data, size_t size, struct kt_error *error) KT_MUST_CHECK;
 // `data` becomes the data directory, which must be missing or empty.

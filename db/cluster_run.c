@@ -96,6 +96,12 @@ static void line_of(const char *text, int number, char *out, size_t size)
     snprintf(out, size, "%.*s", (int)(n < size ? n : size - 1), text);
 }
 
+// The process that a pid file's first line names, which is negative in single-user mode; 0: none.
+static long pid_in(const char *line)
+{
+    return db_leading_number(line + (*line == '-'));
+}
+
 int db_cluster_state(struct db_cluster *cluster, enum db_run_state *state, long *pid,
                      struct kt_error *error)
 {
@@ -115,7 +121,7 @@ int db_cluster_state(struct db_cluster *cluster, enum db_run_state *state, long 
     line_of(text, 7, memory, sizeof(memory));
     line_of(text, 8, word, sizeof(word)); // "starting", "ready", "standby", "stopping"
     free(text);
-    long found = labs(atol(number)); // negative: single-user mode
+    long found = pid_in(number);
     if (!is_postmaster(cluster, found, memory))
         return 0;
     *pid = found;
@@ -159,10 +165,10 @@ static int count_leftovers(const struct db_cluster *cluster)
 
     if (kt_path_join(path, sizeof(path), cluster->dir, "postmaster.pid") == 0 &&
         kt_file_read_text(path, PID_FILE_MAX, &text, NULL) == 0)
-        named = labs(atol(text));
+        named = pid_in(text);
     free(text);
     while (proc && (entry = readdir(proc))) {
-        long pid = atol(entry->d_name);
+        long pid = db_leading_number(entry->d_name);
         if (pid > 0 && pid != getpid())
             count += is_leftover(cluster, pid, pid == named);
     }
@@ -185,7 +191,7 @@ static void wait_for_leftovers(const struct db_cluster *cluster)
 // The last line of the start's log that says why, for the error message.
 static void reason_of(const char *log, char *out, size_t size)
 {
-    char tail[LOG_TAIL + 1];
+    char tail[LOG_TAIL + 1], *rest = tail, *line;
     FILE *file = fopen(log, "re");
     size_t n;
 
@@ -197,7 +203,7 @@ static void reason_of(const char *log, char *out, size_t size)
     n = fread(tail, 1, LOG_TAIL, file);
     tail[n] = '\0';
     fclose(file);
-    for (char *line = strtok(tail, "\n"); line; line = strtok(NULL, "\n")) {
+    while ((line = strsep(&rest, "\n")) != NULL) {
         const char *at = strstr(line, "FATAL:");
         if (at)
             snprintf(out, size, ": %.200s", at + 6 + strspn(at + 6, " "));

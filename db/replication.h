@@ -2,9 +2,9 @@
 // PostgreSQL's replication on one node, as the agent and `ktadmin join` handle it.
 //
 // What PostgreSQL is to be (active, following, sealed) stands in node/replication, outside the data
-// directory, and is rendered into it before each start and at each change: whatever a base backup or
-// pg_rewind copied there, or somebody left there, does not count. All of this blocks, bounded in time;
-// the agent runs it in a job (kts/agent_job.h).
+// directory, and is rendered into it before each start and at each change: whatever a base backup
+// or pg_rewind copied there, or somebody left there, does not count. All of this blocks, bounded in
+// time; the agent runs it in a job (kts/agent_job.h).
 #ifndef DB_REPLICATION_H
 #define DB_REPLICATION_H
 
@@ -21,12 +21,14 @@ enum db_mode { DB_MODE_ACTIVE, DB_MODE_FOLLOW, DB_MODE_SEALED };
 struct db_replication {
     enum db_mode mode;
     // ACTIVE: synchronous_standby_names; read_only = unestablished (default_transaction_read_only).
-    // A standby waits for a name that nobody has and is read-only, should somebody promote it by hand.
+    // A standby waits for a name that nobody has and is read-only,
+    // should somebody promote it by hand.
     char standby_names[KT_STANDBY_NAMES_TEXT];
     int read_only;
     // FOLLOW: the upstream's PostgreSQL, and the names under which this node streams
     char host[KT_HOST_MAX + 1];
-    // a name's addresses as found at the last render, with commas; "" of an address, or not found yet
+    // a name's addresses as found at the last render, with commas;
+    // "" of an address, or not found yet
     char addresses[DB_ADDRESSES_TEXT];
     uint16_t port;
     char member[KT_MEMBER_TEXT]; // role (its certificate's CN) and slot
@@ -40,8 +42,9 @@ int db_replication_load(const struct kt_paths *paths, struct db_replication *rep
                         struct kt_error *error) KT_MUST_CHECK;
 int db_replication_save(const struct kt_paths *paths, const struct db_replication *replication,
                         struct kt_error *error) KT_MUST_CHECK;
-// Looks up the upstream's addresses, and writes the data directory's part from node/replication: keytrustee.replication.conf (included last
-// by the managed settings) and standby.signal (there unless ACTIVE). For a stopped PostgreSQL.
+// Looks up the upstream's addresses, and writes the data directory's part from node/replication:
+// keytrustee.replication.conf (included last by the managed settings) and standby.signal (there
+// unless ACTIVE). For a stopped PostgreSQL.
 int db_replication_render(struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
 // Saves, renders, reloads a running PostgreSQL and waits until its sessions see the new values.
 // KT_ERR_UNSAFE_SETTINGS when something else (postgresql.auto.conf) overrides them.
@@ -58,8 +61,8 @@ void db_admin_close(struct db_admin *admin);
 struct db_position {
     int in_recovery;
     uint32_t timeline; // current insertion's or replay's
-    // flushed end of log; on a standby that receives, what is received; on one that does not, the end
-    // of the last whole record
+    // flushed end of log; on a standby that receives, what is received; on one that does not, the
+    // end of the last whole record
     uint64_t lsn;
     uint64_t start_lsn; // where this timeline began (0/0 for the first), from its history file
 };
@@ -79,15 +82,17 @@ int db_admin_in_doubt(struct db_admin *admin, uint32_t *count,
 int db_admin_end_sessions(struct db_admin *admin, int timeout_ms,
                           struct kt_error *error) KT_MUST_CHECK;
 
-// Rule 4: after SEALED was applied: until the WAL receiver is gone and everything flushed is replayed.
-int db_admin_wait_sealed(struct db_admin *admin, int timeout_ms,
+// Rule 4: after SEALED was applied: until the WAL receiver is gone and everything flushed is
+// replayed. `had_upstream` 0: PostgreSQL was started sealed, so that what it has in pg_wal is all.
+int db_admin_wait_sealed(struct db_admin *admin, int had_upstream, int timeout_ms,
                          struct kt_error *error) KT_MUST_CHECK;
 // Until this standby has replayed `lsn`.
 int db_admin_wait_replayed(struct db_admin *admin, uint64_t lsn, int timeout_ms,
                            struct kt_error *error) KT_MUST_CHECK;
-// Rule 9: pg_promote, wait until it takes writes, CHECKPOINT. Afterwards node/replication is ACTIVE.
-// `replication` (names for (e, T), read_only 1) is applied before. *position is the new one. A run
-// that was killed is repeated with the same names. KT_ERR_FENCED: active under other names.
+// Rule 9: pg_promote, wait until it takes writes, CHECKPOINT. Afterwards
+// node/replication is ACTIVE. `replication` (names for (e, T), read_only 1) is applied
+// before. *position is the new one. A run that was killed is repeated with the same
+// names. KT_ERR_FENCED: active under other names.
 int db_admin_promote(struct db_cluster *cluster, struct db_admin *admin,
                      const struct db_replication *replication, int timeout_ms,
                      struct db_position *position, struct kt_error *error) KT_MUST_CHECK;
@@ -119,8 +124,8 @@ int db_admin_receiver(struct db_admin *admin, struct db_receiver *receiver,
 // 0: acknowledged by a clean return. KT_ERR_IN_DOUBT: the log may hold it: look again.
 int db_admin_row_insert(struct db_admin *admin, const struct kt_epoch_row *row, int timeout_ms,
                         struct kt_error *error) KT_MUST_CHECK;
-// Rule 12: a commit under the settings of now that came back clean, and that W members of `row` report
-// as flushed (by name and role). KT_ERR_NO_QUORUM.
+// Rule 12: a commit under the settings of now that came back clean, and that W members of `row`
+// report as flushed (by name and role). KT_ERR_NO_QUORUM.
 int db_admin_probe(struct db_admin *admin, const struct kt_epoch_row *row, int timeout_ms,
                    struct kt_error *error) KT_MUST_CHECK;
 // Until W members of the row stream under its names. KT_ERR_NO_QUORUM says who is missing.
@@ -128,18 +133,26 @@ int db_admin_wait_streaming(struct db_admin *admin, const struct kt_epoch_row *r
                             struct kt_error *error) KT_MUST_CHECK;
 
 // A node's role (LOGIN REPLICATION, member of kts_members), slot (not its own), rows in `nodes` and
-// node_certificates; committed locally (the row that makes it a member comes later in the same log).
-// `cert_pem` may be NULL (listed already). KT_ERR_NOT_MEMBER: that member was removed.
+// node_certificates; committed locally (the row that makes it a member comes later in the same
+// log). `cert_pem` may be NULL (listed already). KT_ERR_NOT_MEMBER: that member was removed.
 int db_admin_node_put(struct db_admin *admin, const struct kt_peer *peer, const char *cert_pem,
                       struct kt_error *error) KT_MUST_CHECK;
+// A member's renewed certificate (peer->cert_sha256) in `nodes` and node_certificates;
+// committed locally. Those of before are revoked, except peer->cert_before.
+// KT_ERR_NOT_MEMBER: it is not there.
+int db_admin_node_renew(struct db_admin *admin, const struct kt_peer *peer, const char *cert_pem,
+                        struct kt_error *error) KT_MUST_CHECK;
+// A running PostgreSQL reads key and certificate again; nothing to do when it is stopped.
+int db_reload_certificates(struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
 // Drops role and slot, marks the rows removed.
 int db_admin_node_remove(struct db_admin *admin, const char *member,
                          struct kt_error *error) KT_MUST_CHECK;
 int db_admin_nodes(struct db_admin *admin, struct kt_peers *peers,
                    struct kt_error *error) KT_MUST_CHECK;
-// Slots for the row's members and for every other node that is not removed: it may come back before it
-// is a member again. Others are dropped, unless somebody streams through them; all, when `row` is NULL
-// (a node that is no longer active must keep none). A slot that fell behind its bound is made anew.
+// Slots for the row's members and for every other node that is not removed: it may come
+// back before it is a member again. Others are dropped, unless somebody streams through
+// them; all, when `row` is NULL (a node that is no longer active must keep none). A slot
+// that fell behind its bound is made anew.
 int db_admin_slots(struct db_admin *admin, const struct kt_epoch_row *row,
                    struct kt_error *error) KT_MUST_CHECK;
 
@@ -151,14 +164,14 @@ struct db_source { // another node's PostgreSQL
 };
 typedef void (*db_progress)(void *arg, uint64_t done_bytes,
                             uint64_t total_bytes); // total 0: unknown
-// pg_basebackup into `dir`.new, renamed to the data directory; a data directory that is there is kept
-// as <dir>.<time>. Leaves it stopped, rendered by the caller's node/replication.
+// pg_basebackup into `dir`.new, renamed to the data directory; a data directory that is there is
+// kept as <dir>.<time>. Leaves it stopped, rendered by the caller's node/replication.
 int db_copy_base(struct db_cluster *cluster, const struct db_source *source, db_progress progress,
                  void *arg, struct kt_error *error) KT_MUST_CHECK;
 // pg_rewind of the stopped data directory; what was ahead (WAL from the fork on) is kept in
 // node/aside-<time>. `fork_lsn` is where the two logs really part (by the rows): pg_rewind, which
-// compares numbers of timelines, must not see it later. KT_ERR_CHILD when it cannot be rewound: a base
-// backup then serves. Broken off, the directory is not started any more (KT_ERR_DIVERGED).
+// compares numbers of timelines, must not see it later. KT_ERR_CHILD when it cannot be rewound: a
+// base backup then serves. Broken off, the directory is not started any more (KT_ERR_DIVERGED).
 int db_copy_rewind(struct db_cluster *cluster, const struct db_source *source, uint64_t fork_lsn,
                    struct kt_error *error) KT_MUST_CHECK;
 

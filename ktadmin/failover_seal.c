@@ -174,6 +174,18 @@ static size_t choose_order(const struct kta_failover *failover, struct kta_answe
     return count;
 }
 
+// A switchover: the active stops, when T has everything that it wrote, before T stops receiving. What
+// comes of it is seen when all are asked.
+static void stop_first(struct kta_failover *failover, json_t *args, size_t node)
+{
+    struct kta_answer answer = {.node = node};
+
+    if (json_object_set_new(args, "stop", json_true()) == 0)
+        kta_nodes_ask(failover->nodes, "node.seal", args, SEAL_MS, &answer, 1);
+    json_object_del(args, "stop");
+    kta_answers_free(&answer, 1);
+}
+
 // KT_ERR_AGAIN: with a higher epoch.
 static int seal_once(struct kta_failover *failover, struct kt_error *error)
 {
@@ -188,9 +200,9 @@ static int seal_once(struct kta_failover *failover, struct kt_error *error)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
     }
     count = choose_order(failover, answers, &first);
-    if (first) // it stops when T has everything that it wrote
-        kta_nodes_ask(failover->nodes, "node.seal", args, SEAL_MS, answers, 1);
-    kta_nodes_ask(failover->nodes, "node.seal", args, SEAL_MS, answers + first, count - first);
+    if (first)
+        stop_first(failover, args, answers[0].node);
+    kta_nodes_ask(failover->nodes, "node.seal", args, SEAL_MS, answers, count);
     ask_busy(failover, args, answers, count);
     clear_reports(failover);
     for (size_t i = 0; i < count; i++) {

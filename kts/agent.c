@@ -219,6 +219,15 @@ static int set_up(struct kts_agent *agent, struct kt_error *error)
     return rc ? kt_error_set(error, rc, NULL, "the master does not listen") : 0;
 }
 
+// Asked here, the programs' release is known in the jobs, which are forked from this process.
+static void ask_release(const struct kts_start *start)
+{
+    struct db_cluster *cluster = NULL;
+
+    if (db_cluster_open(start->paths, start->settings, &cluster, NULL) == 0)
+        db_cluster_close(cluster);
+}
+
 static void tear_down(struct kts_agent *agent)
 {
     struct kts_agent_link *const links[] = {&agent->changes, &agent->signing, &agent->audit};
@@ -259,6 +268,7 @@ int kts_agent_main(struct kts_start *start)
         tear_down(&agent);
         return 1;
     }
+    ask_release(start);
     event_base_dispatch(agent.base);
     tear_down(&agent);
     return agent.stopping ? 0 : 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The steps of the failover protocol on one node (docs/failover.md has the rules by number): what the
-// files that carry them out share. All but the two inline verbs run in jobs (kts/agent_job.h).
+// The steps of the failover protocol on one node (docs/failover.md has the rules by number): what
+// the files that carry them out share. All but the two inline verbs run in jobs (kts/agent_job.h).
 #ifndef KTS_AGENT_CLUSTER_H
 #define KTS_AGENT_CLUSTER_H
 
@@ -43,6 +43,8 @@ int kts_local_is_running(struct kts_local *local);
 int kts_local_connect(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
 // Stops PostgreSQL; whoever runs it starts it again when asked to (kts_local_start).
 int kts_local_stop(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
+// The same with SEALED as its mode from then on; without a job that keeps it down, it is started.
+int kts_local_stop_sealed(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
 // Starts it as node/replication says, through `ktadmin db --start` where that runs, and connects.
 int kts_local_start(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
 // Position, where start_lsn is the place at which the log left the timeline of the newest of its
@@ -52,8 +54,8 @@ int kts_local_end(struct kts_local *local, const struct kt_epoch_rows *rows,
 // Whatever it was: a standby without upstream that has replayed all it has, connected. The promise
 // must stand before.
 int kts_local_seal(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
-// 1 when this PostgreSQL was sealed by kts_local_seal, and nothing has changed that since. Spares the
-// next step the waiting; a report is never made by it.
+// 1 when this PostgreSQL was sealed by kts_local_seal, and nothing has changed that since. Spares
+// the next step the waiting; a report is never made by it.
 int kts_local_was_sealed(struct kts_local *local);
 // What PostgreSQL is to be: node/replication with this node's name and member filled in.
 int kts_local_apply(struct kts_local *local, const struct db_replication *replication,
@@ -68,8 +70,8 @@ int kts_replication_active(const struct kts_local *local, const struct kt_epoch_
 // Waits a few milliseconds, between two looks at a condition.
 void kts_breath(void);
 
-// The file in run/ that stands while a job has stopped PostgreSQL and wants it back: at once, or when
-// the job is done with what it does to the data directory.
+// The file in run/ that stands while a job has stopped PostgreSQL and wants it back: at once, or
+// when the job is done with what it does to the data directory.
 #define KTS_AGAIN_START "start\n"
 #define KTS_AGAIN_WAIT  "wait\n"
 int kts_again_path(const struct kt_paths *paths, char out[KT_PATH_MAX]) KT_MUST_CHECK;
@@ -82,9 +84,10 @@ int kts_pending_row_load(const struct kt_paths *paths, struct kt_epoch_row *row,
 int kts_pending_row_save(const struct kt_paths *paths, const struct kt_epoch_row *row,
                          struct kt_error *error) KT_MUST_CHECK;
 int kts_pending_row_remove(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;
-// 1 when this node was promoted in the epoch of its promise, or was its active from the first: the row
-// of exactly that epoch stands in the log, or waits to be written (saved by node.promote only, from a
-// sealed standby). A primary of an older epoch that was merely asked to seal for itself is not.
+// 1 when this node was promoted in the epoch of its promise, or was its active from the
+// first: the row of exactly that epoch stands in the log, or waits to be written (saved
+// by node.promote only, from a sealed standby). A primary of an older epoch that was
+// merely asked to seal for itself is not.
 int kts_local_is_promoted(const struct kts_local *local, const struct kt_epoch_rows *rows,
                           int in_recovery);
 
@@ -132,8 +135,8 @@ int kts_follow_attach(struct kts_local *local, const struct kts_upstream *upstre
 // Waits until the receiver streams. 0, or KT_ERR_TIMEOUT.
 int kts_wait_streaming(struct kts_local *local, int timeout_ms,
                        struct kt_error *error) KT_MUST_CHECK;
-// The same, and that it goes on doing so for a second: the active may not have the log any more that
-// this node needs. 0, or KT_ERR_TIMEOUT.
+// The same, and that it goes on doing so for a second: the active may not have the log any more
+// that this node needs. 0, or KT_ERR_TIMEOUT.
 int kts_wait_steady(struct kts_local *local, int timeout_ms, struct kt_error *error) KT_MUST_CHECK;
 // Writes the row of this epoch, or finishes it when it is there, and opens for writing
 // (agent_cluster_establish.c). On success *row is the one in force.
@@ -141,8 +144,8 @@ int kts_establish(struct kts_local *local, const struct kt_epoch_row *wanted, in
                   struct kt_epoch_row *row, struct kt_error *error) KT_MUST_CHECK;
 // Waits until the writer takes changes, at most 5 s. The answer's "writer": "open" or "closed".
 const char *kts_wait_writer(struct kts_local *local);
-// Rule 12 after a kill (agent_cluster_settle.c): when the names in force are not those of the newest
-// row, the change is finished or undone. *row receives the newest row.
+// Rule 12 after a kill (agent_cluster_settle.c): when the names in force are not those of the
+// newest row, the change is finished or undone. *row receives the newest row.
 int kts_member_settle(struct kts_local *local, struct kt_epoch_row *row,
                       struct kt_error *error) KT_MUST_CHECK;
 

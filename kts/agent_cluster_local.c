@@ -209,8 +209,9 @@ int kts_local_end(struct kts_local *local, const struct kt_epoch_rows *rows,
 }
 
 // run/sealed, "pid lsn": PostgreSQL of this pid was seen with everything replayed up to there and
-// without upstream. It stands until another mode is set; the log stands still as long. The pid alone
-// would not do: a postmaster keeps it over a crash of a backend, and replays again.
+// without upstream. It stands until another mode is set; the log stands still as long. The pid
+// alone would not do: a postmaster keeps it over a crash of a backend, and replays again. "0 0": it
+// was stopped with SEALED saved before, and so is started without upstream, whoever does it.
 static int sealed_path(const struct kts_local *local, char path[KT_PATH_MAX])
 {
     return kt_path_join(path, KT_PATH_MAX, local->paths->run, SEALED_FILE);
@@ -225,18 +226,27 @@ static long postmaster(struct kts_local *local)
                                                                                             : 0;
 }
 
-static void mark_sealed(struct kts_local *local)
+static void mark_sealed(const struct kts_local *local, long pid, uint64_t lsn)
 {
     char path[KT_PATH_MAX], text[64];
-    struct db_position position;
-    int n;
+    int n = snprintf(text, sizeof(text), "%ld %llu\n", pid, (unsigned long long)lsn);
 
-    if (db_admin_position(local->admin, &position, NULL))
-        return;
-    n = snprintf(text, sizeof(text), "%ld %llu\n", postmaster(local),
-                 (unsigned long long)position.lsn);
     if (sealed_path(local, path) == 0 && kt_file_replace(path, text, (size_t)n, 0600, NULL))
         kt_log(KT_LOG_DEBUG, "the seal is not marked");
+}
+
+static int load_mark(const struct kts_local *local, long *pid, uint64_t *lsn)
+{
+    char path[KT_PATH_MAX], *text = NULL;
+    unsigned long long at = 0;
+    int found;
+
+    if (sealed_path(local, path) || kt_file_read_text(path, 64, &text, NULL))
+        return 0;
+    found = sscanf(text, "%20ld %20llu", pid, &at) == 2;
+    *lsn = at;
+    free(text);
+    return found;
 }
 
 static void forget_sealed(const struct kts_local *local)
@@ -251,22 +261,40 @@ int kts_local_was_sealed(struct kts_local *local)
 {
     struct db_position position = {.in_recovery = 0};
     struct db_receiver receiver = {.is_streaming = 1};
-    char path[KT_PATH_MAX], *text = NULL;
-    unsigned long long lsn = 0;
-    struct db_replication now;
     long pid = postmaster(local), marked = 0;
-    int was;
+    struct db_replication now;
+    uint64_t lsn = 0;
 
-    if (pid == 0 || sealed_path(local, path) || kt_file_read_text(path, 64, &text, NULL))
-        return 0;
-    was = sscanf(text, "%ld %llu", &marked, &lsn) == 2 && marked == pid &&
-          db_replication_load(local->paths, &now, NULL) == 0 && now.mode == DB_MODE_SEALED &&
-          kts_local_connect(local, NULL) == 0 &&
-          db_admin_position(local->admin, &position, NULL) == 0 && position.in_recovery &&
-          position.lsn >= lsn && db_admin_receiver(local->admin, &receiver, NULL) == 0 &&
-          !receiver.is_streaming;
-    free(text);
-    return was;
+    return pid != 0 && load_mark(local, &marked, &lsn) && marked == pid &&
+           db_replication_load(local->paths, &now, NULL) == 0 && now.mode == DB_MODE_SEALED &&
+           kts_local_connect(local, NULL) == 0 &&
+           db_admin_position(local->admin, &position, NULL) == 0 && position.in_recovery &&
+           position.lsn >= lsn && db_admin_receiver(local->admin, &receiver, NULL) == 0 &&
+           !receiver.is_streaming;
+}
+
+// PostgreSQL was stopped with SEALED saved before, and nothing else was saved since.
+static int is_started_sealed(const struct kts_local *local)
+{
+    struct db_replication now;
+    uint64_t lsn = 0;
+    long pid = 0;
+
+    return load_mark(local, &pid, &lsn) && pid == 0 &&
+           db_replication_load(local->paths, &now, NULL) == 0 && now.mode == DB_MODE_SEALED;
+}
+
+int kts_local_stop_sealed(struct kts_local *local, struct kt_error *error)
+{
+    const struct db_replication sealed = {.mode = DB_MODE_SEALED};
+    int rc = kts_local_save_mode(local, &sealed, error);
+
+    if (rc == 0)
+        rc = kts_local_stop(local, error);
+    // Nobody starts it as long as this job runs.
+    if (rc == 0)
+        mark_sealed(local, 0, 0);
+    return rc;
 }
 
 int kts_local_apply(struct kts_local *local, const struct db_replication *replication,
@@ -293,7 +321,7 @@ int kts_local_seal(struct kts_local *local, struct kt_error *error)
 {
     const struct db_replication sealed = {.mode = DB_MODE_SEALED};
     struct db_position position = {.in_recovery = 0};
-    int rc = 0;
+    int had_upstream = 1, rc = 0;
 
     if (local->promise.floor_lsn == KT_FLOOR_UNFINISHED)
         return kt_error_set(error, KT_ERR_DIVERGED, "run ktadmin rejoin",
@@ -301,23 +329,28 @@ int kts_local_seal(struct kts_local *local, struct kt_error *error)
     // Once is enough, unless somebody started it under the old mode meanwhile.
     for (int tries = 0; rc == 0 && !position.in_recovery && tries < SEAL_TRIES; tries++) {
         if (!kts_local_is_running(local)) {
-            rc = kts_local_save_mode(local, &sealed, error);
+            if (!is_started_sealed(local))
+                rc = kts_local_save_mode(local, &sealed, error);
             rc = rc ? rc : kts_local_start(local, error);
         }
         rc = rc ? rc : kts_local_connect(local, error);
         rc = rc ? rc : db_admin_position(local->admin, &position, error);
         if (rc == 0 && !position.in_recovery)
-            rc = kts_local_stop(local, error);
+            rc = kts_local_stop_sealed(local, error);
     }
     if (rc == 0 && !position.in_recovery)
         rc = kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL,
                           "PostgreSQL does not become a standby");
-    if (rc == 0)
+    if (rc == 0) {
+        had_upstream = !is_started_sealed(local);
         rc = kts_local_apply(local, &sealed, error);
+    }
     if (rc == 0)
-        rc = db_admin_wait_sealed(local->admin, KTS_SEAL_MS, error);
+        rc = db_admin_wait_sealed(local->admin, had_upstream, KTS_SEAL_MS, error);
     if (rc == 0)
-        mark_sealed(local);
+        rc = db_admin_position(local->admin, &position, error);
+    if (rc == 0)
+        mark_sealed(local, postmaster(local), position.lsn);
     return rc;
 }
 

@@ -85,7 +85,7 @@ static inline void seal(int i)
     struct db_replication replication = {.mode = DB_MODE_SEALED};
 
     OK(db_replication_apply(nodes[i].cluster, &replication, MS, &error));
-    OK(db_admin_wait_sealed(admins[i], MS, &error));
+    OK(db_admin_wait_sealed(admins[i], 1, MS, &error));
 }
 
 // The row that makes node `active` active in `epoch` with one member.

@@ -81,7 +81,7 @@ static void start_sealed(int i)
 
     OK(db_replication_apply(nodes[i].cluster, &sealed, MS, &error));
     start_one(i);
-    OK(db_admin_wait_sealed(admins[i], MS, &error));
+    OK(db_admin_wait_sealed(admins[i], 1, MS, &error));
 }
 
 static int entries_like(const char *folder, const char *begin)
@@ -167,7 +167,7 @@ static void a_sealed_node_receives_nothing_and_reports_the_end_of_its_log(void *
     assert_true(active.lsn > sealed.lsn);
     stop_one(1);
     start_one(1); // it stays sealed
-    OK(db_admin_wait_sealed(admins[1], MS, &error));
+    OK(db_admin_wait_sealed(admins[1], 1, MS, &error));
     OK(db_admin_position(admins[1], &active, &error));
     assert_int_equal(active.lsn, sealed.lsn);
     assert_string_equal(has_table(1, "after_the_seal"), "f");
@@ -258,7 +258,7 @@ static void a_sealed_node_follows_across_the_switch(void **state)
     assert_int_equal(position.timeline, 2);
     stop_one(2);
     start_one(2);
-    OK(db_admin_wait_sealed(admins[2], MS, &error));
+    OK(db_admin_wait_sealed(admins[2], 1, MS, &error));
     OK(db_admin_position(admins[2], &position, &error));
     assert_int_equal(position.timeline, 2);
 }
@@ -348,12 +348,12 @@ static void a_promotion_that_was_broken_off_starts_as_a_sealed_standby(void **st
     (void)state;
     sealed.mode = DB_MODE_SEALED;
     OK(db_replication_apply(nodes[0].cluster, &sealed, MS, &error));
-    OK(db_admin_wait_sealed(admins[0], MS, &error));
+    OK(db_admin_wait_sealed(admins[0], 1, MS, &error));
     OK(db_pg_run(admins[0]->conn, MS, "SELECT pg_promote()", &error));
     stop_one(0);
     start_one(0);
     assert_string_equal(ask(0, "SELECT pg_is_in_recovery()"), "t");
-    OK(db_admin_wait_sealed(admins[0], MS, &error));
+    OK(db_admin_wait_sealed(admins[0], 1, MS, &error));
     OK(db_admin_position(admins[0], &position, &error));
     assert_int_equal(position.timeline, 5);
     OK(db_admin_promote(nodes[0].cluster, admins[0], &active, MS, &position, &error));
