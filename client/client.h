@@ -61,8 +61,8 @@ struct ktc_server {
     char name[KTC_SERVER_TEXT];     // as registered, or as a node named it
     char address[KTC_ADDRESS_TEXT]; // "ip:port" it was last reached at, "" = never
     int learned;                    // not registered: KT-Active named it
-    // It cost a timeout, and is asked again from then on by one request (microseconds since 1970); 0 = it
-    // is not set aside.
+    // It cost a timeout, and is asked again from then on by one request (microseconds
+    // since 1970); 0 = it is not set aside.
     int64_t aside_until;
     int pause_s;                 // how long it is set aside, grows
     struct kt_http_client *http; // made at first use
@@ -84,7 +84,8 @@ int ktc_server_same_name(const char *a, const char *b);
 size_t ktc_servers_find(const struct ktc_servers *servers, const char *name);
 // 1 when two entries are known to be the same node.
 int ktc_servers_same(const struct ktc_servers *servers, size_t a, size_t b);
-// 0 when it may be asked now. When its time has come this claims the one request that looks: ask it.
+// 0 when it may be asked now. When its time has come this claims
+// the one request that looks: ask it.
 int ktc_server_is_aside(struct keytrustee *client, size_t i);
 // As ktc_server_is_aside, and claims nothing.
 int ktc_server_waits(const struct keytrustee *client, size_t i);
@@ -146,8 +147,8 @@ struct ktc_call {
     size_t body_len;
     int has_body;
     size_t max_answer;
-    // A positive answer is right on any node always, since deposits never change: of an older epoch it is
-    // taken when no node of the present one answers.
+    // A positive answer is right on any node always, since deposits never change: of an older epoch
+    // it is taken when no node of the present one answers.
     int immutable;
     // The latest version that is asked for is at least this one (0 = any); where its number stands.
     uint32_t min_version;
@@ -155,7 +156,8 @@ struct ktc_call {
     int barrier; // only an answer behind a barrier will do
     int change;  // for the active, until the deadline; a lost answer leaves it in doubt
     int once;    // one round is enough
-    // First contact: trust the CA with this SHA-256, show no certificate, remember no epoch. Or NULL.
+    // First contact: trust the CA with this SHA-256, show no
+    // certificate, remember no epoch. Or NULL.
     const uint8_t *pin;
 };
 struct ktc_answer {
@@ -167,8 +169,9 @@ struct ktc_answer {
 };
 // 0 for an answer of status 2xx. Otherwise the code of the server's error, or why no server
 // answered; KT_ERR_IN_DOUBT for a change that may have happened. What a node that is not up to date
-// can be wrong about - absence, a latest version below min_version, a missing right - is asked again of
-// the active behind a barrier, and of the other nodes. KT_ERR_UNCHECKED: an absence that could not be.
+// can be wrong about - absence, a latest version below min_version, a missing right -
+// is asked again of the active behind a barrier, and of the other nodes.
+// KT_ERR_UNCHECKED: an absence that could not be.
 int ktc_call(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
              struct kt_error *error) KT_MUST_CHECK;
 void ktc_answer_free(struct ktc_answer *answer);
@@ -207,7 +210,8 @@ int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
 // epoch or incarnation, KT_ERR_SIGNATURE for another history.
 int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, const char *server,
                 enum ktc_seen *seen, struct kt_error *error) KT_MUST_CHECK;
-// A path of deposits: "/v1/deposits/<handle>[tail][?version=n]"; the caller frees. NULL = no memory.
+// A path of deposits: "/v1/deposits/<handle>[tail][?version=n]";
+// the caller frees. NULL = no memory.
 char *ktc_deposit_path(const char *handle, const char *tail, uint32_t version);
 // Turns codes of the JSON helpers into KT_ERR_PROTOCOL naming `server`.
 int ktc_protocol(struct kt_error *error, const char *server, int rc);
@@ -246,8 +250,9 @@ int ktc_receipt_keep(const struct keytrustee *client, const char *handle,
 // KT_ERR_NOT_FOUND when there is none for this deposit.
 int ktc_receipt_load(const struct keytrustee *client, const struct kt_uuid *id,
                      struct kt_receipt *receipt, struct kt_error *error) KT_MUST_CHECK;
-// Keeps a salted hash of the plaintext of deposit `id`, for a caller that repeats the call with that
-// id. ktc_check_compare: KT_ERR_DEPOSIT_ID_CONFLICT for another plaintext; 0 when none is kept.
+// Keeps a salted hash of the plaintext of deposit `id`, for a caller that repeats
+// the call with that id. ktc_check_compare: KT_ERR_DEPOSIT_ID_CONFLICT for
+// another plaintext; 0 when none is kept.
 int ktc_check_keep(const struct keytrustee *client, const struct kt_uuid *id, const void *secret,
                    size_t len, struct kt_error *error) KT_MUST_CHECK;
 int ktc_check_compare(const struct keytrustee *client, const struct kt_uuid *id, const void *secret,
@@ -285,8 +290,8 @@ int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pendin
                      struct keytrustee_deposit *deposit, struct kt_error *error) KT_MUST_CHECK;
 
 // --- fetching (lib_get.c) ---
-// The name that stands inside the encryption of deposit `id` under `handle`: a server that gives one
-// handle's ciphertext for another, or an old one under an invented id, is noticed also where no
+// The name that stands inside the encryption of deposit `id` under `handle`: a server that gives
+// one handle's ciphertext for another, or an old one under an invented id, is noticed also where no
 // receipt is.
 #define KTC_BIND_TEXT 120
 int ktc_bind_name(const char *handle, const struct kt_uuid *id,

@@ -8,7 +8,8 @@
 #include "client/keytrustee.h"
 #include "lib/cli.h"
 
-// To add a command: a file cmd_<verb>.c, a line here, a row in main.c, a paragraph in keytrustee(1).
+// To add a command: a file cmd_<verb>.c, a line here, a row in
+// main.c, a paragraph in keytrustee(1).
 extern const struct kt_cli_command ktc_cmd_register;
 extern const struct kt_cli_command ktc_cmd_put;
 extern const struct kt_cli_command ktc_cmd_get;

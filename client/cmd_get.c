@@ -9,8 +9,8 @@
 #include "client/cmd.h"
 #include "lib/file.h"
 
-// Into what is there and is no file of its own: a device, a pipe, or a link such as /dev/stdout. None
-// is made or replaced. What a link to a file leads to must be ours, as the file will be.
+// Into what is there and is no file of its own: a device, a pipe, or a link such as /dev/stdout.
+// None is made or replaced. What a link to a file leads to must be ours, as the file will be.
 static int write_in_place(const char *path, const void *bytes, size_t n, struct kt_error *error)
 {
     struct stat to, out;

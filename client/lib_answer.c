@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an answer means: its error, its place in the cluster's history, and whether it can be believed.
+// What an answer means: its error, its place in the cluster's
+// history, and whether it can be believed.
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -163,8 +164,8 @@ static int is_surely_undone(int code)
     }
 }
 
-// What a node that is behind says in good faith, and is wrong: deposits, approvals and grants that have
-// not reached it yet.
+// What a node that is behind says in good faith, and is wrong: deposits, approvals and
+// grants that have not reached it yet.
 static int needs_fresh(int code)
 {
     switch (code) {

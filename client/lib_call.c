@@ -80,8 +80,8 @@ static int say_unchecked(const struct ktc_call *call, int rc, const struct kt_er
                         why->message);
 }
 
-// What the node said depends on how up to date it is: the active is asked behind a barrier, then the
-// other nodes whether they have more, since what is there is right wherever it is found.
+// What the node said depends on how up to date it is: the active is asked behind a barrier, then
+// the other nodes whether they have more, since what is there is right wherever it is found.
 static int check_with_others(struct ktc_talk *talk, int local_rc, struct kt_error *error)
 {
     const struct ktc_call *call = talk->call;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a registration hands over: the CA, our certificate, receipt keys, who we and the cluster are.
+// What a registration hands over: the CA, our certificate, receipt
+// keys, who we and the cluster are.
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depositing: encrypt, keep the ciphertext, send it until it is settled, verify and keep the receipt.
+// Depositing: encrypt, keep the ciphertext, send it until it is
+// settled, verify and keep the receipt.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 #include "client/client.h"
 #include "lib/json.h"
 
-// The name inside the encryption binds a ciphertext to its handle and deposit id: see ktc_bind_name.
+// The name inside the encryption binds a ciphertext to its handle
+// and deposit id: see ktc_bind_name.
 static int encrypt(struct keytrustee *client, const char *handle, const void *secret, size_t len,
                    struct ktc_pending *pending, struct kt_error *error)
 {
@@ -208,8 +210,9 @@ static int resume(struct keytrustee *client, const char *handle, keytrustee_depo
     return rc != 0 ? rc : first;
 }
 
-// An earlier deposit of the handle must be settled before a later one is sent, or it could become the
-// latest version. When it cannot be, the later one was not taken, and must not sound as if it were.
+// An earlier deposit of the handle must be settled before a later one is sent, or it
+// could become the latest version. When it cannot be, the later one was not taken,
+// and must not sound as if it were.
 static int settle_earlier(struct keytrustee *client, const char *handle, struct kt_error *error)
 {
     struct kt_error why = {0};

@@ -183,19 +183,21 @@ static int make_body(struct keytrustee *client, const struct kt_authcode *code,
     static const char before[] = "{\"auth_code\":\"", behind[] = "\",";
     struct kt_secret *made = NULL;
     char *text = NULL;
+    size_t size, n;
     int rc = describe(client, &text, error);
 
     if (rc != 0)
         return rc;
     // `text` begins with a brace, which `before` has already; an auth code needs no escapes.
-    rc = kt_secret_new(strlen(before) + KT_AUTHCODE_TEXT + strlen(behind) + strlen(text), &made);
+    size = strlen(before) + KT_AUTHCODE_TEXT + strlen(behind) + strlen(text);
+    rc = kt_secret_new(size, &made);
     if (rc == 0) {
         char *to = (char *)kt_secret_data(made);
         memcpy(to, before, strlen(before));
         kt_authcode_format(code, to + strlen(before));
-        strcat(to, behind);
-        strcat(to, text + 1);
-        kt_secret_truncate(made, strlen(to));
+        n = strlen(to);
+        n += (size_t)snprintf(to + n, size - n, "%s%s", behind, text + 1);
+        kt_secret_truncate(made, n);
         *body = made;
     }
     free(text);

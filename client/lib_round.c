@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One round through the servers: whom to ask next, for how long, and what a failure costs the next call.
+// One round through the servers: whom to ask next, for how long, and
+// what a failure costs the next call.
 #include <stdio.h>
 #include <string.h>
 
@@ -91,8 +92,9 @@ static int choices_left(const struct ktc_talk *talk)
     return n > 0 ? n : 1;
 }
 
-// Those that are set aside are asked when all others fail, once a call; but not for a proof of freshness,
-// which the others have said they cannot give: a reader would wait for a dead active again and again.
+// Those that are set aside are asked when all others fail, once a call; but not for a
+// proof of freshness, which the others have said they cannot give: a reader would wait
+// for a dead active again and again.
 static int may_ask_dead(const struct ktc_talk *talk)
 {
     return talk->rounds == 0 && (!talk->call->barrier || !talk->heard);

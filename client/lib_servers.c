@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The servers a client knows, which of them to ask first, and which are set aside because they are dead.
+// The servers a client knows, which of them to ask first, and which
+// are set aside because they are dead.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,8 +94,8 @@ static size_t take_choice(const struct ktc_servers *servers, const json_t *objec
     return server != NULL ? ktc_servers_find(servers, server) : KTC_NONE;
 }
 
-// The list of client.json with what the file knows of it. A missing or damaged file is an empty one:
-// nothing in it is needed.
+// The list of client.json with what the file knows of it. A missing or damaged file is an empty
+// one: nothing in it is needed.
 static void read_servers(const struct keytrustee *client, struct ktc_servers *servers)
 {
     char path[KT_PATH_MAX];
@@ -154,8 +155,8 @@ static void write_servers(const struct keytrustee *client, const struct ktc_serv
     json_decref(object);
 }
 
-// Writes our choices and what we know of server `changed` (KTC_NONE: of none), and takes over what other
-// processes wrote of the others. The lock is the caller's.
+// Writes our choices and what we know of server `changed` (KTC_NONE: of none), and takes over what
+// other processes wrote of the others. The lock is the caller's.
 static void merge(struct keytrustee *client, size_t changed)
 {
     struct ktc_servers *ours = &client->servers;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nodes in the database: their roles, slots, and rows. Committed locally: a node that is not yet, or
-// no longer, a member must not be waited for.
+// Nodes in the database: their roles, slots, and rows. Committed locally: a node that is not yet,
+// or no longer, a member must not be waited for.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +14,8 @@
 #define END_MS      15000 // of a removed node's sessions
 #define BEGIN_LOCAL "BEGIN READ WRITE; SET LOCAL synchronous_commit = local"
 
-// The text of the certificate as the table wants it: hash and end. KT_ERR_INVALID when it is not the
-// one that the peer's entry names.
+// The text of the certificate as the table wants it: hash and end. KT_ERR_INVALID when it is not
+// the one that the peer's entry names.
 static int read_certificate(const char *pem, const struct kt_peer *peer,
                             char not_after[KT_TIME_TEXT], struct kt_error *error)
 {
@@ -273,20 +273,31 @@ int db_admin_node_remove(struct db_admin *admin, const char *member, struct kt_e
 
 // --- reading ---
 
+static int read_number(const PGresult *result, int i, int column, uint64_t min, uint64_t max,
+                       uint64_t *number)
+{
+    return kt_u64_parse(PQgetvalue(result, i, column), min, max, number);
+}
+
 static int read_peer(const PGresult *result, int i, struct kt_peer *peer)
 {
+    uint64_t agent_port = 0, database_port = 0, https_port = 0, revision = 0;
     const char *member = PQgetvalue(result, i, 0), *address = PQgetvalue(result, i, 1);
 
     memset(peer, 0, sizeof(*peer));
     if (kt_member_check(member) != 0 || strlen(address) >= sizeof(peer->address) ||
-        kt_hex_decode(PQgetvalue(result, i, 5), peer->cert_sha256, KT_SHA256_LEN) != 0)
+        read_number(result, i, 2, 1, UINT16_MAX, &agent_port) != 0 ||
+        read_number(result, i, 3, 1, UINT16_MAX, &database_port) != 0 ||
+        read_number(result, i, 4, 1, UINT16_MAX, &https_port) != 0 ||
+        kt_hex_decode(PQgetvalue(result, i, 5), peer->cert_sha256, KT_SHA256_LEN) != 0 ||
+        read_number(result, i, 6, 0, UINT32_MAX, &revision) != 0)
         return KT_ERR_INVALID;
     memcpy(peer->member, member, strlen(member) + 1);
     memcpy(peer->address, address, strlen(address) + 1);
-    peer->agent_port = (uint16_t)atoi(PQgetvalue(result, i, 2));
-    peer->database_port = (uint16_t)atoi(PQgetvalue(result, i, 3));
-    peer->https_port = (uint16_t)atoi(PQgetvalue(result, i, 4));
-    peer->revision = (uint32_t)strtoul(PQgetvalue(result, i, 6), NULL, 10);
+    peer->agent_port = (uint16_t)agent_port;
+    peer->database_port = (uint16_t)database_port;
+    peer->https_port = (uint16_t)https_port;
+    peer->revision = (uint32_t)revision;
     peer->removed = PQgetvalue(result, i, 7)[0] == 't';
     return 0;
 }

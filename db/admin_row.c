@@ -4,11 +4,11 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <libpq-fe.h>
 
+#include "db/epoch_sql.h"
 #include "db/replication_inner.h"
 
 #define STREAMING_MAX 64
@@ -16,67 +16,21 @@
 
 // --- reading ---
 
-static int read_members(const char *text, struct kt_epoch_row *row)
-{
-    while (*text) {
-        size_t n = strcspn(text, ",");
-
-        if (row->count >= KT_MEMBERS_MAX || n >= KT_MEMBER_TEXT)
-            return KT_ERR_TOO_LARGE;
-        memcpy(row->members[row->count], text, n);
-        row->members[row->count++][n] = '\0';
-        text += n + (text[n] == ',');
-    }
-    return 0;
-}
-
-static int read_row(const PGresult *result, int i, struct kt_epoch_row *row)
-{
-    const char *active = PQgetvalue(result, i, 4);
-    char incarnation[KT_INCARNATION_TEXT];
-
-    memset(row, 0, sizeof(*row));
-    snprintf(incarnation, sizeof(incarnation), "%.10s.%.16s", PQgetvalue(result, i, 0),
-             PQgetvalue(result, i, 1));
-    if (kt_incarnation_parse(incarnation, &row->incarnation) != 0 ||
-        strlen(active) >= sizeof(row->active) ||
-        kt_lsn_parse(PQgetvalue(result, i, 7), &row->start_lsn) != 0)
-        return KT_ERR_INVALID;
-    row->epoch = strtoull(PQgetvalue(result, i, 2), NULL, 10);
-    row->sequence = (uint32_t)strtoul(PQgetvalue(result, i, 3), NULL, 10);
-    memcpy(row->active, active, strlen(active) + 1);
-    row->w = (uint32_t)strtoul(PQgetvalue(result, i, 6), NULL, 10);
-    row->timeline = (uint32_t)strtoul(PQgetvalue(result, i, 8), NULL, 10);
-    row->ends = PQgetvalue(result, i, 9)[0] == 't';
-    snprintf(row->note, sizeof(row->note), "%.255s", PQgetvalue(result, i, 10));
-    return read_members(PQgetvalue(result, i, 5), row);
-}
-
 int db_admin_rows(struct db_admin *admin, struct kt_epoch_rows *rows, struct kt_error *error)
 {
-    static const char SQL[] =
-        "SELECT e.incarnation, encode(i.bits, 'hex'), e.epoch, e.sequence, e.active,"
-        " array_to_string(e.members, ','), e.w, e.start_lsn, e.timeline, e.ends,"
-        " coalesce(e.note, '')"
-        " FROM epochs e JOIN incarnations i ON i.number = e.incarnation"
-        " ORDER BY e.incarnation, e.epoch, e.sequence";
-    struct kt_epoch_rows fresh = {0};
+    struct kt_error why = {0};
     PGresult *result = NULL;
-    int rc = db_admin_ask(admin, SQL, 0, NULL, &result, error);
+    json_t *list = NULL;
+    int rc = db_admin_ask(admin, "SELECT " DB_EPOCH_ROWS, 0, NULL, &result, error);
 
-    for (int i = 0; rc == 0 && i < PQntuples(result); i++) {
-        struct kt_epoch_row row;
-        rc = read_row(result, i, &row);
-        if (rc == 0)
-            rc = kt_epoch_rows_add(&fresh, &row);
-        if (rc)
-            kt_error_set(error, rc, NULL, "row %d of the table epochs cannot be read", i + 1);
-    }
-    PQclear(result);
     if (rc)
-        kt_epoch_rows_free(&fresh);
-    else
-        *rows = fresh;
+        return rc;
+    list = json_loads(PQgetvalue(result, 0, 0), JSON_REJECT_DUPLICATES, NULL);
+    if (!list || kt_epoch_rows_from_json(list, rows, &why) != 0)
+        rc = kt_error_set(error, KT_ERR_DATABASE, NULL, "the table epochs cannot be read: %s",
+                          list ? why.message : "not JSON");
+    json_decref(list);
+    PQclear(result);
     return rc;
 }
 
@@ -124,8 +78,8 @@ static int begin(struct db_admin *admin, struct waiting *waiting, struct kt_erro
                      error);
 }
 
-// The next result (NULL: the last was the last one), without a cancel when it does not come in time.
-// 1 when there is one, 0 when not.
+// The next result (NULL: the last was the last one), without a cancel when it does not come in
+// time. 1 when there is one, 0 when not.
 static int next_result(struct waiting *waiting, PGresult **result, const char **why)
 {
     while (PQisBusy(waiting->conn)) {

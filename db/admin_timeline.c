@@ -131,8 +131,8 @@ int db_wal_segment_size(const struct db_cluster *cluster, uint64_t *size, struct
     return rc ? kt_error_set(error, rc, NULL, "there is no segment of the log in '%s'", dir) : 0;
 }
 
-// The segment of a timeline may be here before the log goes on in it: it is sent from its first byte,
-// which is older than the timeline. So the timeline counts from its switch point on.
+// The segment of a timeline may be here before the log goes on in it: it is sent from its first
+// byte, which is older than the timeline. So the timeline counts from its switch point on.
 static int goes_on_at(const struct db_cluster *cluster, uint32_t timeline, uint64_t lsn)
 {
     uint64_t start;

@@ -41,7 +41,8 @@ static int grant_checked(struct db_writer *writer, struct db_member *member, con
     return 0;
 }
 
-// What is granted already is not granted twice: else taking one back would leave the other in force.
+// What is granted already is not granted twice: else taking one
+// back would leave the other in force.
 static const char grant_sql[] =
     "WITH wanted AS (SELECT DISTINCT x AS access FROM unnest(string_to_array($6::text, ',')) x),"
     " have AS (SELECT g1.grant_id, g1.access FROM grants g1 JOIN wanted USING (access)"

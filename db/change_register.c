@@ -12,9 +12,9 @@
 
 // 0 organisation id, 1 its name, 2 needs approval, 3 disabled, 4 secret is right, 5 used up,
 // 6 expired, 7 revoked, 8 rights, 9-14 of a certificate for this TLS key: client, its code,
-// certificate, client's state, revoked, client's name; 15 the OpenPGP key is that client's, 16 it is
-// another client's of the organisation that is not revoked; 17 the client is of the code's organisation,
-// 18 its certificate has expired.
+// certificate, client's state, revoked, client's name; 15 the OpenPGP key is that client's, 16 it
+// is another client's of the organisation that is not revoked; 17 the client is of the code's
+// organisation, 18 its certificate has expired.
 static const char register_check_sql[] =
     "SELECT a.organisation_id, o.name, o.needs_approval, o.disabled_at IS NOT NULL,"
     " a.secret_sha256 = $2::bytea, a.uses >= a.max_uses, a.expires_at <= now(),"
@@ -65,8 +65,8 @@ static int register_answer(struct db_writer *writer, struct db_member *member,
     return member->outcome.text ? 0 : KT_ERR_NO_MEMORY;
 }
 
-// The TLS key is registered already. The same code gets the same certificate, whatever became of the
-// code since. A code that is still good gets a new one for the same client: so a host whose
+// The TLS key is registered already. The same code gets the same certificate, whatever became of
+// the code since. A code that is still good gets a new one for the same client: so a host whose
 // certificate has expired comes back. 1: the latter.
 static int registered_before(struct db_writer *writer, struct db_member *member,
                              const PGresult *result)

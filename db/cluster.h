@@ -63,7 +63,8 @@ int db_cluster_initdb(struct db_cluster *cluster, int *done, struct kt_error *er
 int db_cluster_configure(struct db_cluster *cluster, int *done,
                          struct kt_error *error) KT_MUST_CHECK;
 // 3. database, roles with their secrets, schema files in order, first rows (cluster, incarnation,
-//    epoch 1 with no members, receipt key, node certificate, itself among the nodes). The cluster must
+//    epoch 1 with no members, receipt key, node certificate, itself
+//    among the nodes). The cluster must
 //    be running.
 struct db_first_rows {
     const struct kt_cluster_info *info;
@@ -94,7 +95,8 @@ int db_cluster_exec(struct db_cluster *cluster, struct kt_error *error);
 // As owner; applies missing schema files in order, each in a transaction, under an advisory lock.
 int db_schema_apply(const struct db_target *owner, const char *schema_dir, int *applied,
                     struct kt_error *error) KT_MUST_CHECK;
-// The folder of schema files: KEYTRUSTEE_SCHEMA_DIR, beside the program (../share/...), compiled in.
+// The folder of schema files: KEYTRUSTEE_SCHEMA_DIR, beside the
+// program (../share/...), compiled in.
 int db_schema_dir(char *out, size_t size, struct kt_error *error) KT_MUST_CHECK;
 
 #endif

@@ -105,8 +105,9 @@ static int run_rewind(const struct db_cluster *cluster, const struct db_source *
     return rc;
 }
 
-// It compares timelines by number and place. Two nodes that were promoted at one place have the same
-// by that, and it would keep what only one of them has: it must not see the fork later than it is.
+// It compares timelines by number and place. Two nodes that were promoted at one
+// place have the same by that, and it would keep what only one of them has: it must
+// not see the fork later than it is.
 static int check_plan(const char *said, uint64_t fork_lsn, struct kt_error *error)
 {
     const char *at = strstr(said, DIVERGED_AT);

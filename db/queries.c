@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/epoch_sql.h"
+
 #define ROWS_MAX    10000
 #define WAIT_MS     3000 // beyond statement_timeout: a server that is stopped does not keep that
 #define TIME_FORM   "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
@@ -252,6 +254,8 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
         "'restored', c.state = 'restored',"
         "'names', current_setting('synchronous_standby_names'),"
         "'log_index', coalesce((SELECT max(d.log_index) FROM deposits d), 0),"
+        "'prepared', (SELECT count(*) FROM pg_prepared_xacts x"
+        "  WHERE x.database = current_database() AND x.gid LIKE 'kt:%'),"
         "'timeline', CASE WHEN pg_is_in_recovery()"
         "  THEN coalesce(r.received_tli, (pg_control_checkpoint()).timeline_id)"
         "  ELSE ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int END,"
@@ -277,12 +281,7 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
         "    'replied', coalesce(s.reply_time::text, ''))), '[]')"
         "  FROM pg_stat_replication s"
         "  WHERE starts_with(s.application_name, s.usename || '_')),"
-        "'rows', (SELECT coalesce(json_agg(json_build_object("
-        "    'incarnation', i.number || '.' || encode(i.bits, 'hex'), 'epoch', e.epoch,"
-        "    'sequence', e.sequence, 'active', e.active, 'members', e.members, 'w', e.w,"
-        "    'start_lsn', e.start_lsn, 'timeline', e.timeline, 'ends', e.ends,"
-        "    'note', coalesce(e.note, '')) ORDER BY e.incarnation, e.epoch, e.sequence), '[]')"
-        "  FROM epochs e JOIN incarnations i ON i.number = e.incarnation))"
+        "'rows', " DB_EPOCH_ROWS ")"
         " FROM cluster c LEFT JOIN pg_stat_wal_receiver r ON true";
 
     return object_of(session, SQL, look, error);
@@ -295,7 +294,12 @@ int db_query_listed(struct db_session *session, json_t **listed, struct kt_error
         "'nodes', (SELECT coalesce(json_agg(json_build_object("
         "    'member', n.member, 'address', n.address, 'agent_port', n.agent_port,"
         "    'database_port', n.database_port, 'https_port', n.https_port,"
-        "    'cert_sha256', encode(n.cert_sha256, 'hex'), 'revision', n.revision,"
+        "    'cert_sha256', encode(n.cert_sha256, 'hex'), 'cert_before',"
+        // while a renewal has not ended: what was listed before it
+        "    (SELECT encode(b.sha256, 'hex') FROM node_certificates b WHERE b.kind = 'node'"
+        "      AND b.name = split_part(n.member, '.', 1) AND b.sha256 <> n.cert_sha256"
+        "      AND b.revoked_at IS NULL AND b.not_after > now() AND n.removed_at IS NULL"
+        "      ORDER BY b.created_at DESC LIMIT 1), 'revision', n.revision,"
         "    'removed', n.removed_at IS NOT NULL) ORDER BY n.member), '[]') FROM nodes n),"
         "'operators', (SELECT coalesce(json_agg(json_build_object("
         "    'name', k.name, 'cert_sha256', encode(k.sha256, 'hex'))), '[]')"

@@ -16,16 +16,16 @@ int db_session_fd(const struct db_session *session);
 // Connects when needed (bounded: 2 s). KT_ERR_DATABASE_UNAVAILABLE.
 int db_session_check(struct db_session *session, struct kt_error *error) KT_MUST_CHECK;
 
-// What the watch has to see, in one statement, as an object: "in_recovery", "restored", "log_index",
-// "timeline", "lsn" (flushed; on a standby received), "replayed", "lag_us", "rows" (as kt_epoch_rows_
-// from_json takes them), "receiver" (null, or {"streaming", "silent_us"}), and "streaming", an array
-// of {"member", "name", "streaming", "flush_lsn", "lag_bytes", "lag_us", "replied"} of those whose
-// role is the member of their name. "replied" is a time on the member's clock: only its changes say
-// something.
+// What the watch has to see, in one statement, as an object: "in_recovery", "restored",
+// "log_index", "timeline", "lsn" (flushed; on a standby received), "replayed", "lag_us", "rows" (as
+// kt_epoch_rows_from_json takes them), "receiver" (null, or {"streaming", "silent_us"}), and
+// "streaming", an array of {"member", "name", "streaming", "flush_lsn", "lag_bytes", "lag_us",
+// "replied"} of those whose role is the member of their name. "replied" is a time on the member's
+// clock: only its changes say something.
 int db_query_look(struct db_session *session, json_t **look, struct kt_error *error) KT_MUST_CHECK;
 // Changes rarely: "nodes" (as kt_peers_from_json takes them) and "operators", an array of {"name",
-// "cert_sha256"} of the certificates that are listed now; "settings", an object of those that must be
-// equal on all nodes, name to value.
+// "cert_sha256"} of the certificates that are listed now; "settings", an object of those that must
+// be equal on all nodes, name to value.
 int db_query_listed(struct db_session *session, json_t **listed,
                     struct kt_error *error) KT_MUST_CHECK;
 

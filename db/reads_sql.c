@@ -64,7 +64,8 @@
     " FROM w LEFT JOIN LATERAL (" rows ") d ON true " joins                                        \
     " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(access) " AS granted"      \
     " OFFSET 0) a"
-// Who has a version of the handle knows the name: a newer one of somebody else's is refused, not absent.
+// Who has a version of the handle knows the name: a newer one of
+// somebody else's is refused, not absent.
 #define HAS_ONE                                                                                    \
     "EXISTS (SELECT 1 FROM deposits o WHERE o.organisation_id = w.organisation_id"                 \
     " AND o.client_id = w.client_id AND o.handle = d.handle)"

@@ -104,6 +104,15 @@ static int reload(struct db_cluster *cluster, long pid, struct kt_error *error)
     return rc;
 }
 
+int db_reload_certificates(struct db_cluster *cluster, struct kt_error *error)
+{
+    enum db_run_state state;
+    long pid = 0;
+    int rc = db_cluster_state(cluster, &state, &pid, error);
+
+    return rc || state == DB_STOPPED ? rc : reload(cluster, pid, error);
+}
+
 int db_replication_reload(struct db_cluster *cluster, const struct db_replication *replication,
                           int timeout_ms, struct kt_error *error)
 {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where an upstream is, in numbers: the name that libpq is given is the one to check in its certificate.
+// Where an upstream is, in numbers: the name that libpq is given is
+// the one to check in its certificate.
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>

@@ -19,9 +19,9 @@ int db_replication_of_node(const struct kt_paths *paths, struct db_replication *
                            struct kt_error *error) KT_MUST_CHECK;
 // "<member>_copy": streams from a sealed donor, without a slot.
 int db_is_copy_name(const char *application_name);
-// Connection string to another node's PostgreSQL with this node's certificate. PostgreSQL checks one
-// name in the other's, which is that of nodes: where it is must be said in numbers (`addresses`).
-// Without any it connects nowhere.
+// Connection string to another node's PostgreSQL with this node's certificate. PostgreSQL checks
+// one name in the other's, which is that of nodes: where it is must be said in numbers
+// (`addresses`). Without any it connects nowhere.
 int db_replication_conninfo(const struct kt_paths *paths, const struct db_source *source,
                             const char *addresses, const char *application_name,
                             const char *database, struct kt_buf *out) KT_MUST_CHECK;
@@ -56,8 +56,8 @@ int db_replication_reload(struct db_cluster *cluster, const struct db_replicatio
                           int timeout_ms, struct kt_error *error) KT_MUST_CHECK;
 
 // --- copy.c ---
-// KT_ERR_DIVERGED while a rewind or a base backup that was broken off has left the data directory as
-// nothing that can be started.
+// KT_ERR_DIVERGED while a rewind or a base backup that was broken off has left the data directory
+// as nothing that can be started.
 int db_copy_check(const struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
 
 // --- admin.c ---
@@ -88,8 +88,8 @@ int db_wal_segment_size(const struct db_cluster *cluster, uint64_t *size,
 // Where the timeline began, from its history file in pg_wal: 0 for the first.
 int db_timeline_start(const struct db_cluster *cluster, uint32_t timeline, uint64_t *start_lsn,
                       struct kt_error *error) KT_MUST_CHECK;
-// The timeline on which a log that ends at `lsn` ends, from the files in pg_wal: for a standby, whose
-// control file knows it only since its last restartpoint.
+// The timeline on which a log that ends at `lsn` ends, from the files in pg_wal: for a standby,
+// whose control file knows it only since its last restartpoint.
 int db_timeline_of_log(const struct db_cluster *cluster, uint64_t lsn, uint32_t *timeline,
                        struct kt_error *error) KT_MUST_CHECK;
 

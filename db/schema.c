@@ -76,7 +76,7 @@ static int version_of(const char *name)
         !isdigit((unsigned char)name[1]) || !isdigit((unsigned char)name[2]) || name[3] != '_' ||
         strcmp(name + n - 4, ".sql") != 0)
         return 0;
-    return atoi(name);
+    return 100 * (name[0] - '0') + 10 * (name[1] - '0') + name[2] - '0';
 }
 
 // The one file of this version; KT_ERR_NOT_FOUND when there is none, KT_ERR_INVALID for two.
@@ -116,7 +116,7 @@ static int load_file(const char *dir, int version, struct schema_file *file, str
 static int check_recorded(const PGresult *rows, const char *dir, struct kt_error *error)
 {
     for (int i = 0; i < PQntuples(rows); i++) {
-        int version = atoi(PQgetvalue(rows, i, 0));
+        int version = db_leading_number(PQgetvalue(rows, i, 0));
         struct schema_file file = {0};
         int rc;
 

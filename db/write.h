@@ -42,12 +42,12 @@ int db_prove_unsafe(struct kt_error *error);
 // The next result of the main connection, which may wait for members. KT_ERR_NO_QUORUM when too few
 // of them have been there for a while: it need not be waited for any longer.
 int db_prove_result(struct db_writer *writer, int64_t deadline_us, PGresult **result) KT_MUST_CHECK;
-// After a clean PREPARE or commit: the settings still hold, and at least W members of the row report
-// as flushed what is flushed here now.
+// After a clean PREPARE or commit: the settings still hold, and at least W members of the row
+// report as flushed what is flushed here now.
 int db_prove(struct db_writer *writer, int64_t deadline_us, struct kt_error *error) KT_MUST_CHECK;
-// A commit that came back clean, under settings that hold, and that W members have: a quorum is here
-// now. Any failure says that it was not proven; KT_ERR_DATABASE_UNAVAILABLE and KT_ERR_NO_QUORUM
-// that the connection must be given up too.
+// A commit that came back clean, under settings that hold, and that W members have: a quorum is
+// here now. Any failure says that it was not proven; KT_ERR_DATABASE_UNAVAILABLE and
+// KT_ERR_NO_QUORUM that the connection must be given up too.
 int db_write_barrier(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
 
 // Parameters of one prepared statement, all text except those put as bytes.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What makes an acknowledgement worth its name: a clean answer, settings that hold, and W members of
-// this epoch that say themselves that they have it.
+// What makes an acknowledgement worth its name: a clean answer, settings that hold, and W members
+// of this epoch that say themselves that they have it.
 #include <poll.h>
 #include <stdio.h>
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/epoch_sql.h"
 #include "db/write.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -14,13 +15,9 @@ static int64_t deadline(const struct db_writer *writer)
     return kt_monotonic_now() + (int64_t)writer->settings.timeout_ms * 1000;
 }
 
-// The row as the agents speak it, so that there is one reader for it.
 static const char newest_row_sql[] =
-    "SELECT json_build_object('incarnation', e.incarnation || '.' || encode(i.bits, 'hex'),"
-    " 'epoch', e.epoch, 'sequence', e.sequence, 'active', e.active, 'members', to_json(e.members),"
-    " 'w', e.w, 'start_lsn', e.start_lsn::text, 'timeline', e.timeline),"
-    " c.state, pg_is_in_recovery(), c.cluster_id"
-    " FROM epochs e JOIN incarnations i ON i.number = e.incarnation, cluster c"
+    "SELECT " DB_EPOCH_ROW ", c.state, pg_is_in_recovery(), c.cluster_id"
+    " FROM " DB_EPOCH_FROM ", cluster c"
     " ORDER BY e.incarnation DESC, e.epoch DESC, e.sequence DESC LIMIT 1";
 
 static int parse_row(const char *text, struct kt_epoch_row *row, struct kt_error *error)

@@ -2,8 +2,9 @@
 // The writer's database side: groups of changes, written in two phases.
 //
 // A group goes through db_group_check, then (with the audit record on disk) db_group_write.
-// One group is in flight at a time. Anything unclean after PREPARE TRANSACTION was sent is in doubt:
-// the caller answers KT_ERR_IN_DOUBT and gives the writer up; the next db_writer_open settles.
+// One group is in flight at a time. Anything unclean after PREPARE TRANSACTION
+// was sent is in doubt: the caller answers KT_ERR_IN_DOUBT and gives the writer
+// up; the next db_writer_open settles.
 #ifndef DB_WRITER_H
 #define DB_WRITER_H
 
@@ -26,11 +27,11 @@ struct db_writer_settings {
     // Has `csr` signed for client `common_name`; the caller frees *pem. Source: the agent.
     int (*sign)(void *arg, const char *common_name, const char *organisation, const uint8_t *csr,
                 size_t csr_len, char **pem);
-    // 1 as long as the permission under which the writer opens is in force; asked when both sessions
-    // are there, as they are ended when it is taken back. NULL: always.
+    // 1 as long as the permission under which the writer opens is in force; asked when both
+    // sessions are there, as they are ended when it is taken back. NULL: always.
     int (*permitted)(void *arg);
-    // 1 when W members are connected now. While it says 0 an answer that waits for them is waited for
-    // no longer than a moment. NULL: not known, up to the timeout.
+    // 1 when W members are connected now. While it says 0 an answer that waits for them is waited
+    // for no longer than a moment. NULL: not known, up to the timeout.
     int (*quorum)(void *arg);
     void *arg;
 };
@@ -46,10 +47,10 @@ struct db_writer_state {
 };
 
 // Opens two connections, ends the sessions of an older writer, takes the writer's lock, reads the
-// newest row, proves a barrier under it, settles what is left over (COMMIT PREPARED, never a rollback)
-// and reads the state. KT_ERR_DATABASE_UNAVAILABLE; KT_ERR_PASSIVE when the database is in recovery;
-// KT_ERR_FENCED when the newest row is not this node's and this epoch's; KT_ERR_NO_QUORUM;
-// KT_ERR_UNSAFE_SETTINGS.
+// newest row, proves a barrier under it, settles what is left over (COMMIT PREPARED, never a
+// rollback) and reads the state. KT_ERR_DATABASE_UNAVAILABLE; KT_ERR_PASSIVE when the database is
+// in recovery; KT_ERR_FENCED when the newest row is not this node's and this epoch's;
+// KT_ERR_NO_QUORUM; KT_ERR_UNSAFE_SETTINGS.
 int db_writer_open(const struct db_target *target, const struct db_writer_settings *settings,
                    struct db_writer **writer, struct kt_error *error) KT_MUST_CHECK;
 void db_writer_close(struct db_writer *writer);
@@ -87,8 +88,9 @@ int db_change_is_groupable(enum kt_change_kind kind);
 
 // Checks all members against the database and each other: afterwards outcome.code says refused (or
 // 0), outcome.repeated that it is answered from its row, `wait` that it must come in a later group.
-// KT_ERR_DATABASE_UNAVAILABLE: the connection is gone. Any other code: a check failed, for which member
-// is not known: they may be tried singly. Nothing was changed in either case, and no outcome counts.
+// KT_ERR_DATABASE_UNAVAILABLE: the connection is gone. Any other code: a check failed,
+// for which member is not known: they may be tried singly. Nothing was changed in
+// either case, and no outcome counts.
 int db_group_check(struct db_writer *writer, struct db_member *members, size_t count,
                    struct kt_error *error) KT_MUST_CHECK;
 // Assigns log indices, makes receipts, has certificates signed.

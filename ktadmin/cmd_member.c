@@ -15,18 +15,8 @@
 #define KNOWN_US       3000000
 #define KNOWN_PAUSE_MS 20
 
-static int look_for_active(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t *active,
-                           struct kt_error *error)
-{
-    int rc = kta_nodes_open(run, nodes, error);
-
-    if (rc == 0)
-        rc = kta_nodes_look(nodes, error);
-    return rc ? rc : kta_nodes_active(nodes, active, error);
-}
-
-// One that was removed before, as the active knows it: a run that was killed behind its work is told
-// that it is done.
+// One that was removed before, as the active knows it: a run that was killed behind
+// its work is told that it is done.
 static int find_removed(const struct kta_member *active, const char *name,
                         char member[KT_MEMBER_TEXT])
 {
@@ -114,7 +104,7 @@ static int remove_member(const struct kt_cli_run *run, struct kta_nodes *nodes,
 {
     int destroyed = kt_cli_flag(run, "destroyed"), standalone = kt_cli_flag(run, "standalone");
     size_t active = 0;
-    int rc = look_for_active(run, nodes, &active, error);
+    int rc = kta_nodes_open_active(run, nodes, &active, error);
 
     if (rc == 0)
         rc = find_member(nodes, active, run->argv[0], member, error);
@@ -198,7 +188,7 @@ static int leave(const struct kt_cli_run *run, struct kta_nodes *nodes, json_t *
                  struct kt_error *error)
 {
     size_t active = 0;
-    int rc = look_for_active(run, nodes, &active, error);
+    int rc = kta_nodes_open_active(run, nodes, &active, error);
 
     if (rc == 0 && nodes->list[active].is_local)
         rc = kt_error_set(error, KT_ERR_USAGE, "hand over first: ktadmin switchover",

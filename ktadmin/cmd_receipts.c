@@ -162,8 +162,8 @@ static int check_file(struct check *check, const char *file, const char *text,
 
 // --- the command ---
 
-// As whoever calls, and where they are: the files may be a client's. Only then this process becomes the
-// account.
+// As whoever calls, and where they are: the files may be a client's. Only then
+// this process becomes the account.
 static int read_files(struct check *check, struct kt_error *error)
 {
     int rc = 0;

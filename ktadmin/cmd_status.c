@@ -126,7 +126,8 @@ static int add_cluster(struct kta_nodes *nodes, json_t *status, int *exit_code)
     return rc;
 }
 
-// This node's own, by its agent or else by its files. `why` receives the error when there is no agent.
+// This node's own, by its agent or else by its files. `why` receives
+// the error when there is no agent.
 static int own_status(struct kta_nodes *nodes, json_t **status, struct kt_error *why,
                       struct kt_error *error)
 {

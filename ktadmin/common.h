@@ -47,8 +47,8 @@ int kta_ask(const struct kt_cli_run *run, const char *verb, json_t *args,
 // As kta_ask, and prints `done` (a sentence, not with --quiet), or with --json the answer.
 int kta_change(const struct kt_cli_run *run, const char *verb, json_t *args, const char *done);
 
-// Who called, for records that outlive the command: "alice" under sudo, else the account. To be asked
-// before kta_open with KTA_FILES.
+// Who called, for records that outlive the command: "alice" under sudo, else the account. To be
+// asked before kta_open with KTA_FILES.
 void kta_caller(char *out, size_t size);
 // For what cannot be taken back: says what is about to happen and has the cluster id typed, here or
 // as --cluster-id; --yes is not enough. KT_ERR_REFUSED_BY_USER, KT_ERR_USAGE.

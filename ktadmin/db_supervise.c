@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Watching over PostgreSQL in the foreground: for the systemd unit, and for whoever wants to see it.
+// Watching over PostgreSQL in the foreground: for the systemd
+// unit, and for whoever wants to see it.
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

@@ -34,8 +34,8 @@ int kta_init_configure(struct kta_init *init, int *done, struct kt_error *error)
     return db_cluster_configure(init->cluster, done, error);
 }
 
-// What the first rows say of the receipt key and of the node's certificate. *receipt is the PEM text
-// that `rows` points to.
+// What the first rows say of the receipt key and of the node's certificate. *receipt is
+// the PEM text that `rows` points to.
 static int read_certificates(const struct kt_paths *paths, struct db_first_rows *rows,
                              char **receipt, struct kt_error *error)
 {

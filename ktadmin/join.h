@@ -34,8 +34,8 @@ int kta_join_server(struct kta_join *join, int *done, struct kt_error *error);
 int kta_join_identity(struct kta_join *join, int *done, struct kt_error *error);
 
 // --- join_lead.c: somebody must be there to be followed ---
-// Finds the active. An unestablished one, or with restore --from the token's node when the active is
-// lost, is promoted anew with the newcomer in its list.
+// Finds the active. An unestablished one, or with restore --from the token's node when the active
+// is lost, is promoted anew with the newcomer in its list.
 int kta_join_lead(struct kta_join *join, int *done, struct kt_error *error);
 
 // --- join_copy.c ---
@@ -46,8 +46,8 @@ int kta_join_ask(struct kta_join *join, int *done, struct kt_error *error);
 // --- cmd_join.c ---
 // All steps. On success the node's name is in join->base.info.node.
 int kta_join_run(struct kta_join *join, struct kt_error *error) KT_MUST_CHECK;
-// The command from the token on, which is overwritten in main's argv (NULL: --token-file); `after` (may be NULL) runs when the node is made, and started with
-// --start. The exit code.
+// The command from the token on, which is overwritten in main's argv (NULL: --token-file); `after`
+// (may be NULL) runs when the node is made, and started with --start. The exit code.
 int kta_join_command(struct kt_cli_run *run, const char *token_argument, int restores,
                      int (*after)(struct kta_join *join, struct kt_error *error));
 // Options of commands that make a node: rows of their tables.

@@ -88,8 +88,8 @@ static int write_file(const struct kt_paths *paths, const char *name, const char
     return rc;
 }
 
-// The CA must be the one that the token names, whatever else was checked; and it alone: what stands behind
-// it in the file would be trusted too.
+// The CA must be the one that the token names, whatever else was checked; and it alone: what stands
+// behind it in the file would be trusted too.
 static int take_ca(const struct kta_join *join, const json_t *files, X509 **ca,
                    struct kt_error *error)
 {
@@ -262,9 +262,9 @@ static int make_request(const struct kta_join *join, json_t **args, struct kt_er
     return rc;
 }
 
-// The node may be at work on somebody else's order; it says so before it uses the token. And it may not
-// have noticed yet that the node of this name is removed, or dead: the token is good for the same
-// newcomer again.
+// The node may be at work on somebody else's order; it says so before it uses the token. And
+// it may not have noticed yet that the node of this name is removed, or dead: the token is
+// good for the same newcomer again.
 static int ask(const struct kta_join *join, struct kt_node *node, json_t **answer,
                struct kt_error *error)
 {

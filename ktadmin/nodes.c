@@ -320,3 +320,13 @@ size_t kta_nodes_reachable(const struct kta_nodes *nodes)
         count += nodes->list[i].state != NULL;
     return count;
 }
+
+int kta_nodes_open_active(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t *index,
+                          struct kt_error *error)
+{
+    int rc = kta_nodes_open(run, nodes, error);
+
+    if (rc == 0)
+        rc = kta_nodes_look(nodes, error);
+    return rc ? rc : kta_nodes_active(nodes, index, error);
+}

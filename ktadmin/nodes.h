@@ -30,8 +30,8 @@ struct kta_nodes {
     char skip[KT_MEMBER_TEXT]; // a member that is never asked: a newcomer does not ask itself
     char bundle[KT_PATH_MAX];  // the operator's file, or ""
     struct kt_node_credentials credentials;
-    // Asks list[i]; kt_node_call, unless a test has put another here. Called by several threads, for
-    // different nodes. `args` is stolen.
+    // Asks list[i]; kt_node_call, unless a test has put another here. Called by several threads,
+    // for different nodes. `args` is stolen.
     int (*call)(void *arg, struct kta_member *member, const char *verb, json_t *args,
                 int timeout_ms, json_t **result, struct kt_error *error);
     void *call_arg;
@@ -57,18 +57,21 @@ void kta_nodes_close(struct kta_nodes *nodes);
 // Adds one unless it is known; it is asked at `host`. Index, or negative when the list is full.
 int kta_nodes_add(struct kta_nodes *nodes, const struct kt_peer *peer, struct kt_error *error);
 
-// Asks all for node.state, also those that an answer makes known. KT_ERR_NETWORK when none answered,
-// with why of the first.
+// Asks all for node.state, also those that an answer makes known. KT_ERR_NETWORK when none
+// answered, with why of the first.
 int kta_nodes_look(struct kta_nodes *nodes, struct kt_error *error) KT_MUST_CHECK;
 // Asks one again. Its state is NULL when it does not answer.
 void kta_nodes_look_at(struct kta_nodes *nodes, size_t i);
 // By node name or member id; -1 when there is none.
 int kta_nodes_find(const struct kta_nodes *nodes, const char *name);
 size_t kta_nodes_reachable(const struct kta_nodes *nodes);
-// The node that is the active of the highest (incarnation, epoch): by the roles active, standalone and
-// unestablished. KT_ERR_NOT_FOUND with what to do.
+// The node that is the active of the highest (incarnation, epoch): by the roles active, standalone
+// and unestablished. KT_ERR_NOT_FOUND with what to do.
 int kta_nodes_active(const struct kta_nodes *nodes, size_t *index,
                      struct kt_error *error) KT_MUST_CHECK;
+// Opens, looks at all nodes and finds that one. Closed by the caller, also after an error.
+int kta_nodes_open_active(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t *index,
+                          struct kt_error *error) KT_MUST_CHECK;
 
 // --- what a node said of itself; "" and 0 when it did not ---
 const char *kta_state_text(const struct kta_member *member, const char *name);
@@ -81,8 +84,8 @@ int kta_state_row(const struct kta_member *member, struct kt_epoch_row *row) KT_
 // The list that it goes by: the row that it is to write, else the newest.
 int kta_state_list(const struct kta_member *member, struct kt_epoch_row *row) KT_MUST_CHECK;
 
-// For commands of one question: this node's agent, or with --operator the first server that answers.
-// On failure prints it and returns the exit code. `args` is stolen.
+// For commands of one question: this node's agent, or with --operator the first server that
+// answers. On failure prints it and returns the exit code. `args` is stolen.
 int kta_ask_either(const struct kt_cli_run *run, const char *verb, json_t *args,
                    json_t **result) KT_MUST_CHECK;
 
@@ -107,7 +110,8 @@ void kta_answers_free(struct kta_answer *answers, size_t count);
 struct kta_round;
 struct kta_round *kta_round_begin(struct kta_nodes *nodes, const char *verb, const json_t *args,
                                   int timeout_ms, struct kta_answer *answers, size_t count);
-// Until `enough` says so of the answers that are there (called with the lock held), or all are there.
+// Until `enough` says so of the answers that are there (called with
+// the lock held), or all are there.
 void kta_round_wait(struct kta_round *round, int (*enough)(void *arg), void *arg);
 int kta_round_is_done(struct kta_round *round);
 // Waits for the rest. NULL is fine.

@@ -11,8 +11,8 @@
 #define KTA_AGENT_PORT         11372
 #define KTA_BUNDLE_SERVERS_MAX 16
 
-// The file must be the caller's alone and hold a certificate and a key. `servers` receives the lines
-// "server: HOST:PORT".
+// The file must be the caller's alone and hold a certificate and a key. `servers`
+// receives the lines "server: HOST:PORT".
 int kta_bundle_check(const char *path, char servers[KTA_BUNDLE_SERVERS_MAX][KT_HOST_MAX + 16],
                      size_t *count, struct kt_error *error) KT_MUST_CHECK;
 // Writes a new file, mode 0600: `title` (lines of text), the nodes, both certificates, the key.

@@ -5,8 +5,8 @@
 
 #include "db/cluster.h"
 
-// Starts kts, found beside this program, with its log in logs/kts.log, unless it runs; waits until its
-// agent answers; then PostgreSQL, when the agent allows it.
+// Starts kts, found beside this program, with its log in logs/kts.log, unless it runs; waits until
+// its agent answers; then PostgreSQL, when the agent allows it.
 int kta_start_node(const struct kt_paths *paths, struct db_cluster *cluster,
                    struct kt_error *error) KT_MUST_CHECK;
 

@@ -66,6 +66,11 @@ static void look_at_node(const struct kta_member *member, json_t *list)
         say(list, "%s: the database is down", member->name);
     if (strcmp(role, "fenced") == 0)
         say(list, "%s is fenced: run ktadmin rejoin %s", member->name, member->name);
+    else if (strcmp(role, "removed") == 0)
+        say(list,
+            "%s was removed from the cluster and serves nothing: wipe it; ktadmin join makes it a "
+            "new node",
+            member->name);
     else if (strcmp(role, "unestablished") == 0)
         say(list,
             "%s is unestablished: it takes writes when a member of its list streams; bring one "

@@ -138,6 +138,7 @@ static void reload(struct kts_agent *agent, struct kts_control_message *message)
     kts_reload_level(fresh.settings);
     kts_agent_load_server_cert(agent);
     kts_https_reload(agent);
+    kts_agent_peers_reload(agent);
 }
 
 void kts_agent_check_stop(struct kts_agent *agent)

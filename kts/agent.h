@@ -91,6 +91,7 @@ enum kts_asker {
     KTS_CALLER_NODE = 2,     // a certificate of a node that is listed and not removed
     KTS_CALLER_OPERATOR = 4, // a listed operator's certificate
     KTS_CALLER_TOKEN = 8,    // a join token, no certificate
+    KTS_CALLER_REMOVED = 16, // the certificate of a node that was removed
 };
 enum kts_asker kts_call_caller(const struct kts_call *call);
 // "root (uid 0)", "node kts-02.1a2b3c4d", "operator ada", "token x3k5q7ab": for records.
@@ -150,6 +151,7 @@ extern const struct kts_verb kts_peers_verbs[];
 extern const struct kts_verb kts_token_verbs[];
 extern const struct kts_verb kts_join_verbs[];
 extern const struct kts_verb kts_operator_verbs[]; // agent_operator.c
+extern const struct kts_verb kts_cert_verbs[];     // agent_cert.c
 
 // --- agent_change.c ---
 // Hands the change to the writer, which answers later: KT_ERR_AGAIN, or why not. `code` (an auth

@@ -75,9 +75,9 @@ const struct kt_peer *kts_join_find_active(const struct kts_agent *agent, int *h
     return found;
 }
 
-// A node of the same name under another member id stands in the way, unless it is gone for good. Where
-// there is an established active that is said by `ktadmin remove`; without one (the only other node
-// was lost) by the operator's token, provided that the old one does not answer.
+// A node of the same name under another member id stands in the way, unless it is gone for good.
+// Where there is an established active that is said by `ktadmin remove`; without one (the only
+// other node was lost) by the operator's token, provided that the old one does not answer.
 static int check_name(const struct kts_agent *agent, const struct kt_peer *newcomer,
                       struct kt_peers *list, struct kt_error *error)
 {
@@ -105,7 +105,8 @@ static int check_name(const struct kts_agent *agent, const struct kt_peer *newco
     return 0;
 }
 
-// `list` is the list of now with the newcomer in it. `may_replace`: the entry it has may be renewed.
+// `list` is the list of now with the newcomer in it.
+// `may_replace`: the entry it has may be renewed.
 int kts_join_put_in_list(const struct kts_agent *agent, struct kt_peer *newcomer, int may_replace,
                          struct kt_peers *list, struct kt_error *error)
 {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a newcomer is handed: the confdir's common part, with the cluster's keys, and common settings.
+// What a newcomer is handed: the confdir's common part, with the
+// cluster's keys, and common settings.
 #include <dirent.h>
 #include <fnmatch.h>
 #include <stdlib.h>

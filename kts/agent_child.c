@@ -15,8 +15,8 @@ static void close_between(int from, int to)
         close_range((unsigned)from, (unsigned)to - 1, 0);
 }
 
-// All but standard input, output and error, the log and `keep`: listening sockets, links and the event
-// loop are the agent's alone.
+// All but standard input, output and error, the log and `keep`: listening sockets, links and the
+// event loop are the agent's alone.
 static void close_others(int keep)
 {
     int log = kt_log_fd();

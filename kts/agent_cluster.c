@@ -52,7 +52,8 @@ static int job_retire(struct kts_job *job, const json_t *args, json_t **result,
     snprintf(text, sizeof(text), "%llu %s", (unsigned long long)epoch, by);
     if (strcmp(promise.retired_by, text) != 0) {
         rc = kt_rule_may_promise(&promise, &incarnation, epoch, by, error);
-        // Not before it stopped receiving: what it acknowledged after its oath nobody could ever read.
+        // Not before it stopped receiving: what it acknowledged
+        // after its oath nobody could ever read.
         if (rc == 0)
             rc = stop_receiving(job, error);
         memcpy(promise.retired_by, text, sizeof(promise.retired_by));

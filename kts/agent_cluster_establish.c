@@ -21,9 +21,7 @@ static int find_row(struct kts_local *local, struct kt_epoch_row *row, int *foun
 
     *found = 0;
     newest = rc ? NULL : kt_epoch_rows_newest(&rows);
-    if (newest && newest->incarnation.number == promise->incarnation.number &&
-        newest->incarnation.bits == promise->incarnation.bits && newest->epoch == promise->epoch &&
-        strcmp(newest->active, promise->member) == 0) {
+    if (kt_epoch_row_is_own(newest, promise)) {
         *row = *newest;
         *found = 1;
     } else if (newest && newest->incarnation.number >= promise->incarnation.number &&

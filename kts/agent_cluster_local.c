@@ -51,6 +51,13 @@ int kts_local_open(struct kts_job *job, struct kts_local *local, struct kt_error
                             local->promise.retired_by);
     if (rc == 0)
         rc = kt_peers_load(start->paths->peers, &local->peers, error);
+    if (rc == 0) {
+        const struct kt_peer *own = kt_peers_by_member(&local->peers, local->promise.member);
+        if (own && own->removed)
+            return kt_error_set(error, KT_ERR_NOT_MEMBER,
+                                "to make it a node again: wipe it, then ktadmin join",
+                                "this node was removed from the cluster");
+    }
     if (rc == 0)
         rc = db_cluster_open(start->paths, start->settings, &local->cluster, error);
     return rc;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Changing the member list by one name or W by one (rule 12): adding, W, and the steps of each change.
+// Changing the member list by one name or W by one (rule 12):
+// adding, W, and the steps of each change.
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,9 +58,7 @@ static int is_established(struct kts_local *local, int *is, struct kt_error *err
     int rc = db_admin_rows(local->admin, &rows, error);
 
     newest = rc ? NULL : kt_epoch_rows_newest(&rows);
-    *is = newest && newest->epoch == local->promise.epoch &&
-          newest->incarnation.bits == local->promise.incarnation.bits &&
-          strcmp(newest->active, local->promise.member) == 0;
+    *is = kt_epoch_row_is_own(newest, &local->promise);
     kt_epoch_rows_free(&rows);
     return rc;
 }

@@ -37,13 +37,6 @@ int kts_pending_row_load(const struct kt_paths *paths, struct kt_epoch_row *row,
     return rc;
 }
 
-static int is_of_promise(const struct kt_epoch_row *row, const struct kt_promise *promise)
-{
-    return row && row->incarnation.number == promise->incarnation.number &&
-           row->incarnation.bits == promise->incarnation.bits && row->epoch == promise->epoch &&
-           strcmp(row->active, promise->member) == 0;
-}
-
 int kts_local_is_promoted(const struct kts_local *local, const struct kt_epoch_rows *rows,
                           int in_recovery)
 {
@@ -51,10 +44,10 @@ int kts_local_is_promoted(const struct kts_local *local, const struct kt_epoch_r
 
     if (in_recovery || strcmp(local->promise.active, local->node) != 0)
         return 0;
-    if (is_of_promise(kt_epoch_rows_newest(rows), &local->promise))
+    if (kt_epoch_row_is_own(kt_epoch_rows_newest(rows), &local->promise))
         return 1;
     return kts_pending_row_load(local->paths, &pending, NULL) == 0 &&
-           is_of_promise(&pending, &local->promise);
+           kt_epoch_row_is_own(&pending, &local->promise);
 }
 
 int kts_pending_row_save(const struct kt_paths *paths, const struct kt_epoch_row *row,

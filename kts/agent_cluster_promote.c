@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Promotion (rule 9): only while the promise is exactly (e, this node), from a sealed standby past its
-// floor. Each step can be repeated after a kill.
+// Promotion (rule 9): only while the promise is exactly (e, this node), from a sealed standby past
+// its floor. Each step can be repeated after a kill.
 #include <string.h>
 
 #include "kts/agent_cluster.h"
@@ -38,22 +38,16 @@ static int take_row(struct kts_local *local, const json_t *args, struct kt_epoch
     return 0;
 }
 
-// In the log or on its way there: this node is promoted in (incarnation, epoch).
-static int is_promoted_in(struct kts_local *local, const struct kt_epoch_row *row)
+// In the log or on its way there: this node is promoted in the epoch of its promise, which is the
+// row's.
+static int is_promoted(struct kts_local *local)
 {
-    struct kt_epoch_row pending;
     struct kt_epoch_rows rows = {.count = 0};
-    const struct kt_epoch_row *newest;
-    int is = 0;
+    int is;
 
-    if (kts_pending_row_load(local->paths, &pending, NULL) == 0)
-        is = pending.epoch == row->epoch && pending.incarnation.bits == row->incarnation.bits;
-    if (!is && db_admin_rows(local->admin, &rows, NULL) == 0) {
-        newest = kt_epoch_rows_newest(&rows);
-        is = newest && newest->epoch == row->epoch &&
-             newest->incarnation.bits == row->incarnation.bits &&
-             strcmp(newest->active, row->active) == 0;
-    }
+    if (db_admin_rows(local->admin, &rows, NULL))
+        rows.count = 0; // the row that waits may still say it
+    is = kts_local_is_promoted(local, &rows, 0);
     kt_epoch_rows_free(&rows);
     return is;
 }
@@ -152,7 +146,7 @@ int kts_job_node_promote(struct kts_job *job, const json_t *args, json_t **resul
     if (rc == 0 && position.in_recovery) {
         rc = check_standby(&local, &row, &position, error);
         rc = rc ? rc : promote(&local, &row, &position, error);
-    } else if (rc == 0 && is_promoted_in(&local, &row)) {
+    } else if (rc == 0 && is_promoted(&local)) {
         rc = finish(&local, &row, &position, error);
     } else if (rc == 0) {
         rc = kt_error_set(error, KT_ERR_FENCED, "run ktadmin failover again: it seals first",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rejoining (rule 13): onto a promoted active whose epoch is not below the own promise. A log that is
-// a prefix only follows; else it is rewound, or copied anew, under a floor.
+// Rejoining (rule 13): onto a promoted active whose epoch is not below the own promise. A log that
+// is a prefix only follows; else it is rewound, or copied anew, under a floor.
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -17,7 +17,8 @@
 
 // --- which active ---
 
-// Of all that can be reached: the promoted one of the highest promise, which must not be below ours.
+// Of all that can be reached: the promoted one of the highest
+// promise, which must not be below ours.
 static int find_active(struct kts_local *local, struct kts_upstream *best, struct kt_error *error)
 {
     struct kt_error why = {0};

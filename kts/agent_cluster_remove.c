@@ -146,8 +146,8 @@ static int plan(struct kts_local *local, const struct kts_member_base *base,
     return rc;
 }
 
-// Role and slot go, the certificate is refused from now on. What fails here is tried again by the next
-// removal of the same node.
+// Role and slot go, the certificate is refused from now on. What fails here is tried again by the
+// next removal of the same node.
 static void forget_node(struct kts_local *local, const struct removal *removal, int is_retired)
 {
     struct kt_error why = {0};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What other nodes ask of this one before they stream from it: its rows, its end of log, and the floor
-// of a copy.
+// What other nodes ask of this one before they stream from it: its rows, its
+// end of log, and the floor of a copy.
 #include <string.h>
 
 #include "kts/agent_cluster.h"
@@ -54,15 +54,8 @@ int kts_job_node_rows(struct kts_job *job, const json_t *args, json_t **result,
     return rc;
 }
 
-static int is_own_row(const struct kts_local *local, const struct kt_epoch_row *row)
-{
-    return row && row->epoch == local->promise.epoch &&
-           row->incarnation.bits == local->promise.incarnation.bits &&
-           strcmp(row->active, local->promise.member) == 0;
-}
-
-// A barrier of now, when the members are there. It only adds that no newer epoch is established; the
-// end of this log covers all that was acknowledged in this one.
+// A barrier of now, when the members are there. It only adds that no newer epoch is established;
+// the end of this log covers all that was acknowledged in this one.
 static int make_barrier(struct kts_local *local, const struct kt_epoch_row *row, int *proven,
                         struct kt_error *error)
 {
@@ -75,8 +68,9 @@ static int make_barrier(struct kts_local *local, const struct kt_epoch_row *row,
     return rc == KT_ERR_NO_QUORUM || rc == KT_ERR_IN_DOUBT ? 0 : rc;
 }
 
-// Rule 14: an established active's floor is a barrier of now; of an unestablished one, and of one whose
-// passives are gone (rule 15: a newcomer takes the place of one that was destroyed), its end of log.
+// Rule 14: an established active's floor is a barrier of now; of an unestablished
+// one, and of one whose passives are gone (rule 15: a newcomer takes the place of one
+// that was destroyed), its end of log.
 int kts_job_member_floor(struct kts_job *job, const json_t *args, json_t **result,
                          struct kt_error *error)
 {
@@ -93,7 +87,7 @@ int kts_job_member_floor(struct kts_job *job, const json_t *args, json_t **resul
         rc = kts_local_connect(&local, error);
     if (rc == 0)
         rc = db_admin_rows(local.admin, &rows, error);
-    if (rc == 0 && is_own_row(&local, kt_epoch_rows_newest(&rows)))
+    if (rc == 0 && kt_epoch_row_is_own(kt_epoch_rows_newest(&rows), &local.promise))
         rc = make_barrier(&local, kt_epoch_rows_newest(&rows), &proven, error);
     if (rc == 0)
         rc = db_admin_position(local.admin, &position, error);

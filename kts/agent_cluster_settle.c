@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A change of members that was killed in between (rule 12): looked at again, and finished or undone.
+// A change of members that was killed in between (rule 12): looked
+// at again, and finished or undone.
 #include <string.h>
 
 #include "kts/agent_cluster.h"
@@ -19,9 +20,7 @@ static int read_rows(struct kts_local *local, struct kt_epoch_row *row, struct k
     if (rc)
         return rc;
     newest = kt_epoch_rows_newest(&rows);
-    if (newest && newest->epoch == local->promise.epoch &&
-        newest->incarnation.bits == local->promise.incarnation.bits &&
-        strcmp(newest->active, local->promise.member) == 0) {
+    if (kt_epoch_row_is_own(newest, &local->promise)) {
         *row = *newest;
         *before = (struct kt_epoch_row){.sequence = 0};
         if (rows.count > 1 && rows.rows[rows.count - 2].epoch == row->epoch)

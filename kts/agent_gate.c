@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gate before PostgreSQL starts (rule 16): as active only if the own promise is the own epoch and
-// no peer has promised a higher one; else as a standby; not at all without a promise.
+// The gate before PostgreSQL starts (rule 16): as active only if the own promise is the own epoch
+// and no peer has promised a higher one; else as a standby; not at all without a promise.
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +58,11 @@ static int decide_mode(const struct kts_agent *agent, enum db_mode *mode, struct
         return rc;
     if (rc == KT_ERR_NOT_FOUND) { // made by init: a first node, without members
         now = is_own && promise->active_since > 0 ? alone : sealed;
+        rc = save_mode(agent, &now, error);
+    }
+    if (rc == 0 && now.mode == DB_MODE_ACTIVE && kts_agent_is_removed(agent, promise->member)) {
+        kt_log(KT_LOG_WARNING, "removed: this node's database starts as a standby of nobody");
+        now = sealed;
         rc = save_mode(agent, &now, error);
     }
     if (rc == 0 && now.mode == DB_MODE_ACTIVE &&

@@ -80,16 +80,40 @@ static void put_state(json_t *one, json_t *state)
     json_decref(state);
 }
 
+// Of those that refuse this node: whether that is because it was removed.
+static void ask_why_refused(const struct asked *asked, const struct kt_error *errors,
+                            json_t *reasons[KT_PEERS_MAX])
+{
+    static struct kt_error ignored[KT_PEERS_MAX];
+    struct kt_node *nodes[KT_PEERS_MAX];
+    json_t *results[KT_PEERS_MAX] = {NULL};
+    size_t places[KT_PEERS_MAX], count = 0;
+
+    for (size_t i = 0; i < asked->count; i++) {
+        if (errors[i].code == KT_ERR_NOT_MEMBER) {
+            nodes[count] = asked->nodes[i];
+            places[count++] = i;
+        }
+    }
+    if (count == 0)
+        return;
+    kt_node_call_all(nodes, count, "node.removed", NULL, CONNECT_MS, ANSWER_MS, results, ignored);
+    for (size_t i = 0; i < count; i++)
+        reasons[places[i]] = results[i];
+}
+
 static int ask_all(const struct asked *asked, int fd)
 {
     static struct kt_error errors[KT_PEERS_MAX];
-    json_t *results[KT_PEERS_MAX] = {NULL};
+    json_t *results[KT_PEERS_MAX] = {NULL}, *reasons[KT_PEERS_MAX] = {NULL};
     json_t *round = json_array();
 
     kt_node_call_all(asked->nodes, asked->count, "node.state", NULL, CONNECT_MS, ANSWER_MS, results,
                      errors);
+    ask_why_refused(asked, errors, reasons);
     for (size_t i = 0; i < asked->count; i++) {
-        json_t *one = json_pack("{s:s}", "member", asked->peers[i]->member);
+        json_t *one =
+            json_pack("{s:s, s:o*}", "member", asked->peers[i]->member, "removed", reasons[i]);
         if (results[i])
             put_state(one, results[i]);
         else

@@ -15,8 +15,8 @@
 #include "lib/log.h"
 #include "lib/pki.h"
 
-// A node or an operator gets in however many strangers there are: of those the oldest goes when a new
-// one comes, and listed ones have room of their own.
+// A node or an operator gets in however many strangers there are: of those the oldest goes when a
+// new one comes, and listed ones have room of their own.
 #define STRANGERS_MAX 64
 #define CONNS_MAX     128
 #define BATCH         8 // accepted before others get their turn
@@ -109,8 +109,8 @@ static size_t from_the_same(const struct kts_https *https, const struct kts_http
     return count;
 }
 
-// A node in its handshake is a stranger too: any one goes of those of the address that holds most, not
-// the oldest, which is what a flood of new ones would have go.
+// A node in its handshake is a stranger too: any one goes of those of the address that holds most,
+// not the oldest, which is what a flood of new ones would have go.
 static struct kts_http_conn *any_of_the_greediest(struct kts_https *https)
 {
     struct kts_http_conn *found = NULL;
@@ -129,13 +129,19 @@ static struct kts_http_conn *any_of_the_greediest(struct kts_https *https)
     return found;
 }
 
+// Closing it loses no request: its answer is out, or there was none.
+static int has_nothing_to_lose(const struct kts_conn *io)
+{
+    return io->state == KTS_CONN_DRAINING || kts_conn_is_idle(io);
+}
+
 static struct kts_http_conn *oldest_idle(struct kts_https *https)
 {
     struct kts_http_conn *found = NULL;
 
     for (struct kts_http_conn *conn = https->conns; conn; conn = conn->next) {
         // A stranger that is in the middle of a request goes too; a call under way is let alone.
-        int may_go = conn->is_known ? kts_http_conn_is_idle(conn) : !conn->is_asked;
+        int may_go = conn->is_known ? has_nothing_to_lose(&conn->io) : !conn->is_asked;
         if (may_go)
             found = conn; // the newest come first
     }

@@ -127,6 +127,13 @@ static int identify(struct kts_http_conn *conn, struct kt_error *error)
         snprintf(call->actor, sizeof(call->actor), "operator %s", operator);
         return 0;
     }
+    peer = rc == 0 ? kt_peers_removed_by_cert(kts_agent_peers(call->agent), sha256) : NULL;
+    if (peer && kt_pki_is_node(cert, peer->member)) {
+        call->caller = KTS_CALLER_REMOVED;
+        memcpy(call->member, peer->member, sizeof(call->member));
+        snprintf(call->actor, sizeof(call->actor), "removed node %s", peer->member);
+        return 0;
+    }
     if (rc == KT_ERR_CERTIFICATE_EXPIRED || rc == KT_ERR_CERTIFICATE_UNKNOWN_CA)
         return kt_error_set(error, rc, NULL, "%s", kt_err_text(rc));
     return kt_error_set(error, KT_ERR_NOT_MEMBER, NULL, "%s", kt_err_text(KT_ERR_NOT_MEMBER));
@@ -136,7 +143,7 @@ void kts_http_call_greet(struct kts_http_conn *conn)
 {
     struct kt_error why;
 
-    conn->is_known = identify(conn, &why) == 0;
+    conn->is_known = identify(conn, &why) == 0 && conn->call.caller != KTS_CALLER_REMOVED;
     if (conn->is_known)
         conn->https->stranger_count--;
 }
@@ -178,7 +185,7 @@ static int authorise(struct kts_http_conn *conn, const struct kts_http_head *hea
     struct kts_span header = kts_http_field(head, "authorization");
     int rc = identify(conn, error);
 
-    if (rc && header.at) {
+    if ((rc || conn->call.caller == KTS_CALLER_REMOVED) && header.at) {
         rc = kts_verb_check(verb, KTS_CALLER_TOKEN, error);
         return rc ? rc : identify_token(conn, header, error);
     }
@@ -227,8 +234,9 @@ static int take_verb(struct kts_http_conn *conn, const struct kts_http_head *hea
 static int take_length(struct kts_http_conn *conn, const struct kts_http_head *head,
                        struct kt_error *error)
 {
-    size_t max =
-        conn->call.caller == KTS_CALLER_TOKEN ? KTS_HTTPS_STRANGER_MAX : KTS_HTTPS_BODY_MAX;
+    size_t max = conn->call.caller & (KTS_CALLER_TOKEN | KTS_CALLER_REMOVED)
+                     ? KTS_HTTPS_STRANGER_MAX
+                     : KTS_HTTPS_BODY_MAX;
     struct kts_span type = kts_http_field(head, "content-type");
 
     if (!head->has_length)

@@ -9,10 +9,7 @@
 #include "kts/worker.h"
 #include "lib/agent_call.h"
 
-#define IN_STEP   4096
-#define BODY_STEP 16384
-#define PIPELINED 16384 // bytes taken in while a call is worked on
-#define IN_MAX    (KTS_HTTPS_HEADER_MAX + KTS_HTTPS_BODY_MAX + PIPELINED + IN_STEP)
+#define IN_MAX (KTS_HTTPS_HEADER_MAX + KTS_HTTPS_BODY_MAX + KTS_CONN_AHEAD + KTS_CONN_IN_STEP)
 
 // Milliseconds for each state.
 #define HANDSHAKE_MS 5000
@@ -20,17 +17,9 @@
 #define BODY_MS      10000
 #define SEND_MS      60000
 #define IDLE_MS      30000
-#define DRAIN_MS     2000
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
 static void on_timer(evutil_socket_t fd, short what, void *arg);
-
-static void deadline(struct kts_http_conn *conn, int64_t ms)
-{
-    struct timeval t = kts_milliseconds(ms);
-
-    event_add(conn->io.timer, &t);
-}
 
 // --- requests ---
 
@@ -51,7 +40,7 @@ static void next_request(struct kts_http_conn *conn)
         kt_buf_free(&conn->io.in);
     kt_buf_free(&conn->io.out);
     kts_conn_watch_reads(&conn->io, 1);
-    deadline(conn, IDLE_MS);
+    kts_conn_deadline(&conn->io, IDLE_MS);
 }
 
 static int refuse(struct kts_http_conn *conn, const struct kt_error *error)
@@ -71,7 +60,7 @@ static int begin_request(struct kts_http_conn *conn, const struct kts_http_head 
     if (kt_buf_consume(&conn->io.in, used)) // from here on *head is not valid any more
         conn->io.dead = 1;
     conn->io.state = KTS_CONN_BODY;
-    deadline(conn, BODY_MS);
+    kts_conn_deadline(&conn->io, BODY_MS);
     if (asked && kt_buf_left(&conn->io.in) < conn->body_expected) {
         conn->io.state = KTS_CONN_CONTINUE;
         if (kt_buf_putf(&conn->io.out, "HTTP/1.1 100 Continue\r\n\r\n"))
@@ -89,7 +78,7 @@ static int step_head(struct kts_http_conn *conn)
 
     if (left > 0 && !conn->io.head_begun) {
         conn->io.head_begun = 1;
-        deadline(conn, HEAD_MS);
+        kts_conn_deadline(&conn->io, HEAD_MS);
     }
     if (left > conn->io.scanned) {
         rc = kts_http_read_head(kt_buf_ptr(&conn->io.in), left, KTS_HTTPS_HEADER_MAX,
@@ -99,7 +88,7 @@ static int step_head(struct kts_http_conn *conn)
         if (rc != KT_ERR_AGAIN)
             return refuse(conn, &error);
     }
-    return kts_conn_fill(&conn->io, IN_STEP);
+    return kts_conn_fill(&conn->io, KTS_CONN_IN_STEP);
 }
 
 static int step_body(struct kts_http_conn *conn)
@@ -107,23 +96,14 @@ static int step_body(struct kts_http_conn *conn)
     size_t left = kt_buf_left(&conn->io.in), missing = conn->body_expected - left;
 
     if (left < conn->body_expected)
-        return kts_conn_fill(&conn->io, missing < BODY_STEP ? missing : BODY_STEP);
+        return kts_conn_fill(&conn->io,
+                             missing < KTS_CONN_BODY_STEP ? missing : KTS_CONN_BODY_STEP);
     conn->io.state = KTS_CONN_WORKING;
     event_del(conn->io.timer);
     kts_http_call_body(conn, kt_buf_ptr(&conn->io.in), conn->body_expected);
     if (kt_buf_consume(&conn->io.in, conn->body_expected))
         conn->io.dead = 1;
     return !conn->io.dead;
-}
-
-// Notices a caller that goes away.
-static int step_working(struct kts_http_conn *conn)
-{
-    if (kt_buf_left(&conn->io.in) >= PIPELINED) {
-        kts_conn_watch_reads(&conn->io, 0);
-        return 0;
-    }
-    return kts_conn_fill(&conn->io, IN_STEP);
 }
 
 static int step_sending(struct kts_http_conn *conn)
@@ -139,10 +119,7 @@ static int step_sending(struct kts_http_conn *conn)
         next_request(conn);
         return 1;
     }
-    conn->io.state = KTS_CONN_DRAINING;
-    kts_conn_shut(&conn->io);
-    kts_conn_watch_reads(&conn->io, 1);
-    deadline(conn, DRAIN_MS);
+    kts_conn_begin_drain(&conn->io);
     return 1;
 }
 
@@ -158,15 +135,11 @@ static int step(struct kts_http_conn *conn)
     case KTS_CONN_HEAD:
         return step_head(conn);
     case KTS_CONN_CONTINUE:
-        if (!kts_conn_write(&conn->io))
-            return 0;
-        conn->io.state = KTS_CONN_BODY;
-        kts_conn_watch_reads(&conn->io, 1);
-        return 1;
+        return kts_conn_continue(&conn->io);
     case KTS_CONN_BODY:
         return step_body(conn);
     case KTS_CONN_WORKING:
-        return step_working(conn);
+        return kts_conn_fill_ahead(&conn->io);
     case KTS_CONN_SENDING:
         return step_sending(conn);
     case KTS_CONN_DRAINING:
@@ -197,7 +170,7 @@ void kts_http_conn_send(struct kts_http_conn *conn, int closes)
 {
     conn->io.state = KTS_CONN_SENDING;
     conn->io.close_after |= closes;
-    deadline(conn, SEND_MS);
+    kts_conn_deadline(&conn->io, SEND_MS);
     if (!conn->io.running)
         run(conn);
 }
@@ -219,31 +192,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 // --- begin and end ---
 
-int kts_http_conn_is_idle(const struct kts_http_conn *conn)
-{
-    return conn->io.state == KTS_CONN_HANDSHAKE || conn->io.state == KTS_CONN_DRAINING ||
-           (conn->io.state == KTS_CONN_HEAD && !conn->io.head_begun);
-}
-
-static int prepare(struct kts_http_conn *conn)
-{
-    struct event_base *base = conn->https->agent->base;
-    struct kts_conn *io = &conn->io;
-
-    io->ssl = SSL_new(conn->https->tls);
-    io->read_event = event_new(base, io->fd, EV_READ | EV_PERSIST, on_event, conn);
-    io->write_event = event_new(base, io->fd, EV_WRITE, on_event, conn);
-    io->timer = evtimer_new(base, on_timer, conn);
-    if (!io->ssl || !io->read_event || !io->write_event || !io->timer ||
-        SSL_set_fd(io->ssl, io->fd) != 1)
-        return KT_ERR_NO_MEMORY;
-    SSL_set_accept_state(io->ssl);
-    return 0;
-}
-
 void kts_http_conn_new(struct kts_https *https, int fd, const struct sockaddr *peer)
 {
     struct kts_http_conn *conn = calloc(1, sizeof(*conn));
+    const struct kts_conn_owner owner = {https->agent->base, https->tls, on_event, on_timer, conn};
 
     if (!conn) {
         close(fd);
@@ -263,29 +215,17 @@ void kts_http_conn_new(struct kts_https *https, int fd, const struct sockaddr *p
     https->conns = conn;
     https->count++;
     https->stranger_count++;
-    if (prepare(conn)) {
+    if (kts_conn_open(&conn->io, &owner)) {
         kts_http_conn_free(conn);
         return;
     }
-    deadline(conn, HANDSHAKE_MS);
+    kts_conn_deadline(&conn->io, HANDSHAKE_MS);
     kts_conn_watch_reads(&conn->io, 1);
-}
-
-static void free_event(struct event *event)
-{
-    if (event)
-        event_free(event);
 }
 
 void kts_http_conn_free(struct kts_http_conn *conn)
 {
-    free_event(conn->io.read_event);
-    free_event(conn->io.write_event);
-    free_event(conn->io.timer);
-    SSL_free(conn->io.ssl);
-    close(conn->io.fd);
-    kt_buf_free(&conn->io.in);
-    kt_buf_free(&conn->io.out);
+    kts_conn_close(&conn->io);
     *conn->link = conn->next;
     if (conn->next)
         conn->next->link = conn->link;

@@ -45,8 +45,6 @@ struct kts_https {
 // Takes the descriptor over.
 void kts_http_conn_new(struct kts_https *https, int fd, const struct sockaddr *peer);
 void kts_http_conn_free(struct kts_http_conn *conn);
-// 1 when closing it loses no request.
-int kts_http_conn_is_idle(const struct kts_http_conn *conn);
 // The answer is in io.out: it is sent, and the call ended.
 void kts_http_conn_send(struct kts_http_conn *conn, int closes);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Jobs of the agent: verbs that wait for PostgreSQL or for other nodes. Each runs in a child of its own,
-// so that the agent goes on answering; one that changes something runs alone. A job dies with the agent;
-// every verb can be asked again. When a job has ended the watch looks at once.
+// Jobs of the agent: verbs that wait for PostgreSQL or for other nodes. Each runs in a child of its
+// own, so that the agent goes on answering; one that changes something runs alone. A job dies with
+// the agent; every verb can be asked again. When a job has ended the watch looks at once.
 #ifndef KTS_AGENT_JOB_H
 #define KTS_AGENT_JOB_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between agent_join.c (letting a newcomer in), agent_add.c (making it known) and agent_bundle.c (what
-// it is handed).
+// Between agent_join.c (letting a newcomer in), agent_add.c (making it known) and
+// agent_bundle.c (what it is handed).
 #ifndef KTS_AGENT_JOIN_H
 #define KTS_AGENT_JOIN_H
 
@@ -10,8 +10,8 @@
 // --- agent_add.c ---
 // The node that acts as the active: NULL when this one does (*here 1), or when none is in sight.
 const struct kt_peer *kts_join_find_active(const struct kts_agent *agent, int *here);
-// *list receives the list of now with the newcomer in it, whose revision may be raised. `may_replace`:
-// an entry that it has may be renewed. KT_ERR_EXISTS: member or name are another's.
+// *list receives the list of now with the newcomer in it, whose revision may be raised.
+// `may_replace`: an entry that it has may be renewed. KT_ERR_EXISTS: member or name are another's.
 int kts_join_put_in_list(const struct kts_agent *agent, struct kt_peer *newcomer, int may_replace,
                          struct kt_peers *list, struct kt_error *error) KT_MUST_CHECK;
 // In a job on the active: role, slot and rows.
@@ -25,9 +25,9 @@ int kts_join_run_add(struct kts_call *call, const json_t *args, json_t **result,
 // --- agent_bundle.c ---
 #define KTS_BUNDLE_MAX (4u << 20)
 
-// Every file of the confdir that the nodes have in common, {"path inside it": base64}: not tls/, nor
-// keytrustee.conf, nor what belongs to init, to locks or to a program that runs. KT_ERR_TOO_LARGE over
-// KTS_BUNDLE_MAX bytes.
+// Every file of the confdir that the nodes have in common, {"path inside it": base64}: not tls/,
+// nor keytrustee.conf, nor what belongs to init, to locks or to a program that runs.
+// KT_ERR_TOO_LARGE over KTS_BUNDLE_MAX bytes.
 int kts_bundle_files(const struct kt_paths *paths, json_t **files,
                      struct kt_error *error) KT_MUST_CHECK;
 // The settings that must be equal on all nodes, {"section.name": "text"}. NULL = no memory.

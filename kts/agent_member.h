@@ -13,8 +13,8 @@ struct kts_member_base {
 // Promoted, the writer's sessions ended, what a killed change left finished.
 int kts_member_begin(struct kts_local *local, struct kts_member_base *base,
                      struct kt_error *error) KT_MUST_CHECK;
-// From base->row to `next` in the order of rule 12; on an unestablished active `next` becomes the row
-// that is written first. On success *row is in force.
+// From base->row to `next` in the order of rule 12; on an unestablished active `next` becomes the
+// row that is written first. On success *row is in force.
 int kts_member_change(struct kts_local *local, const struct kts_member_base *base,
                       const struct kt_epoch_row *next, struct kt_epoch_row *row,
                       struct kt_error *error) KT_MUST_CHECK;

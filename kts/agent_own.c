@@ -22,8 +22,8 @@ static int can_establish(const struct kts_agent *agent)
            view->has_pending && view->members >= view->pending.w;
 }
 
-// Rule 12 after a kill: the names in force, by the file or by PostgreSQL, are not those of the newest
-// row.
+// Rule 12 after a kill: the names in force, by the file or by
+// PostgreSQL, are not those of the newest row.
 static int must_settle(const struct kts_agent *agent)
 {
     const struct kt_epoch_row *row = kts_view_row(agent->view);

@@ -5,8 +5,8 @@
 
 #include "kts/agent.h"
 
-// Starts at most one job: writes the row of a promoted node whose members stream; finishes a change of
-// members that was killed; asks the active to count this node, when it joins.
+// Starts at most one job: writes the row of a promoted node whose members stream; finishes a change
+// of members that was killed; asks the active to count this node, when it joins.
 void kts_own_jobs(struct kts_agent *agent);
 
 #endif

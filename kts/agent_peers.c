@@ -8,14 +8,29 @@
 #include <unistd.h>
 
 #include "kts/agent_peers_inner.h"
+#include "kts/agent_role.h"
+#include "kts/agent_view.h"
 #include "lib/epoch.h"
 #include "lib/log.h"
 #include "lib/pki.h"
+
+// Its peers have said all that they will. The first question is asked before there is a view.
+static int is_done_asking(const struct kts_agent *agent)
+{
+    struct kt_promise promise;
+
+    if (agent->view)
+        return kts_agent_is_removed(agent, agent->view->promise.member);
+    return kt_promise_load(agent->start->paths->promise, &promise, NULL) == 0 &&
+           kts_agent_is_removed(agent, promise.member);
+}
 
 int kts_peer_is_asked(const struct kts_agent *agent, const struct kt_peer *peer)
 {
     char node[KT_NODE_NAME_MAX + 1];
 
+    if (is_done_asking(agent))
+        return 0;
     kt_member_node(peer->member, node);
     return !peer->removed && strcmp(node, agent->start->info->node) != 0;
 }
@@ -28,6 +43,13 @@ const struct kt_peers *kts_agent_peers(const struct kts_agent *agent)
 const struct kt_peer *kts_agent_own_peer(const struct kts_agent *agent)
 {
     return kt_peers_by_node(&agent->peers->list, agent->start->info->node);
+}
+
+int kts_agent_is_removed(const struct kts_agent *agent, const char *member)
+{
+    const struct kt_peer *own = kt_peers_by_member(&agent->peers->list, member);
+
+    return own && own->removed;
 }
 
 int kts_agent_self(const struct kts_agent *agent, struct kt_peer *self, struct kt_error *error)
@@ -131,6 +153,49 @@ static void tell(const struct kts_peer_seen *seen, int is_reachable)
         kt_log(KT_LOG_WARNING, "node '%s' does not answer: %s", seen->member, seen->why);
 }
 
+// A peer says that this node was removed. Who answers is known by its certificate, and the list it
+// goes by only grows (`removed` is never taken back), so that one is enough; but it must not be one of
+// a history that lost. It is kept in this node's own list: asked again at each start, a node that
+// nobody answers would serve again.
+static void take_removed(struct kts_agent_peers *peers, const char *by, const json_t *reason)
+{
+    struct kts_agent *agent = peers->agent;
+    const char *member = json_string_value(json_object_get(reason, "member"));
+    const struct kt_promise *promise = &agent->view->promise;
+    const struct kt_peer *own;
+    static struct kt_peers from;
+    struct kt_epoch_row row;
+
+    kts_view_files(agent->start->paths, agent->view);
+    if (!member || !agent->view->has_promise || strcmp(member, promise->member) != 0 ||
+        kt_epoch_row_from_json(json_object_get(reason, "row"), &row, NULL) ||
+        !kts_role_is_removed(promise, &row))
+        return;
+    own = kt_peers_by_member(&peers->list, member);
+    if (!own || own->removed)
+        return;
+    from.count = 1;
+    from.peers[0] = *own;
+    from.peers[0].removed = 1;
+    kt_log(KT_LOG_ERROR,
+           "this node was removed from the cluster, '%s' says in epoch %llu: it serves nothing any "
+           "more; hint: to make it a node again wipe it, then run ktadmin join",
+           by, (unsigned long long)row.epoch);
+    kts_agent_peers_learn(agent, &from);
+    kts_agent_watch_now(agent);
+}
+
+// What another's list says of this node itself is not taken on trust.
+static void leave_own(const struct kts_agent_peers *peers, struct kt_peers *from)
+{
+    const struct kt_promise *promise = &peers->agent->view->promise;
+
+    for (size_t i = 0; i < from->count; i++) {
+        if (strcmp(from->peers[i].member, promise->member) == 0)
+            from->peers[i].removed = 0;
+    }
+}
+
 // 1 when there is something new.
 static int take_one(struct kts_agent_peers *peers, const json_t *one)
 {
@@ -176,8 +241,15 @@ void kts_peers_take_round(struct kts_agent_peers *peers, const json_t *round)
             continue;
         if (kt_peers_from_json(theirs, &from, &why))
             kt_log_error(&why, "a peer's list of nodes cannot be read");
-        else
+        else {
+            leave_own(peers, &from);
             kts_agent_peers_learn(peers->agent, &from);
+        }
+    }
+    for (size_t i = 0; i < json_array_size(round); i++) {
+        const json_t *one = json_array_get(round, i), *reason = json_object_get(one, "removed");
+        if (reason)
+            take_removed(peers, json_string_value(json_object_get(one, "member")), reason);
     }
     if (news)
         kts_agent_watch_now(peers->agent);
@@ -201,6 +273,12 @@ void kts_agent_peers_learn(struct kts_agent *agent, const struct kt_peers *from)
         kt_log_error(&why, "the list of nodes is kept in memory only");
     kt_log(KT_LOG_INFO, "the list of nodes has changed, it has %zu now", peers->list.count);
     kts_heartbeat_restart(peers);
+}
+
+void kts_agent_peers_reload(struct kts_agent *agent)
+{
+    if (agent->peers)
+        kts_heartbeat_restart(agent->peers);
 }
 
 // --- start and end ---

@@ -15,12 +15,17 @@ void kts_agent_peers_stop(struct kts_agent *agent);
 const struct kt_peers *kts_agent_peers(const struct kts_agent *agent);
 // This node's own entry, by the name of the node; NULL as long as it is not listed.
 const struct kt_peer *kts_agent_own_peer(const struct kts_agent *agent);
-// This node as others are to see it now: promise, settings, node certificate. The revision is that of
-// the entry there is, or 1.
+// 1 when `member`, this node's own, was removed from the cluster.
+int kts_agent_is_removed(const struct kts_agent *agent, const char *member);
+// This node as others are to see it now: promise, settings, node certificate. The revision is that
+// of the entry there is, or 1.
 int kts_agent_self(const struct kts_agent *agent, struct kt_peer *self,
                    struct kt_error *error) KT_MUST_CHECK;
 // Takes over what is new (kt_peers_merge), saves, and asks the new ones too.
 void kts_agent_peers_learn(struct kts_agent *agent, const struct kt_peers *from);
+
+// They are asked with this node's certificate as it is now.
+void kts_agent_peers_reload(struct kts_agent *agent);
 
 // What a peer last answered to node.state, however long ago; NULL: nothing since the agent's start.
 // *asked_us (may be NULL) receives kt_monotonic_now() of that answer.

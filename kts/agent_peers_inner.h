@@ -31,7 +31,7 @@ struct kts_agent_peers {
 
 // 1 for one that is asked: neither removed nor this node.
 int kts_peer_is_asked(const struct kts_agent *agent, const struct kt_peer *peer);
-// One round's answers: [{"member", "state"} or {"member", "error"}].
+// One round's answers: [{"member", "state"} or {"member", "error", "removed"}].
 void kts_peers_take_round(struct kts_agent_peers *peers, const json_t *round);
 
 // Forks the child for the list of now; an older one is ended.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verb that says what this node knows of the others.
+// The verbs that say what this node knows of the others: to its own, and to one that was removed.
 #include <string.h>
 
 #include "kts/agent_peers_inner.h"
+#include "kts/agent_view.h"
 
 // One entry: the peer, and what came of the last question to it.
 static json_t *entry_of(const struct kts_agent_peers *peers, const struct kt_peer *peer,
@@ -48,7 +49,25 @@ static int run_peers(struct kts_call *call, const json_t *args, json_t **result,
     return 0;
 }
 
+// Who was removed while it was off is told so, with the row by which it can judge that.
+static int run_removed(struct kts_call *call, const json_t *args, json_t **result,
+                       struct kt_error *error)
+{
+    const struct kts_view *view = kts_call_agent(call)->view;
+    const struct kt_epoch_row *newest =
+        view && view->is_known ? kt_epoch_rows_newest(&view->rows) : NULL;
+
+    (void)args;
+    if (!newest)
+        return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL,
+                            "this node does not know its rows now");
+    *result = json_pack("{s:s, s:o}", "member", kts_call_member(call), "row",
+                        kt_epoch_row_to_json(newest));
+    return 0;
+}
+
 const struct kts_verb kts_peers_verbs[] = {
     {"node.peers", KTS_CALLER_LOCAL, 0, run_peers, NULL, NULL},
+    {"node.removed", KTS_CALLER_REMOVED, 0, run_removed, NULL, NULL},
     {NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -43,13 +43,6 @@ static int is_own(const struct kt_promise *promise)
     return strcmp(node, promise->active) == 0;
 }
 
-static int is_row_of(const struct kt_epoch_row *row, const struct kt_promise *promise)
-{
-    return row && row->incarnation.number == promise->incarnation.number &&
-           row->incarnation.bits == promise->incarnation.bits && row->epoch == promise->epoch &&
-           strcmp(row->active, promise->member) == 0;
-}
-
 // A row of a later epoch than the promise is of an active that this node never knew.
 static int is_row_above(const struct kt_epoch_row *row, const struct kt_promise *promise)
 {
@@ -60,10 +53,28 @@ static int is_row_above(const struct kt_epoch_row *row, const struct kt_promise 
     return row->incarnation.bits != promise->incarnation.bits || row->epoch > promise->epoch;
 }
 
+int kts_role_is_removed(const struct kt_promise *promise, const struct kt_epoch_row *row)
+{
+    char node[KT_NODE_NAME_MAX + 1];
+
+    if (kt_epoch_row_has_member(row, promise->member) || strcmp(row->active, promise->member) == 0)
+        return 0;
+    if (row->incarnation.number != promise->incarnation.number)
+        return row->incarnation.number > promise->incarnation.number;
+    if (row->incarnation.bits != promise->incarnation.bits)
+        return 0;
+    if (row->epoch != promise->epoch)
+        return row->epoch > promise->epoch;
+    kt_member_node(row->active, node);
+    return strcmp(node, promise->active) == 0 && !is_own(promise);
+}
+
 enum kts_role kts_role_of(const struct kts_role_facts *facts)
 {
     const struct kt_promise *promise = facts->promise;
 
+    if (facts->removed)
+        return KTS_ROLE_REMOVED;
     if (!promise || promise->retired_by[0])
         return KTS_ROLE_FENCED;
     if (is_own(promise) && kts_role_is_overtaken(promise, facts->others, facts->other_count))
@@ -78,8 +89,9 @@ enum kts_role kts_role_of(const struct kts_role_facts *facts)
         return KTS_ROLE_FENCED;
     // A primary of an older epoch that promised a new one to itself, and was not promoted in it, is
     // nobody's active.
-    if (!is_row_of(facts->newest, promise))
-        return is_row_of(facts->pending, promise) ? KTS_ROLE_UNESTABLISHED : KTS_ROLE_FENCED;
+    if (!kt_epoch_row_is_own(facts->newest, promise))
+        return kt_epoch_row_is_own(facts->pending, promise) ? KTS_ROLE_UNESTABLISHED
+                                                            : KTS_ROLE_FENCED;
     return facts->newest->count == 0 ? KTS_ROLE_STANDALONE : KTS_ROLE_ACTIVE;
 }
 

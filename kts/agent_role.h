@@ -15,12 +15,18 @@ struct kts_role_facts {
     const struct kt_epoch_row *pending; // row that a promotion left to be written; NULL: none
     int in_recovery;
     int restored; // put back with stock tools: reads only
+    int removed;  // from the list of nodes, as this one knows it
 };
 enum kts_role kts_role_of(const struct kts_role_facts *facts);
 // Whether one of `others` is above `promise`: (incarnation, epoch). One that cannot be compared
 // (equal numbers of incarnations, other bits) counts as above.
 int kts_role_is_overtaken(const struct kt_promise *promise, const struct kt_promise *others,
                           size_t count);
+// Whether a node that has no entry for `promise->member` any more, and whose newest row is `row`, says
+// so with right: the row is of a later epoch than the promise, or of the very one that was promised to
+// another, and has not got this node. A row of an older epoch, or of an active that this node did not
+// promise to follow, may be that of a history that lost.
+int kts_role_is_removed(const struct kt_promise *promise, const struct kt_epoch_row *row);
 // The highest of them, `promise` included; NULL when there is none at all.
 const struct kt_promise *kts_role_highest(const struct kt_promise *promise,
                                           const struct kt_promise *others, size_t count);

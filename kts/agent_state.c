@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// node.state: all that this node knows of itself now, from memory: it answers with a dead database too.
+// node.state: all that this node knows of itself now, from memory: it
+// answers with a dead database too.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "kts/agent_cluster.h"
 #include "kts/agent_peers.h"
@@ -110,7 +112,7 @@ static void put_writer(const struct kts_status *status, json_t *state)
                                                                : "held";
 
     set(state, "writer", json_string(writer));
-    set(state, "in_doubt", json_integer(atomic_load(&status->in_doubt)));
+    set(state, "in_doubt", json_integer(kts_status_in_doubt(status)));
     set(state, "last_barrier_ms_ago",
         last ? json_integer((kt_time_now() - last) / 1000) : json_null());
     set(state, "members_streaming", json_integer(atomic_load(&status->members)));
@@ -155,11 +157,15 @@ static void put_settings(const struct kts_agent *agent, json_t *state)
 static json_int_t node_certificate_days(const struct kts_agent *agent)
 {
     static int64_t looked_us, not_after_us;
+    static ino_t inode; // a renewed one is another file
     int64_t now_us = kt_monotonic_now(), before_us;
+    struct stat st = {0};
     X509 *cert = NULL;
 
-    if (looked_us == 0 || now_us > looked_us + CERT_LOOK_US) {
+    (void)!stat(agent->start->paths->node_cert, &st);
+    if (looked_us == 0 || now_us > looked_us + CERT_LOOK_US || st.st_ino != inode) {
         looked_us = now_us;
+        inode = st.st_ino;
         if (kt_pki_cert_load(agent->start->paths->node_cert, &cert, NULL) == 0 &&
             kt_pki_cert_validity(cert, &before_us, &not_after_us))
             not_after_us = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Join tokens: made, listed, revoked, and used once. Of a token only its secret's hash is kept, in a
-// file of this node, so that a node without a working database can let a newcomer in too.
+// Join tokens: made, listed, revoked, and used once. Of a token only its secret's hash is kept, in
+// a file of this node, so that a node without a working database can let a newcomer in too.
 #include "kts/agent_token.h"
 
 #include <stdio.h>

@@ -52,7 +52,7 @@ static void put_writer(struct kts_status *status, json_t *object)
     char text[KT_TIME_TEXT];
 
     set_text(object, "writer", atomic_load(&status->writer_open) ? "open" : "closed");
-    set_number(object, "in_doubt", atomic_load(&status->in_doubt));
+    set_number(object, "in_doubt", kts_status_in_doubt(status));
     set_number(object, "log_index", atomic_load(&status->log_index));
     kt_time_format(last, text);
     json_object_set_new(object, "last_commit", last ? json_string(text) : json_null());
@@ -170,8 +170,8 @@ static const struct kts_verb READS[] = {
 };
 
 static const struct kts_verb *const TABLES[] = {
-    READS,           kts_change_verbs, kts_cluster_verbs, kts_peers_verbs,
-    kts_token_verbs, kts_join_verbs,   kts_operator_verbs};
+    READS,           kts_change_verbs, kts_cluster_verbs,  kts_peers_verbs,
+    kts_token_verbs, kts_join_verbs,   kts_operator_verbs, kts_cert_verbs};
 
 void kts_verbs_walk(void (*each)(const struct kts_verb *verb, void *arg), void *arg)
 {
@@ -209,6 +209,10 @@ int kts_verb_check(const struct kts_verb *verb, enum kts_asker caller, struct kt
     // A stranger does not learn which verbs there are.
     if (caller == KTS_CALLER_TOKEN)
         return kt_error_set(error, KT_ERR_NOT_MEMBER, NULL, "a join token serves for joining only");
+    if (caller == KTS_CALLER_REMOVED)
+        return kt_error_set(error, KT_ERR_NOT_MEMBER,
+                            "to make it a node again: wipe it, then ktadmin join",
+                            "the node that asks was removed from the cluster");
     if (!verb)
         return kt_error_set(error, KT_ERR_ROUTE_UNKNOWN,
                             "check that both sides have the same version", "there is no such verb");

@@ -16,9 +16,7 @@ void kts_view_files(const struct kt_paths *paths, struct kts_view *view)
     view->has_promise = kt_promise_load(paths->promise, &view->promise, NULL) == 0;
     view->has_pending = view->has_promise &&
                         kts_pending_row_load(paths, &view->pending, NULL) == 0 &&
-                        view->pending.epoch == view->promise.epoch &&
-                        view->pending.incarnation.bits == view->promise.incarnation.bits &&
-                        strcmp(view->pending.active, view->promise.member) == 0;
+                        kt_epoch_row_is_own(&view->pending, &view->promise);
     view->is_joining = kt_file_exists(paths->joining);
 }
 
@@ -103,6 +101,7 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
     names = json_string_value(json_object_get(look, "names"));
     snprintf(view->names, sizeof(view->names), "%s", names ? names : "");
     view->log_index = (uint64_t)number_of(look, "log_index");
+    view->prepared = (uint32_t)number_of(look, "prepared");
     view->timeline = (uint32_t)number_of(look, "timeline");
     view->lsn = lsn_of(look, "lsn");
     view->replayed = lsn_of(look, "replayed");
@@ -128,10 +127,7 @@ const struct kt_epoch_row *kts_view_row(const struct kts_view *view)
 {
     const struct kt_epoch_row *newest = kt_epoch_rows_newest(&view->rows);
 
-    if (view->has_promise && newest && newest->epoch == view->promise.epoch &&
-        newest->incarnation.number == view->promise.incarnation.number &&
-        newest->incarnation.bits == view->promise.incarnation.bits &&
-        strcmp(newest->active, view->promise.member) == 0)
+    if (view->has_promise && kt_epoch_row_is_own(newest, &view->promise))
         return newest;
     return view->has_pending ? &view->pending : NULL;
 }

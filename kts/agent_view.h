@@ -36,6 +36,7 @@ struct kts_view {
     uint64_t lsn, replayed;
     int64_t lag_us;
     uint64_t log_index;
+    uint32_t prepared; // groups of changes between their two phases
     struct kt_epoch_rows rows;
     int receives, receiver_streams;
     int64_t receiver_silent_us;
@@ -59,8 +60,8 @@ void kts_view_files(const struct kt_paths *paths, struct kts_view *view);
 // Takes over an answer of db_query_look.
 int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *error) KT_MUST_CHECK;
 void kts_view_free(struct kts_view *view);
-// The row by which this node acknowledges: the newest, when it is of the own promise and this node's,
-// else the one that waits to be written. NULL: neither.
+// The row by which this node acknowledges: the newest, when it is of the own promise and this
+// node's, else the one that waits to be written. NULL: neither.
 const struct kt_epoch_row *kts_view_row(const struct kts_view *view);
 // Counts the members of that row that stream under the names of its epoch.
 uint32_t kts_view_count(const struct kts_view *view);
@@ -72,7 +73,8 @@ int kts_view_streams(const struct kts_view *view, const char *member);
 size_t kts_view_promises(const struct kts_agent *agent, struct kt_promise out[KTS_VIEW_PROMISES]);
 
 // --- agent_watch.c ---
-// Gives or takes the writer's permission by what was seen last, when it is held or let go meanwhile.
+// Gives or takes the writer's permission by what was seen last,
+// when it is held or let go meanwhile.
 void kts_agent_watch_permit(struct kts_agent *agent);
 
 #endif

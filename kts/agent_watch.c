@@ -110,6 +110,7 @@ static enum kts_role find_role(struct kts_agent *agent)
         .pending = view->has_pending ? &view->pending : NULL,
         .in_recovery = view->in_recovery,
         .restored = view->restored,
+        .removed = view->has_promise && kts_agent_is_removed(agent, view->promise.member),
     };
 
     publish_active(agent, kts_role_highest(facts.promise, others, facts.other_count));
@@ -152,6 +153,9 @@ static void publish(struct kts_agent *agent)
     atomic_store(&status->w, view->w);
     atomic_store(&status->members, view->members);
     publish_passive(status, view);
+    // Before the role, by which changes are refused: none is called undone that stands in the log. A
+    // group of a writer that is open is under way as it should be: kts_status_in_doubt.
+    atomic_store(&status->left_prepared, atomic_load(&status->writer_open) ? 0 : view->prepared);
     if (atomic_exchange(&status->role, role) != role)
         kt_log(KT_LOG_NOTICE, "this node is %s, epoch %llu%s", kts_role_name(role),
                newest ? (unsigned long long)newest->epoch : 0ULL,

@@ -9,15 +9,11 @@
 #include "kts/conn_inner.h"
 #include "kts/worker.h"
 
-#define IN_STEP   4096                  // of a head
-#define BODY_STEP 16384                 // one TLS record
-#define KEEP_MAX  8192                  // storage kept by an idle connection
-#define PIPELINED 16384                 // bytes taken in while a request is worked on
-#define AHEAD_MAX (PIPELINED + IN_STEP) // they never are more
-#define IN_MAX    ((18u << 20))         // largest header and body that settings allow, and a step
+#define KEEP_MAX  8192                                // storage kept by an idle connection
+#define AHEAD_MAX (KTS_CONN_AHEAD + KTS_CONN_IN_STEP) // what was sent ahead never is more
+#define IN_MAX    (18u << 20) // largest header and body that settings allow, and a step
 #define OUT_MAX   (20u << 20)
 #define IN_A_TURN 16 // pipelined requests served before others get their turn
-#define DRAIN_MS  2000
 
 static void destroy(struct kts_conn *conn);
 static void on_event(evutil_socket_t fd, short what, void *arg);
@@ -26,13 +22,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg);
 static int64_t setting(const struct kts_conn *conn, enum kt_setting id)
 {
     return kt_settings_number(conn->worker->settings, id);
-}
-
-void kts_conn_deadline(struct kts_conn *conn, int64_t ms)
-{
-    struct timeval t = kts_milliseconds(ms);
-
-    event_add(conn->timer, &t);
 }
 
 // --- requests ---
@@ -125,16 +114,16 @@ static int step_head(struct kts_conn *conn)
         if (rc != KT_ERR_AGAIN)
             return refuse(conn, &error);
     }
-    return kts_conn_fill(conn, IN_STEP);
+    return kts_conn_fill(conn, KTS_CONN_IN_STEP);
 }
 
 static int step_body(struct kts_conn *conn)
 {
     size_t left = kt_buf_left(&conn->in);
-    size_t expected = (size_t)conn->request->body_expected;
+    size_t expected = (size_t)conn->request->body_expected, missing = expected - left;
 
     if (left < expected)
-        return kts_conn_fill(conn, expected - left < BODY_STEP ? expected - left : BODY_STEP);
+        return kts_conn_fill(conn, missing < KTS_CONN_BODY_STEP ? missing : KTS_CONN_BODY_STEP);
     conn->state = KTS_CONN_WORKING;
     kts_dispatch_body(conn->request, kt_buf_ptr(&conn->in), expected);
     if (kt_buf_consume(&conn->in, expected))
@@ -142,26 +131,6 @@ static int step_body(struct kts_conn *conn)
     if (expected > 0 && kt_buf_left(&conn->in) == 0)
         kt_buf_reset(&conn->in); // wipes: it may have been an auth code
     return !conn->dead;
-}
-
-// Notices a client that goes away, and takes a little of what it sends ahead.
-static int step_working(struct kts_conn *conn)
-{
-    if (kt_buf_left(&conn->in) >= PIPELINED) {
-        kts_conn_watch_reads(conn, 0);
-        return 0;
-    }
-    return kts_conn_fill(conn, IN_STEP);
-}
-
-static void begin_drain(struct kts_conn *conn)
-{
-    conn->state = KTS_CONN_DRAINING;
-    // Closed with unread bytes, the kernel would reset the connection and the client might lose the
-    // answer.
-    kts_conn_shut(conn);
-    kts_conn_watch_reads(conn, 1);
-    kts_conn_deadline(conn, DRAIN_MS);
 }
 
 static int step_sending(struct kts_conn *conn, int *served)
@@ -175,7 +144,7 @@ static int step_sending(struct kts_conn *conn, int *served)
         return 0;
     }
     if (conn->close_after || conn->worker->stopping) {
-        begin_drain(conn);
+        kts_conn_begin_drain(conn);
         return 1;
     }
     next_request(conn);
@@ -196,15 +165,11 @@ static int step(struct kts_conn *conn, int *served)
     case KTS_CONN_HEAD:
         return step_head(conn);
     case KTS_CONN_CONTINUE:
-        if (!kts_conn_write(conn))
-            return 0;
-        conn->state = KTS_CONN_BODY;
-        kts_conn_watch_reads(conn, 1);
-        return 1;
+        return kts_conn_continue(conn);
     case KTS_CONN_BODY:
         return step_body(conn);
     case KTS_CONN_WORKING:
-        return step_working(conn);
+        return kts_conn_fill_ahead(conn);
     case KTS_CONN_SENDING:
         return step_sending(conn, served);
     case KTS_CONN_DRAINING:
@@ -293,24 +258,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 // --- begin and end ---
 
-static int prepare(struct kts_conn *conn)
-{
-    struct event_base *base = conn->worker->base;
-
-    conn->ssl = SSL_new(conn->worker->tls);
-    conn->read_event = event_new(base, conn->fd, EV_READ | EV_PERSIST, on_event, conn);
-    conn->write_event = event_new(base, conn->fd, EV_WRITE, on_event, conn);
-    conn->timer = evtimer_new(base, on_timer, conn);
-    if (!conn->ssl || !conn->read_event || !conn->write_event || !conn->timer ||
-        SSL_set_fd(conn->ssl, conn->fd) != 1)
-        return KT_ERR_NO_MEMORY;
-    SSL_set_accept_state(conn->ssl);
-    return 0;
-}
-
 void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer)
 {
     struct kts_conn *conn = calloc(1, sizeof(*conn));
+    const struct kts_conn_owner owner = {worker->base, worker->tls, on_event, on_timer, conn};
 
     if (!conn) {
         close(fd);
@@ -328,7 +279,7 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
     worker->conns = conn;
     worker->conn_count++;
     atomic_fetch_add(kts_status_connections_of(worker->status, worker->start->index), 1);
-    if (prepare(conn)) {
+    if (kts_conn_open(conn, &owner)) {
         destroy(conn);
         return;
     }
@@ -336,22 +287,10 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
     kts_conn_watch_reads(conn, 1); // the client speaks first
 }
 
-static void free_event(struct event *event)
-{
-    if (event)
-        event_free(event);
-}
-
 void kts_conn_free(struct kts_conn *conn)
 {
     kts_request_free(conn->request);
-    free_event(conn->read_event);
-    free_event(conn->write_event);
-    free_event(conn->timer);
-    SSL_free(conn->ssl);
-    close(conn->fd);
-    kt_buf_free(&conn->in);
-    kt_buf_free(&conn->out);
+    kts_conn_close(conn);
     *conn->link = conn->next;
     if (conn->next)
         conn->next->link = conn->link;
@@ -375,8 +314,7 @@ void kts_conns_close_idle(struct kts_worker *worker)
 
     for (struct kts_conn *conn = worker->conns; conn; conn = next) {
         next = conn->next;
-        if (conn->state == KTS_CONN_HANDSHAKE ||
-            (conn->state == KTS_CONN_HEAD && !conn->head_begun)) {
+        if (kts_conn_is_idle(conn)) {
             kts_conn_shut(conn);
             kts_conn_free(conn);
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between conn.c (the states of a connection) and conn_io.c (bytes through TLS).
+// Between the states of a connection (conn.c, agent_http_conn.c) and what they share (conn_io.c):
+// bytes through TLS, events, begin and end.
 #ifndef KTS_CONN_INNER_H
 #define KTS_CONN_INNER_H
 
@@ -44,16 +45,43 @@ struct kts_conn {
     char peer[KT_PEER_TEXT];
 };
 
+#define KTS_CONN_IN_STEP   4096  // read at once, of a head
+#define KTS_CONN_BODY_STEP 16384 // of a body: one TLS record
+#define KTS_CONN_AHEAD     16384 // bytes taken in while a request is worked on
+#define KTS_CONN_DRAIN_MS  2000
+
+// What a connection needs of its process. `arg` is given to both functions.
+struct kts_conn_owner {
+    struct event_base *base;
+    SSL_CTX *tls;
+    event_callback_fn on_event, on_timer;
+    void *arg;
+};
+// TLS and events for conn->fd, none of them waited for yet. After a failure
+// too the connection is to be closed.
+int kts_conn_open(struct kts_conn *conn, const struct kts_conn_owner *owner) KT_MUST_CHECK;
+// Gives back what kts_conn_open made, the buffers and the descriptor.
+void kts_conn_close(struct kts_conn *conn);
+// 1 between two requests, or before the first.
+int kts_conn_is_idle(const struct kts_conn *conn);
+
 // 1: something was done, go on; 0: wait for an event (which has been added), or conn->dead.
 int kts_conn_shake(struct kts_conn *conn);
 // Moves what is in conn->in into storage of exactly `size` bytes, which it must fit into.
 int kts_conn_resize(struct kts_conn *conn, size_t size) KT_MUST_CHECK;
 // Reads up to `want` bytes more into conn->in.
 int kts_conn_fill(struct kts_conn *conn, size_t want);
+// While a request is worked on: notices a caller that goes away, and takes in a little of what it
+// sends ahead.
+int kts_conn_fill_ahead(struct kts_conn *conn);
 // Writes conn->out; 1 when all of it is out.
 int kts_conn_write(struct kts_conn *conn);
+// "100 Continue" is out: the body.
+int kts_conn_continue(struct kts_conn *conn);
 // Says that nothing more comes from us.
 void kts_conn_shut(struct kts_conn *conn);
+// The answer is out: says so, and waits a moment for the other's end.
+void kts_conn_begin_drain(struct kts_conn *conn);
 // Drops what the client still sends.
 int kts_conn_drain(struct kts_conn *conn);
 void kts_conn_format_peer(const struct sockaddr *peer, char out[KT_PEER_TEXT]);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes of a connection, TLS without waiting, on libevent events; and who is at its other end.
+// What all connections share: begin and end, bytes through TLS without waiting, on libevent events;
+// and who is at the other end.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 
@@ -14,6 +16,49 @@
 #include "lib/tls.h"
 
 #define DRAIN_MAX (32u << 20)
+
+int kts_conn_open(struct kts_conn *conn, const struct kts_conn_owner *owner)
+{
+    conn->ssl = SSL_new(owner->tls);
+    conn->read_event =
+        event_new(owner->base, conn->fd, EV_READ | EV_PERSIST, owner->on_event, owner->arg);
+    conn->write_event = event_new(owner->base, conn->fd, EV_WRITE, owner->on_event, owner->arg);
+    conn->timer = evtimer_new(owner->base, owner->on_timer, owner->arg);
+    if (!conn->ssl || !conn->read_event || !conn->write_event || !conn->timer ||
+        SSL_set_fd(conn->ssl, conn->fd) != 1)
+        return KT_ERR_NO_MEMORY;
+    SSL_set_accept_state(conn->ssl);
+    return 0;
+}
+
+static void free_event(struct event *event)
+{
+    if (event)
+        event_free(event);
+}
+
+void kts_conn_close(struct kts_conn *conn)
+{
+    free_event(conn->read_event);
+    free_event(conn->write_event);
+    free_event(conn->timer);
+    SSL_free(conn->ssl);
+    close(conn->fd);
+    kt_buf_free(&conn->in);
+    kt_buf_free(&conn->out);
+}
+
+int kts_conn_is_idle(const struct kts_conn *conn)
+{
+    return conn->state == KTS_CONN_HANDSHAKE || (conn->state == KTS_CONN_HEAD && !conn->head_begun);
+}
+
+void kts_conn_deadline(struct kts_conn *conn, int64_t ms)
+{
+    struct timeval t = kts_milliseconds(ms);
+
+    event_add(conn->timer, &t);
+}
 
 void kts_conn_watch_reads(struct kts_conn *conn, int on)
 {
@@ -110,6 +155,15 @@ int kts_conn_fill(struct kts_conn *conn, size_t want)
     return 0;
 }
 
+int kts_conn_fill_ahead(struct kts_conn *conn)
+{
+    if (kt_buf_left(&conn->in) >= KTS_CONN_AHEAD) {
+        kts_conn_watch_reads(conn, 0);
+        return 0;
+    }
+    return kts_conn_fill(conn, KTS_CONN_IN_STEP);
+}
+
 int kts_conn_write(struct kts_conn *conn)
 {
     while (kt_buf_left(&conn->out) > 0) {
@@ -128,6 +182,15 @@ int kts_conn_write(struct kts_conn *conn)
     return !conn->dead;
 }
 
+int kts_conn_continue(struct kts_conn *conn)
+{
+    if (!kts_conn_write(conn))
+        return 0;
+    conn->state = KTS_CONN_BODY;
+    kts_conn_watch_reads(conn, 1);
+    return 1;
+}
+
 void kts_conn_shut(struct kts_conn *conn)
 {
     ERR_clear_error();
@@ -135,6 +198,16 @@ void kts_conn_shut(struct kts_conn *conn)
         SSL_shutdown(conn->ssl); // only ours; whether it goes out at once does not matter
     ERR_clear_error();
     shutdown(conn->fd, SHUT_WR);
+}
+
+void kts_conn_begin_drain(struct kts_conn *conn)
+{
+    conn->state = KTS_CONN_DRAINING;
+    // Closed with unread bytes, the kernel would reset the connection and the client might lose the
+    // answer.
+    kts_conn_shut(conn);
+    kts_conn_watch_reads(conn, 1);
+    kts_conn_deadline(conn, KTS_CONN_DRAIN_MS);
 }
 
 int kts_conn_drain(struct kts_conn *conn)

@@ -7,6 +7,7 @@
 
 #include "kts/ciphertext.h"
 #include "kts/conn.h"
+#include "kts/gate.h"
 #include "kts/request_inner.h"
 #include "kts/worker.h"
 
@@ -90,6 +91,17 @@ static int check_caller(struct kts_request *request)
     }
     request->certificate_error = kts_conn_certificate(request->conn, request->certificate);
     return request->certificate_error;
+}
+
+// A node that was removed answers nobody but who asks how it is.
+static int check_served(struct kts_request *request)
+{
+    enum kts_caller caller = request->match.route->caller;
+    int rc = caller == KTS_ANYONE || caller == KTS_OPERATOR
+                 ? 0
+                 : kts_gate_serves(request->worker->status);
+
+    return rc ? kts_fail(request, rc, "this node was removed from the cluster") : 0;
 }
 
 // "application/json", with or without parameters.
@@ -181,6 +193,8 @@ static int check_head(struct kts_request *request, const struct kts_http_head *h
 
     if (rc == 0)
         rc = check_caller(request);
+    if (rc == 0)
+        rc = check_served(request);
     if (rc == 0)
         rc = check_body(request, head);
     if (rc == 0)

@@ -12,7 +12,7 @@ int kts_gate_has_quorum(const struct kts_status *status)
 // What is in doubt may be this very change, asked for again: it must not be called undone.
 static int undone(const struct kts_status *status, int code)
 {
-    return atomic_load(&status->in_doubt) > 0 ? KT_ERR_IN_DOUBT : code;
+    return kts_status_in_doubt(status) > 0 ? KT_ERR_IN_DOUBT : code;
 }
 
 int kts_gate_check(const struct kts_status *status)
@@ -21,15 +21,17 @@ int kts_gate_check(const struct kts_status *status)
     case KTS_ROLE_PASSIVE:
         return KT_ERR_PASSIVE;
     case KTS_ROLE_FENCED:
+    case KTS_ROLE_REMOVED:
         return KT_ERR_FENCED;
-    case KTS_ROLE_UNESTABLISHED:
-        return KT_ERR_NO_QUORUM;
+    case KTS_ROLE_UNESTABLISHED: // settles what its predecessor left only when it leads
+        return undone(status, KT_ERR_NO_QUORUM);
     case KTS_ROLE_ACTIVE:
         if (kts_gate_has_quorum(status))
             return 0;
         return undone(status, KT_ERR_NO_QUORUM);
     case KTS_ROLE_UNKNOWN:
     case KTS_ROLE_STANDALONE:
+    case KTS_ROLE_COUNT:
         break;
     }
     return 0;
@@ -59,7 +61,15 @@ uint64_t kts_gate_ticket(const struct kts_status *status)
     case KTS_ROLE_PASSIVE:
     case KTS_ROLE_UNESTABLISHED:
     case KTS_ROLE_FENCED:
+    case KTS_ROLE_REMOVED:
+    case KTS_ROLE_COUNT:
         break;
     }
     return 0;
+}
+
+// It hears of no revocation any more, and never will: not even what it has is for clients.
+int kts_gate_serves(const struct kts_status *status)
+{
+    return atomic_load(&status->role) == KTS_ROLE_REMOVED ? KT_ERR_FENCED : 0;
 }

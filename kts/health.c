@@ -10,6 +10,7 @@ int kts_health_ready(const struct kts_status *status, const struct kts_health *h
 {
     switch ((enum kts_role)atomic_load(&status->role)) {
     case KTS_ROLE_FENCED:
+    case KTS_ROLE_REMOVED:
         return KTS_HEALTH_FENCED;
     case KTS_ROLE_UNKNOWN:
         // Without an identity there is no server at all; without a role yet, no database.
@@ -26,6 +27,7 @@ int kts_health_ready(const struct kts_status *status, const struct kts_health *h
             return KTS_HEALTH_AUDIT;
         return health->reads && health->writes ? 200 : 503;
     case KTS_ROLE_UNESTABLISHED:
+    case KTS_ROLE_COUNT:
         break;
     }
     return 503;
@@ -71,7 +73,7 @@ json_t *kts_health_json(struct kts_status *s, const struct kts_health *health, i
         json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:I}", "role", kts_role_name((enum kts_role)role),
                   "incarnation", text, "epoch", (json_int_t)atomic_load(&s->epoch), "database",
                   health->reads, "writer", health->writes, "audit", health->audits, "in_doubt",
-                  (json_int_t)atomic_load(&s->in_doubt));
+                  (json_int_t)kts_status_in_doubt(s));
     if (!object)
         return NULL;
     if (set_replication(object, s, now_us) ||

@@ -113,6 +113,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
             on_ready(child, &message);
         else if (message.type == KTS_CTL_DATABASE_LOST)
             lost_database(child);
+        else if (message.type == KTS_CTL_RELOAD && child->process == KTS_AGENT)
+            kts_master_reload(child->master); // as at SIGHUP: the certificates are renewed
         else
             kt_log(KT_LOG_ERROR, "%s: unexpected message", child->title);
     }

@@ -29,30 +29,39 @@ enum what {
     CERTIFICATE,
 };
 
-// clang-format off
 static const struct kts_metric METRICS[] = {
     {"keytrustee_build_info", "gauge", "Version of the server, always 1.", BUILD, 0},
     {"keytrustee_role", "gauge", "1 for the role that this node has now.", ROLE, 0},
     {"keytrustee_epoch", "gauge", "Epoch in which this node is.", EPOCH, 0},
-    {"keytrustee_incarnation", "gauge", "Number of the incarnation in which this node is.", INCARNATION, 0},
-    {"keytrustee_members_streaming", "gauge", "Members that stream from this node under its epoch.", MEMBERS, 0},
-    {"keytrustee_members_required", "gauge", "W: members that must have a change before it is acknowledged.", MEMBERS_REQUIRED, 0},
+    {"keytrustee_incarnation", "gauge", "Number of the incarnation in which this node is.",
+     INCARNATION, 0},
+    {"keytrustee_members_streaming", "gauge", "Members that stream from this node under its epoch.",
+     MEMBERS, 0},
+    {"keytrustee_members_required", "gauge",
+     "W: members that must have a change before it is acknowledged.", MEMBERS_REQUIRED, 0},
     {"keytrustee_writer_open", "gauge", "1 when changes are taken.", WRITER, 0},
     {"keytrustee_audit_open", "gauge", "1 when audit records can be written.", AUDIT, 0},
     {"keytrustee_database_up", "gauge", "1 when the agent reaches the database.", DATABASE, 0},
-    {"keytrustee_groups_in_doubt", "gauge", "Groups of changes that are not settled yet.", IN_DOUBT, 0},
+    {"keytrustee_groups_in_doubt", "gauge", "Groups of changes that are not settled yet.", IN_DOUBT,
+     0},
     {"keytrustee_deposit_log_index", "gauge", "Log index of the last deposit.", LOG_INDEX, 0},
-    {"keytrustee_last_commit_timestamp_seconds", "gauge", "When a group or barrier was last acknowledged, 0: not since the start.", LAST_COMMIT, 1},
-    {"keytrustee_cut_off", "gauge", "1 on a passive that hears nothing from its active.", CUT_OFF, 0},
-    {"keytrustee_replication_lag_bytes", "gauge", "Log that this passive has received and not replayed yet.", LAG_BYTES, 0},
-    {"keytrustee_replication_lag_seconds", "gauge", "Age of the newest change that this passive shows while it lags.", LAG_SECONDS, 1},
+    {"keytrustee_last_commit_timestamp_seconds", "gauge",
+     "When a group or barrier was last acknowledged, 0: not since the start.", LAST_COMMIT, 1},
+    {"keytrustee_cut_off", "gauge", "1 on a passive that hears nothing from its active.", CUT_OFF,
+     0},
+    {"keytrustee_replication_lag_bytes", "gauge",
+     "Log that this passive has received and not replayed yet.", LAG_BYTES, 0},
+    {"keytrustee_replication_lag_seconds", "gauge",
+     "Age of the newest change that this passive shows while it lags.", LAG_SECONDS, 1},
     {"keytrustee_requests_total", "counter", "Requests since the start.", REQUESTS, 0},
-    {"keytrustee_retrievals_total", "counter", "Deposits handed out since the start.", RETRIEVALS, 0},
+    {"keytrustee_retrievals_total", "counter", "Deposits handed out since the start.", RETRIEVALS,
+     0},
     {"keytrustee_connections", "gauge", "Connections that are open.", CONNECTIONS, 0},
-    {"keytrustee_audit_records_total", "counter", "Sequence number of the last audit record.", AUDIT_RECORDS, 0},
-    {"keytrustee_certificate_not_after_timestamp_seconds", "gauge", "End of the server certificate's validity, 0: not known.", CERTIFICATE, 1},
+    {"keytrustee_audit_records_total", "counter", "Sequence number of the last audit record.",
+     AUDIT_RECORDS, 0},
+    {"keytrustee_certificate_not_after_timestamp_seconds", "gauge",
+     "End of the server certificate's validity, 0: not known.", CERTIFICATE, 1},
 };
-// clang-format on
 
 #define COUNT (sizeof(METRICS) / sizeof(METRICS[0]))
 
@@ -83,7 +92,7 @@ static int64_t value_of(enum what what, struct kts_status *s)
     case DATABASE:
         return atomic_load(&s->database_up);
     case IN_DOUBT:
-        return atomic_load(&s->in_doubt);
+        return kts_status_in_doubt(s);
     case LOG_INDEX:
         return (int64_t)atomic_load(&s->log_index);
     case LAST_COMMIT:
@@ -114,7 +123,7 @@ static int put_roles(const struct kts_metric *metric, struct kts_status *status,
     uint32_t now = atomic_load(&status->role);
     int rc = 0;
 
-    for (uint32_t role = KTS_ROLE_UNKNOWN; role <= KTS_ROLE_FENCED && rc == 0; role++)
+    for (uint32_t role = KTS_ROLE_UNKNOWN; role < KTS_ROLE_COUNT && rc == 0; role++)
         rc = kt_buf_putf(out, "%s{role=\"%s\"} %d\n", metric->name,
                          kts_role_name((enum kts_role)role), role == now);
     return rc;

@@ -47,11 +47,13 @@ struct kts_start {
 enum kts_control_type {
     KTS_CTL_LINK = 1, // master -> child: a link's descriptor; payload u8 asker, u8 other, u16 index
                       // of the worker (0 when none takes part)
-    KTS_CTL_RELOAD,   // master -> child: blocks settings text, server cert, server key, CA cert
-    KTS_CTL_TICKETS,  // master -> worker: both ticket keys
-    KTS_CTL_STOP,     // master -> child: finish what is in flight, then exit 0
-    KTS_CTL_READY,    // child -> master: serving; u8 1 with a database, 0 without (a writer then
-                      // has no permission to write)
+    // master -> child: blocks settings text, server cert, server key, CA cert; agent ->
+    // master, empty: read all of it again
+    KTS_CTL_RELOAD,
+    KTS_CTL_TICKETS, // master -> worker: both ticket keys
+    KTS_CTL_STOP,    // master -> child: finish what is in flight, then exit 0
+    KTS_CTL_READY,   // child -> master: serving; u8 1 with a database, 0 without (a writer then
+                     // has no permission to write)
     KTS_CTL_DATABASE_LOST, // worker, writer -> master: replace me once it is back
 };
 #define KTS_CONTROL_MAX (192 * 1024)

@@ -18,6 +18,7 @@ const char *kts_role_name(enum kts_role role)
         [KTS_ROLE_PASSIVE] = "passive",
         [KTS_ROLE_UNESTABLISHED] = "unestablished",
         [KTS_ROLE_FENCED] = "fenced",
+        [KTS_ROLE_REMOVED] = "removed",
     };
 
     return (unsigned)role < sizeof(NAMES) / sizeof(NAMES[0]) ? NAMES[role] : "unknown";
@@ -46,6 +47,17 @@ uint64_t kts_status_connections(struct kts_status *status)
     for (int i = 0; i < KTS_STATUS_WORKERS; i++)
         sum += atomic_load(kts_status_connections_of(status, i));
     return sum;
+}
+
+// A writer counts what it gave up itself, and what is prepared while one is open is its own group,
+// whose end it will say. With none open it is a group that lost its writer: of one that was killed,
+// or of before a restart, when nothing else remembers it. An open writer has settled all of those.
+uint32_t kts_status_in_doubt(const struct kts_status *status)
+{
+    uint32_t given_up = atomic_load(&status->gave_in_doubt);
+    uint32_t left = atomic_load(&status->writer_open) ? 0 : atomic_load(&status->left_prepared);
+
+    return given_up > left ? given_up : left;
 }
 
 void kts_status_set_text(struct kts_status_text *text, const char *value)

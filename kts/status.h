@@ -15,6 +15,8 @@ enum kts_role {
     KTS_ROLE_PASSIVE,
     KTS_ROLE_UNESTABLISHED,
     KTS_ROLE_FENCED,
+    KTS_ROLE_REMOVED, // no node of the cluster any more: it serves nothing
+    KTS_ROLE_COUNT,
 };
 const char *kts_role_name(enum kts_role role); // "standalone", ...
 
@@ -35,8 +37,8 @@ struct kts_status {
     _Atomic uint64_t epoch;
     _Atomic uint32_t members; // that stream now under this epoch
     _Atomic uint32_t w;
-    // Permission to write: 0 = hold, no changes are taken. Each permission has a number of its own; a
-    // writer that opened under another one gives up.
+    // Permission to write: 0 = hold, no changes are taken. Each permission has a number of its own;
+    // a writer that opened under another one gives up.
     _Atomic uint64_t writer_ticket;
     _Atomic uint32_t is_cut_off; // passive: nothing comes from the active (474)
     _Atomic uint64_t lag_bytes;  // passive: received and not replayed yet
@@ -45,9 +47,10 @@ struct kts_status {
     _Atomic uint32_t database_up;          // the agent's own connection works
     _Atomic uint64_t database_generation;  // grows each time the database comes back
     _Atomic int64_t server_certificate_not_after_us;
+    _Atomic uint32_t left_prepared; // groups that PostgreSQL holds while no writer is open
     // writer
     _Atomic uint32_t writer_open;   // 1: takes changes; 0: starting, settling or gone
-    _Atomic uint32_t in_doubt;      // groups not yet settled
+    _Atomic uint32_t gave_in_doubt; // groups that a writer gave up, not yet settled
     _Atomic int64_t last_commit_us; // last group or barrier that was acknowledged (real time)
     _Atomic uint64_t log_index;     // last deposit's
     // audit
@@ -63,7 +66,9 @@ struct kts_status {
 // Anonymous shared memory, zeroed.
 int kts_status_new(struct kts_status **status) KT_MUST_CHECK;
 _Atomic uint32_t *kts_status_connections_of(struct kts_status *status, int worker);
-uint64_t kts_status_connections(struct kts_status *status);                // of all workers
+uint64_t kts_status_connections(struct kts_status *status); // of all workers
+// Groups of changes that are not settled yet, whoever knows of them.
+uint32_t kts_status_in_doubt(const struct kts_status *status);
 void kts_status_set_text(struct kts_status_text *text, const char *value); // cut at 255 bytes
 void kts_status_get_text(struct kts_status_text *text, char out[256]);
 

@@ -116,7 +116,7 @@ static int open_database(struct kts_writer *writer, struct kt_error *error)
         return r;
     db_writer_state(writer->db, &state);
     atomic_store(&start->status->log_index, state.log_index);
-    atomic_store(&start->status->in_doubt, 0);
+    atomic_store(&start->status->gave_in_doubt, 0);
     atomic_store(&start->status->writer_open, 1);
     kt_log(KT_LOG_INFO, "writing in epoch %llu, %u members, W %u, last log index %llu",
            (unsigned long long)state.epoch, state.members, state.w,
@@ -194,7 +194,7 @@ static int wait_for_permission(struct kts_writer *writer)
 
     kts_writer_refuse_all(writer, kts_gate_refusal(status));
     if (atomic_load(&status->role) == KTS_ROLE_PASSIVE)
-        atomic_store(&status->in_doubt, 0); // the active settles them
+        atomic_store(&status->gave_in_doubt, 0); // the active settles them
     return kts_gate_ticket(status) != 0 ? KT_ERR_AGAIN : 0;
 }
 

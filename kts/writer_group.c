@@ -113,8 +113,8 @@ static int is_audited(const struct group *group, size_t i)
            group->members[i].change->kind != KT_CHANGE_BARRIER;
 }
 
-// Waits until the audit process has said of `count` records, the first with the id `first`, that they
-// are on disk. Late answers to records of a group that was given up are passed over.
+// Waits until the audit process has said of `count` records, the first with the id `first`, that
+// they are on disk. Late answers to records of a group that was given up are passed over.
 static int wait_for_audit(struct kts_writer *writer, uint64_t first, size_t count)
 {
     int64_t until = kt_monotonic_now() + (int64_t)writer->timeout_ms * 1000;
@@ -301,8 +301,8 @@ static int group_failed(struct kts_writer *writer, struct group *group, int code
     return 0;
 }
 
-// Codes behind which the connection to the database cannot be used any more, and the permission's end
-// that was seen while members were tried singly.
+// Codes behind which the connection to the database cannot be used any more, and the permission's
+// end that was seen while members were tried singly.
 static int gives_up(int code)
 {
     return code == KT_ERR_IN_DOUBT || code == KT_ERR_DATABASE_UNAVAILABLE ||
@@ -330,7 +330,7 @@ int kts_writer_group(struct kts_writer *writer)
             publish(writer);
         answer_group(writer, &group, 0, NULL);
     } else if (r == KT_ERR_IN_DOUBT) {
-        atomic_fetch_add(&writer->start->status->in_doubt, 1);
+        atomic_fetch_add(&writer->start->status->gave_in_doubt, 1);
         kt_log_error(&error, "a group of %zu changes is in doubt", count_left(&group, 0));
         answer_group(writer, &group, r, &error);
     } else if (gives_up(r) || r == KT_ERR_AUDIT_UNAVAILABLE) {

@@ -50,8 +50,8 @@ int kts_writer_is_permitted(const struct kts_writer *writer);
 // 1 when enough members are connected for a change.
 int kts_writer_has_quorum(const struct kts_writer *writer);
 // Carries out the group at the head of the queue. 0, or the reason to give the database up:
-// KT_ERR_DATABASE_UNAVAILABLE, KT_ERR_IN_DOUBT, KT_ERR_NO_QUORUM (all its members have been answered
-// then), or KT_ERR_AGAIN: the permission has ended, nothing was begun.
+// KT_ERR_DATABASE_UNAVAILABLE, KT_ERR_IN_DOUBT, KT_ERR_NO_QUORUM (all its members have been
+// answered then), or KT_ERR_AGAIN: the permission has ended, nothing was begun.
 int kts_writer_group(struct kts_writer *writer) KT_MUST_CHECK;
 // Answers one queued change and frees it.
 void kts_writer_answer(struct kts_writer *writer, struct kts_queued *queued,

@@ -30,7 +30,8 @@ void kt_buf_reset(struct kt_buf *buf);
 // Bytes not yet consumed, and where they start (never NULL when the length is > 0).
 size_t kt_buf_left(const struct kt_buf *buf);
 const uint8_t *kt_buf_ptr(const struct kt_buf *buf);
-// Consumes n bytes; KT_ERR_TRUNCATED if there are fewer. Storage is moved down when all is consumed.
+// Consumes n bytes; KT_ERR_TRUNCATED if there are fewer. Storage
+// is moved down when all is consumed.
 int kt_buf_consume(struct kt_buf *buf, size_t n) KT_MUST_CHECK;
 // Room for n more bytes at the end, to be written by the caller and then counted by kt_buf_commit.
 int kt_buf_reserve(struct kt_buf *buf, size_t n, uint8_t **where) KT_MUST_CHECK;

@@ -301,9 +301,9 @@ static int run_command(struct parse *parse)
     return rc;
 }
 
-// A program started with one of its standard descriptors closed would get the next file or socket in
-// its place, and write a secret into it. /dev/null takes the place, opened the wrong way round, so
-// that using it fails.
+// A program started with one of its standard descriptors closed would get the next file or
+// socket in its place, and write a secret into it. /dev/null takes the place, opened the wrong
+// way round, so that using it fails.
 static int hold_standard_descriptors(void)
 {
     for (int fd = 0; fd < 3; fd++) {

@@ -39,6 +39,13 @@ int kt_epoch_row_has_member(const struct kt_epoch_row *row, const char *member)
     return 0;
 }
 
+int kt_epoch_row_is_own(const struct kt_epoch_row *row, const struct kt_promise *promise)
+{
+    return row && row->incarnation.number == promise->incarnation.number &&
+           row->incarnation.bits == promise->incarnation.bits && row->epoch == promise->epoch &&
+           strcmp(row->active, promise->member) == 0;
+}
+
 int kt_epoch_rows_add(struct kt_epoch_rows *rows, const struct kt_epoch_row *row)
 {
     const struct kt_epoch_row *newest = kt_epoch_rows_newest(rows);

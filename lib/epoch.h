@@ -10,7 +10,8 @@
 #define KT_MEMBERS_MAX    16   // members apart from the active
 #define KT_EPOCH_ROWS_MAX 4096 // failovers and membership changes of a cluster's life
 
-// One row of the table `epochs`: who is active, who counts beside it, and how many must have a change.
+// One row of the table `epochs`: who is active, who counts beside
+// it, and how many must have a change.
 struct kt_epoch_row {
     struct kt_incarnation incarnation;
     uint64_t epoch;
@@ -40,6 +41,10 @@ const struct kt_epoch_row *kt_epoch_rows_newest(const struct kt_epoch_rows *rows
 // bits compare as different (never 0), and so do equal epochs of two actives.
 int kt_epoch_row_compare(const struct kt_epoch_row *a, const struct kt_epoch_row *b);
 int kt_epoch_row_has_member(const struct kt_epoch_row *row, const char *member);
+// 1 when `row` (may be NULL) is of exactly the epoch that was promised, incarnation
+// included, and its active is the very member that promised: not another on the
+// same node, nor one of another epoch.
+int kt_epoch_row_is_own(const struct kt_epoch_row *row, const struct kt_promise *promise);
 
 // JSON as the agents speak it: {"incarnation": "1.<16 hex>", "epoch", "sequence", "active",
 // "members": [...], "w", "start_lsn": "0/3000060", "timeline", "ends", "note"}.
@@ -70,7 +75,8 @@ int kt_member_new(const char *node, char out[KT_MEMBER_TEXT]) KT_MUST_CHECK; // 
 #define KT_REPLICATION_NAME_TEXT 64
 int kt_replication_name(const char *member, uint64_t epoch, const char *active_node,
                         char out[KT_REPLICATION_NAME_TEXT]) KT_MUST_CHECK;
-// The row's synchronous_standby_names: "" when N is 0, else ANY w ("name", ...), in the row's order.
+// The row's synchronous_standby_names: "" when N is 0, else ANY w
+// ("name", ...), in the row's order.
 #define KT_STANDBY_NAMES_TEXT 1280
 int kt_standby_names(const struct kt_epoch_row *row, char out[KT_STANDBY_NAMES_TEXT]) KT_MUST_CHECK;
 // The member's physical replication slot: the member id with '-' and '.' as '_'.

@@ -103,8 +103,8 @@ struct kt_promise {
     uint64_t active_since;       // active without rewind since this epoch; 0 = not
     char retired_by[64];         // "" or "<epoch> <node>"
 };
-// A floor that no log reaches: stands there while the data directory is being replaced, so that a node
-// that was killed in the middle has no vote and does not serve.
+// A floor that no log reaches: stands there while the data directory is being replaced, so that a
+// node that was killed in the middle has no vote and does not serve.
 #define KT_FLOOR_UNFINISHED UINT64_MAX
 #define KT_PROMISE_TEXT     1024
 int kt_promise_format(const struct kt_promise *promise, char out[KT_PROMISE_TEXT]) KT_MUST_CHECK;

@@ -137,8 +137,8 @@ struct watch {
     int silent; // it was why the transfer ended
 };
 
-// libcurl tries a kept connection that broke again on a new one. One that broke because the other host
-// is gone has cost a connect timeout already: there is no second one.
+// libcurl tries a kept connection that broke again on a new one. One that broke because the other
+// host is gone has cost a connect timeout already: there is no second one.
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     const struct watch *watch = arg;

@@ -30,10 +30,12 @@ struct kt_http_request {
     int timeout_ms; // whole request
     int connect_timeout_ms;
     size_t max_answer; // bytes of body
-    // New connections end when the other host has acknowledged nothing for so long: a machine that died
-    // behind an open connection costs no more than one that cannot be connected to. 0: the system's.
+    // New connections end when the other host has acknowledged nothing for so long: a
+    // machine that died behind an open connection costs no more than one that cannot
+    // be connected to. 0: the system's.
     int dead_after_ms;
-    // Gives up when no byte has moved for so long, to within a second: a process that hangs. 0: never.
+    // Gives up when no byte has moved for so long, to within a
+    // second: a process that hangs. 0: never.
     int silence_ms;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asking the agent of any node: this one's through its unix socket, another's over HTTPS with a node's
-// or operator's certificate, or with a join token. Verbs, arguments and answers are the same.
+// Asking the agent of any node: this one's through its unix socket, another's over
+// HTTPS with a node's or operator's certificate, or with a join token. Verbs,
+// arguments and answers are the same.
 #ifndef KT_NODE_CALL_H
 #define KT_NODE_CALL_H
 
@@ -19,7 +20,8 @@ struct kt_node_credentials {
 struct kt_node; // where and how to ask one agent
 
 int kt_node_local(const char *agent_socket, struct kt_node **node) KT_MUST_CHECK;
-// Only a node's certificate is taken for the other side's: what others of the CA's hold is not enough.
+// Only a node's certificate is taken for the other side's: what
+// others of the CA's hold is not enough.
 int kt_node_remote(const char *host, uint16_t port, const struct kt_node_credentials *credentials,
                    struct kt_node **node, struct kt_error *error) KT_MUST_CHECK;
 void kt_node_free(struct kt_node *node);
@@ -30,8 +32,9 @@ void kt_node_set_max_answer(struct kt_node *node, size_t bytes);
 
 // POST /v1/cluster/<verb> with the JSON of `args` (stolen, may be NULL), or the same through the
 // socket. Success: *result is a new reference. Errors keep the agent's code, message and hint.
-// KT_ERR_NOT_RUNNING, KT_ERR_NETWORK (nobody there), KT_ERR_TIMEOUT, KT_ERR_IN_DOUBT (it may have acted).
-// Not to be shared by threads; several nodes may be asked at the same time by several threads.
+// KT_ERR_NOT_RUNNING, KT_ERR_NETWORK (nobody there), KT_ERR_TIMEOUT, KT_ERR_IN_DOUBT
+// (it may have acted). Not to be shared by threads; several nodes may be asked at
+// the same time by several threads.
 int kt_node_call(struct kt_node *node, const char *verb, json_t *args, int connect_ms,
                  int timeout_ms, json_t **result, struct kt_error *error) KT_MUST_CHECK;
 

@@ -180,8 +180,8 @@ int kt_paths_resolve(const char *confdir, struct kt_paths *paths, struct kt_erro
 
 int kt_path_is_shared(const char *inside)
 {
-    // The CA, the receipt key, the secrets of the database roles, and GnuPG's keys; not GnuPG's settings,
-    // which name programs to run.
+    // The CA, the receipt key, the secrets of the database roles, and GnuPG's keys; not GnuPG's
+    // settings, which name programs to run.
     static const char *const SHARED[] = {
         "ca/key.pem",
         "ca/cert.pem",

@@ -49,8 +49,8 @@ struct kt_paths {
 int kt_paths_resolve(const char *confdir, struct kt_paths *paths,
                      struct kt_error *error) KT_MUST_CHECK;
 
-// Whether a file of the confdir is one that all nodes have in common: a newcomer is handed these and
-// takes no others. `inside` is its path in the confdir.
+// Whether a file of the confdir is one that all nodes have in common: a newcomer is handed these
+// and takes no others. `inside` is its path in the confdir.
 int kt_path_is_shared(const char *inside);
 
 #endif

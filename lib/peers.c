@@ -25,12 +25,33 @@ const struct kt_peer *kt_peers_by_node(const struct kt_peers *peers, const char 
     return NULL;
 }
 
+int kt_peer_has_before(const struct kt_peer *peer)
+{
+    static const uint8_t NONE[KT_SHA256_LEN];
+
+    return memcmp(peer->cert_before, NONE, KT_SHA256_LEN) != 0;
+}
+
 const struct kt_peer *kt_peers_by_cert(const struct kt_peers *peers,
                                        const uint8_t sha256[KT_SHA256_LEN])
 {
     for (size_t i = 0; i < peers->count; i++) {
         const struct kt_peer *peer = &peers->peers[i];
         if (!peer->removed && memcmp(peer->cert_sha256, sha256, KT_SHA256_LEN) == 0)
+            return peer;
+        if (!peer->removed && kt_peer_has_before(peer) &&
+            memcmp(peer->cert_before, sha256, KT_SHA256_LEN) == 0)
+            return peer;
+    }
+    return NULL;
+}
+
+const struct kt_peer *kt_peers_removed_by_cert(const struct kt_peers *peers,
+                                               const uint8_t sha256[KT_SHA256_LEN])
+{
+    for (size_t i = 0; i < peers->count; i++) {
+        const struct kt_peer *peer = &peers->peers[i];
+        if (peer->removed && memcmp(peer->cert_sha256, sha256, KT_SHA256_LEN) == 0)
             return peer;
     }
     return NULL;

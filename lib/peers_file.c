@@ -15,13 +15,15 @@
 
 static json_t *peer_to_json(const struct kt_peer *peer)
 {
-    char hash[KT_SHA256_TEXT];
+    char hash[KT_SHA256_TEXT], before[KT_SHA256_TEXT];
 
     kt_hex_encode(peer->cert_sha256, sizeof(peer->cert_sha256), hash);
-    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:I, s:b}", "member", peer->member, "address",
-                     peer->address, "agent_port", (int)peer->agent_port, "database_port",
+    kt_hex_encode(peer->cert_before, sizeof(peer->cert_before), before);
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:s*, s:I, s:b}", "member", peer->member,
+                     "address", peer->address, "agent_port", (int)peer->agent_port, "database_port",
                      (int)peer->database_port, "https_port", (int)peer->https_port, "cert_sha256",
-                     hash, "revision", (json_int_t)peer->revision, "removed", peer->removed != 0);
+                     hash, "cert_before", kt_peer_has_before(peer) ? before : NULL, "revision",
+                     (json_int_t)peer->revision, "removed", peer->removed != 0);
 }
 
 json_t *kt_peers_to_json(const struct kt_peers *peers)
@@ -80,11 +82,26 @@ static int read_texts(const json_t *object, struct kt_peer *peer, struct kt_erro
     return 0;
 }
 
+// Absent, null, or a second fingerprint.
+static int read_before(const json_t *object, struct kt_peer *peer, struct kt_error *error)
+{
+    const json_t *value = json_object_get(object, "cert_before");
+    const char *text = json_string_value(value);
+
+    memset(peer->cert_before, 0, sizeof(peer->cert_before));
+    if (!value || json_is_null(value))
+        return 0;
+    if (!text || strlen(text) != KT_SHA256_TEXT - 1 ||
+        kt_hex_decode(text, peer->cert_before, sizeof(peer->cert_before)) != 0)
+        return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "'cert_before' is malformed");
+    return 0;
+}
+
 int kt_peer_from_json(const json_t *object, struct kt_peer *peer, struct kt_error *error)
 {
-    static const char *const NAMES[] = {"member",        "address",    "agent_port",
-                                        "database_port", "https_port", "cert_sha256",
-                                        "revision",      "removed",    NULL};
+    static const char *const NAMES[] = {"member",     "address",     "agent_port",  "database_port",
+                                        "https_port", "cert_sha256", "cert_before", "revision",
+                                        "removed",    NULL};
     const json_t *removed;
     int64_t revision = 0;
     int rc;
@@ -98,6 +115,8 @@ int kt_peer_from_json(const json_t *object, struct kt_peer *peer, struct kt_erro
     rc = kt_json_only(object, NAMES, error);
     if (rc == 0)
         rc = read_texts(object, peer, error);
+    if (rc == 0)
+        rc = read_before(object, peer, error);
     if (rc == 0)
         rc = read_port(object, "agent_port", &peer->agent_port, error);
     if (rc == 0)

@@ -13,8 +13,9 @@
 // The DNS name in every server certificate of a cluster: clients check it (and the pinned CA)
 // instead of a host name, so that a node may have any address.
 #define KT_PKI_SERVICE_NAME "keytrustee"
-// The one in every node's, and in no other: who speaks to a node checks it (or the member id, which is
-// there too), so that a server's key, which the processes that face the network hold, makes no node.
+// The one in every node's, and in no other: who speaks to a node checks it (or the
+// member id, which is there too), so that a server's key, which the processes that
+// face the network hold, makes no node.
 #define KT_PKI_NODE_SERVICE_NAME "keytrustee-node"
 
 int kt_pki_new_p256(EVP_PKEY **key) KT_MUST_CHECK;
@@ -22,7 +23,8 @@ int kt_pki_new_ed25519(EVP_PKEY **key) KT_MUST_CHECK;
 // PEM (PKCS#8, no passphrase) file of mode 0600. Loading refuses files that others can read.
 int kt_pki_key_save(const char *path, EVP_PKEY *key, struct kt_error *error) KT_MUST_CHECK;
 int kt_pki_key_load(const char *path, EVP_PKEY **key, struct kt_error *error) KT_MUST_CHECK;
-// One certificate; for a file with several the first. Saving writes `chain` (may be NULL) behind it.
+// One certificate; for a file with several the first. Saving
+// writes `chain` (may be NULL) behind it.
 int kt_pki_cert_save(const char *path, X509 *cert, X509 *chain,
                      struct kt_error *error) KT_MUST_CHECK;
 int kt_pki_cert_load(const char *path, X509 **cert, struct kt_error *error) KT_MUST_CHECK;
@@ -59,10 +61,14 @@ struct kt_pki_subject {
 // one hour before now, so that a client's clock may be slow.
 int kt_pki_make_ca(EVP_PKEY *key, const char *cluster_id, int64_t lifetime_s,
                    X509 **cert) KT_MUST_CHECK;
-// Certificate for `public_key`, signed by the CA. Never outlives the CA's certificate. KT_ERR_INVALID
-// when a server's `names` has one that only nodes have.
+// Certificate for `public_key`, signed by the CA. Never outlives the CA's certificate.
+// KT_ERR_INVALID when a server's `names` has one that only nodes have.
 int kt_pki_sign(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
                 const struct kt_pki_subject *subject, X509 **cert) KT_MUST_CHECK;
+// The names that a certificate has beside those of its role, for another one like it: NULL-terminated, the
+// caller's (kt_pki_names_free). What is neither a host name nor an address is left out.
+int kt_pki_cert_names(const X509 *cert, char ***names) KT_MUST_CHECK;
+void kt_pki_names_free(char **names);
 // A request (PEM) for `key`; names in it are ignored by kt_pki_sign's callers.
 int kt_pki_csr_make(EVP_PKEY *key, struct kt_buf *pem) KT_MUST_CHECK;
 // Parses a PEM request, checks its self-signature and that the key is P-256, P-384 or Ed25519
@@ -71,8 +77,9 @@ int kt_pki_csr_key(const void *pem, size_t n, EVP_PKEY **public_key,
                    struct kt_error *error) KT_MUST_CHECK;
 // SHA-256 of the SubjectPublicKeyInfo DER.
 int kt_pki_key_sha256(EVP_PKEY *key, uint8_t out[KT_SHA256_LEN]) KT_MUST_CHECK;
-// Whether a certificate is a node's (that member's, unless it is NULL), or the operator's of that name.
-// What the CA signs for the writer, a client's certificate, always has an organisation and is neither.
+// Whether a certificate is a node's (that member's, unless it is NULL), or the
+// operator's of that name. What the CA signs for the writer, a client's certificate,
+// always has an organisation and is neither.
 int kt_pki_is_node(const X509 *cert, const char *member);
 int kt_pki_is_operator(const X509 *cert, const char *name);
 // Signed by the CA, and in its validity at `now_us`. KT_ERR_CERTIFICATE_UNKNOWN_CA, _EXPIRED.

@@ -3,6 +3,7 @@
 #include "lib/pki.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -147,6 +148,9 @@ out:
     return rc;
 }
 
+// What every server and node answers to.
+static const char *const always[] = {KT_PKI_SERVICE_NAME, "localhost", "127.0.0.1", "::1", NULL};
+
 // A name by which nodes are known to each other.
 static int is_for_nodes(const char *name)
 {
@@ -156,8 +160,6 @@ static int is_for_nodes(const char *name)
 static int add_alt_names(X509 *cert, const struct role *role, const char *member,
                          const char *const *more)
 {
-    static const char *const always[] = {KT_PKI_SERVICE_NAME, "localhost", "127.0.0.1", "::1",
-                                         NULL};
     const char *const of_node[] = {KT_PKI_NODE_SERVICE_NAME,
                                    check_dns_name(member) == 0 ? member : NULL, NULL};
     int rc = 0;
@@ -174,6 +176,63 @@ static int add_alt_names(X509 *cert, const struct role *role, const char *member
         rc = KT_ERR_CRYPTO;
     GENERAL_NAMES_free(names);
     return rc;
+}
+
+static int is_of_role(const char *name)
+{
+    for (const char *const *one = always; *one; one++) {
+        if (strcasecmp(*one, name) == 0)
+            return 1;
+    }
+    return is_for_nodes(name);
+}
+
+// 1 when it is one of those that can be asked for.
+static int name_text(const GENERAL_NAME *name, char out[256])
+{
+    const ASN1_STRING *value = name->type == GEN_DNS     ? name->d.dNSName
+                               : name->type == GEN_IPADD ? name->d.iPAddress
+                                                         : NULL;
+    int n = value ? ASN1_STRING_length(value) : 0;
+
+    if (name->type == GEN_IPADD)
+        return (n == 4 || n == 16) &&
+               inet_ntop(n == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(value), out, 256);
+    if (n <= 0 || n > 253)
+        return 0;
+    memcpy(out, ASN1_STRING_get0_data(value), (size_t)n);
+    out[n] = '\0';
+    return strlen(out) == (size_t)n && check_dns_name(out) == 0;
+}
+
+int kt_pki_cert_names(const X509 *cert, char ***names)
+{
+    GENERAL_NAMES *all = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    int n = all ? sk_GENERAL_NAME_num(all) : 0, count = 0, rc = 0;
+    char **list = calloc((size_t)n + 1, sizeof(*list)), text[256];
+
+    if (!list)
+        rc = KT_ERR_NO_MEMORY;
+    for (int i = 0; i < n && rc == 0; i++) {
+        if (!name_text(sk_GENERAL_NAME_value(all, i), text) || is_of_role(text))
+            continue;
+        list[count] = strdup(text);
+        if (!list[count++])
+            rc = KT_ERR_NO_MEMORY;
+    }
+    GENERAL_NAMES_free(all);
+    if (rc)
+        kt_pki_names_free(list);
+    else
+        *names = list;
+    return rc;
+}
+
+void kt_pki_names_free(char **names)
+{
+    for (char **name = names; name && *name; name++)
+        free(*name);
+    free(names);
 }
 
 static int add_extensions(X509 *cert, X509 *issuer, const struct role *role,

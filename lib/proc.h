@@ -22,7 +22,8 @@ struct kt_proc {
 
 // Runs to the end. 0 only when it exited 0; otherwise KT_ERR_CHILD (KT_ERR_TIMEOUT, KT_ERR_SYSTEM)
 // with program, status and the last line of its stderr in `error`. `*status` (may be NULL)
-// receives the raw wait status. KT_ERR_TOO_LARGE when it exited 0 but its output was cut at the max.
+// receives the raw wait status. KT_ERR_TOO_LARGE when it exited 0
+// but its output was cut at the max.
 int kt_proc_run(const struct kt_proc *proc, int *status, struct kt_error *error) KT_MUST_CHECK;
 
 // When running as root: becomes the owner of `path` (user, group, supplementary groups, HOME).

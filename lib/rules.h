@@ -6,9 +6,9 @@
 
 #include "lib/epoch.h"
 
-// What a sealed node reports (rule 4). No report, no vote. A retired node can't be sealed; what is known
-// of it may stand among the reports with `retired_by` set: it never votes and its rows don't count, it
-// only shows that it is retired (rule 15).
+// What a sealed node reports (rule 4). No report, no vote. A retired node can't be sealed; what is
+// known of it may stand among the reports with `retired_by` set: it never votes and its rows don't
+// count, it only shows that it is retired (rule 15).
 struct kt_report {
     char member[KT_MEMBER_TEXT];
     struct kt_incarnation incarnation; // of its promise, which is (e, T) of this attempt
@@ -32,8 +32,8 @@ struct kt_attempt {
     char target[KT_MEMBER_TEXT]; // T's member id; its report must be among them
 };
 
-// The pair (incarnation, e, X) of promises compared: <0, 0, >0. Equal (incarnation, e) with another X,
-// or equal incarnation numbers with other bits: KT_ERR_PROTOCOL.
+// The pair (incarnation, e, X) of promises compared: <0, 0, >0. Equal (incarnation, e) with another
+// X, or equal incarnation numbers with other bits: KT_ERR_PROTOCOL.
 int kt_rule_promise_compare(const struct kt_promise *a, const struct kt_promise *b,
                             int *order) KT_MUST_CHECK;
 // Rule 2: a node with `promise` may follow (incarnation, e, X): lower, or exactly it, and not
@@ -42,11 +42,11 @@ int kt_rule_may_promise(const struct kt_promise *promise, const struct kt_incarn
                         uint64_t epoch, const char *active_node,
                         struct kt_error *error) KT_MUST_CHECK;
 // Rule 2, the logs: a node with these rows and this end of log may stream from an active with those
-// rows. `start_lsn` is where that log left the timeline of its newest row (kt_timeline_left), that is, an
-// epoch was begun whose row is not written yet; 0, or nothing above that row's start, when it did not.
-// A node whose own log ends in such an epoch (it was promoted, or followed one that never got its row)
-// says so with `own_start_lsn`: numbers of timelines collide, so it is never a prefix.
-// A node that already follows exactly this (e, X) need not ask again: X's log only grows.
+// rows. `start_lsn` is where that log left the timeline of its newest row (kt_timeline_left), that
+// is, an epoch was begun whose row is not written yet; 0, or nothing above that row's start, when
+// it did not. A node whose own log ends in such an epoch (it was promoted, or followed one that
+// never got its row) says so with `own_start_lsn`: numbers of timelines collide, so it is never a
+// prefix. A node that already follows exactly this (e, X) need not ask again: X's log only grows.
 // 0, or KT_ERR_DIVERGED (rejoin).
 int kt_rule_is_prefix(const struct kt_epoch_rows *own, uint64_t own_lsn, uint64_t own_start_lsn,
                       const struct kt_epoch_rows *active, uint64_t start_lsn,
@@ -69,35 +69,37 @@ int kt_rule_rows_that_count(const struct kt_attempt *attempt, struct kt_rows_tha
                             struct kt_error *error) KT_MUST_CHECK;
 // 1 when the node was active in the row's epoch and its data was never rewound since.
 int kt_rule_never_rewound(const struct kt_report *report, const struct kt_epoch_row *row);
-// Rule 6: the sealed donor with the highest (epoch, LSN) when T does not hold as much or is below its
-// floor; NULL when T needs nothing. When T can't stream from it (KT_ERR_DIVERGED), rule 7 says whether
-// T can do without.
+// Rule 6: the sealed donor with the highest (epoch, LSN) when T does not hold as much or is
+// below its floor; NULL when T needs nothing. When T can't stream from it (KT_ERR_DIVERGED),
+// rule 7 says whether T can do without.
 const struct kt_report *kt_rule_donor(const struct kt_attempt *attempt);
-// Rule 6: the sealed donor that brings the sealed `member` past its floor; NULL when it is not below it,
-// or nobody can.
+// Rule 6: the sealed donor that brings the sealed `member` past its floor; NULL when
+// it is not below it, or nobody can.
 const struct kt_report *kt_rule_floor_donor(const struct kt_attempt *attempt, const char *member);
-// Rule 7. 0: proven, `error` is untouched, `proof` (may be NULL) receives for each row that counts one
-// sentence. KT_ERR_NOT_PROVEN: the message says which row and what is missing, the hint names the
-// members that would settle it.
+// Rule 7. 0: proven, `error` is untouched, `proof` (may be NULL) receives for each row that counts
+// one sentence. KT_ERR_NOT_PROVEN: the message says which row and what is missing, the hint names
+// the members that would settle it.
 struct kt_proof {
     char text[2048];
 };
 int kt_rule_prove(const struct kt_attempt *attempt, struct kt_proof *proof,
                   struct kt_error *error) KT_MUST_CHECK;
-// Rule 8: old members + old active - T, same W (of the newest row that counts). A standalone node to
-// itself keeps the empty list; a list whose only member was retired for T gives the empty list, with
-// `ends` and a note. Fills active, members, W, incarnation and epoch of the attempt; sequence 1.
+// Rule 8: old members + old active - T, same W (of the newest row that counts). A
+// standalone node to itself keeps the empty list; a list whose only member was retired for
+// T gives the empty list, with `ends` and a note. Fills active, members, W, incarnation and
+// epoch of the attempt; sequence 1.
 int kt_rule_default_list(const struct kt_attempt *attempt, struct kt_epoch_row *row,
                          struct kt_error *error) KT_MUST_CHECK;
-// Rule 8: whether `row` (members, w) may be the new list for T. KT_ERR_NOT_PROVEN when not; always checked
-// before promotion, the default list too.
+// Rule 8: whether `row` (members, w) may be the new list for T. KT_ERR_NOT_PROVEN when not; always
+// checked before promotion, the default list too.
 int kt_rule_list_allowed(const struct kt_attempt *attempt, const struct kt_epoch_row *row,
                          struct kt_error *error) KT_MUST_CHECK;
 
-// Rule 12: the next step of a membership change from row `now` to list `next`, one name or W by one:
-// whether it is harder to acknowledge (setting, probe, row) or harder to prove (row, setting, probe);
-// a standalone node's first passive is setting, probe, row. With `next->ends` (after an override or a
-// `retired`, which the caller has checked) any list is, the empty one too. KT_ERR_INVALID otherwise.
+// Rule 12: the next step of a membership change from row `now` to list `next`, one name or W
+// by one: whether it is harder to acknowledge (setting, probe, row) or harder to prove (row,
+// setting, probe); a standalone node's first passive is setting, probe, row. With
+// `next->ends` (after an override or a `retired`, which the caller has checked) any list is,
+// the empty one too. KT_ERR_INVALID otherwise.
 enum kt_change_order { KT_ORDER_SETTING_FIRST, KT_ORDER_ROW_FIRST, KT_ORDER_NOTHING };
 int kt_rule_change_order(const struct kt_epoch_row *now, const struct kt_epoch_row *next,
                          enum kt_change_order *order, struct kt_error *error) KT_MUST_CHECK;

@@ -169,8 +169,8 @@ static int holds_row(const struct kt_report *report, const struct kt_epoch_row *
     return 0;
 }
 
-// Whether W members of `old` hold `next`: sealed ones with a vote, and the successor's own active, which
-// flushed the row before anybody else had it.
+// Whether W members of `old` hold `next`: sealed ones with a vote, and the successor's own active,
+// which flushed the row before anybody else had it.
 static int is_replaced(const struct kt_attempt *attempt, const struct kt_epoch_row *old,
                        const struct kt_epoch_row *next)
 {

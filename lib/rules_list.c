@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rules 8 and 12: the list of members that a new active may have, and how an active changes its list.
+// Rules 8 and 12: the list of members that a new active may have,
+// and how an active changes its list.
 #include "lib/rules_inner.h"
 
 #include <inttypes.h>

@@ -20,8 +20,8 @@
 #define TICKET_MAC_LEN  32
 #define CIPHERS_TLS12   "ECDHE+AESGCM:ECDHE+CHACHA20"
 #define GROUPS          "X25519:P-256:P-384"
-// Of the keys that there are. Anybody may send a certificate, and it is the sender's key that its proof is
-// checked with: a large RSA key would cost milliseconds each time.
+// Of the keys that there are. Anybody may send a certificate, and it is the sender's key that its
+// proof is checked with: a large RSA key would cost milliseconds each time.
 #define SIGNATURES "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ed25519"
 
 // Between a client's certificate and our CA stands nothing.

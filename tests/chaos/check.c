@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checker of the fault campaign. Deposits never change and their ids are unique, so one pass over
-// the history suffices: a set per node at the end, and a few facts for each id.
+// The checker of the fault campaign. Deposits never change and their ids are unique, so one pass
+// over the history suffices: a set per node at the end, and a few facts for each id.
 #include "tests/chaos/check.h"
 
 #include <stdarg.h>
@@ -64,6 +64,13 @@ static void *must(void *memory)
     return memory;
 }
 
+// Words of events, which fit.
+static void keep(char out[CHAOS_WORD], const char *word)
+{
+    if (chaos_word(word, out) != 0)
+        abort();
+}
+
 static struct item *item_of(struct chaos_check *check, const char *id)
 {
     struct item **at = &check->items[hash_of(id)];
@@ -72,7 +79,7 @@ static struct item *item_of(struct chaos_check *check, const char *id)
         if (strcmp((*at)->id, id) == 0)
             return *at;
     *at = must(calloc(1, sizeof(**at)));
-    strcpy((*at)->id, id);
+    keep((*at)->id, id);
     return *at;
 }
 
@@ -85,7 +92,7 @@ static char *fact_of(struct chaos_check *check, const char *key, const char *val
         if (strcmp((*at)->key, key) == 0)
             return (*at)->value;
     *at = must(calloc(1, sizeof(**at)));
-    strcpy((*at)->key, key);
+    snprintf((*at)->key, sizeof((*at)->key), "%s", key);
     snprintf((*at)->value, sizeof((*at)->value), "%s", value);
     return (*at)->value;
 }
@@ -140,7 +147,7 @@ static unsigned node_bit(struct chaos_check *check, const char *node)
     if (i == NODES_MAX)
         abort();
     if (i == check->node_count)
-        strcpy(check->nodes[check->node_count++], node);
+        keep(check->nodes[check->node_count++], node);
     return 1u << i;
 }
 
@@ -148,7 +155,7 @@ static void same_bytes(struct chaos_check *check, struct item *item,
                        const struct chaos_event *event)
 {
     if (item->sha[0] == 0)
-        strcpy(item->sha, event->sha);
+        keep(item->sha, event->sha);
     else if (event->sha[0] && strcmp(item->sha, event->sha) != 0)
         violation(check, CHAOS_CHANGED, "%s on %s is %s, was deposited as %s", event->id,
                   event->node, event->sha, item->sha);
@@ -170,7 +177,7 @@ static void on_receipt(struct chaos_check *check, struct item *item,
     item->acknowledged = 1;
     item->epoch = event->epoch;
     item->index = event->index;
-    strcpy(item->incarnation, event->incarnation);
+    keep(item->incarnation, event->incarnation);
     // the index is dense across epochs, so this is more than one (incarnation, epoch, index)
     snprintf(key, sizeof(key), "place %s %llu", event->incarnation,
              (unsigned long long)event->index);
@@ -208,9 +215,9 @@ static char *open_read(struct chaos_check *check, const struct chaos_event *even
 static void on_get(struct chaos_check *check, struct item *item, const struct chaos_event *event)
 {
     if (event->ev == CHAOS_INVOKE) {
-        strcpy(open_read(check, event), item->acknowledged ? "acknowledged"
-                                        : item->was_read   ? "read"
-                                                           : "");
+        keep(open_read(check, event), item->acknowledged ? "acknowledged"
+                                      : item->was_read   ? "read"
+                                                         : "");
     } else if (event->ev == CHAOS_OK && event->found) {
         same_bytes(check, item, event);
         item->was_read = 1;

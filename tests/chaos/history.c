@@ -3,33 +3,29 @@
 #include "tests/chaos/history.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "lib/encode.h"
 
 static const char *const EVS[] = {"invoke", "ok", "fail", "unknown"};
 static const char *const KINDS[] = {"put", "get", "final"};
 
 static int number(const char *text, uint64_t *out)
 {
-    char *end;
-
-    if (*text < '0' || *text > '9')
-        return -1;
-    *out = strtoull(text, &end, 10);
-    return *end == 0 ? 0 : -1;
+    return kt_u64_parse(text, 0, UINT64_MAX, out) == 0 ? 0 : -1;
 }
 
 static int whole(const char *text, int *out)
 {
-    uint64_t n;
+    uint64_t n = 0;
 
-    if (number(text, &n) != 0 || n > 999)
+    if (kt_u64_parse(text, 0, 999, &n) != 0)
         return -1;
     *out = (int)n;
     return 0;
 }
 
-static int word(const char *text, char out[CHAOS_WORD])
+int chaos_word(const char *text, char out[CHAOS_WORD])
 {
     size_t n = strlen(text);
 
@@ -54,7 +50,7 @@ static int take(const char *name, const char *value, struct chaos_event *event)
     if (strcmp(name, "t") == 0)
         return number(value, &event->t);
     if (strcmp(name, "p") == 0)
-        return word(value, event->process);
+        return chaos_word(value, event->process);
     if (strcmp(name, "op") == 0)
         return number(value, &event->op);
     if (strcmp(name, "ev") == 0) {
@@ -66,11 +62,11 @@ static int take(const char *name, const char *value, struct chaos_event *event)
         return n < 0 ? -1 : 0;
     }
     if (strcmp(name, "node") == 0)
-        return word(value, event->node);
+        return chaos_word(value, event->node);
     if (strcmp(name, "id") == 0)
-        return word(value, event->id);
+        return chaos_word(value, event->id);
     if (strcmp(name, "sha") == 0)
-        return word(value, event->sha);
+        return chaos_word(value, event->sha);
     if (strcmp(name, "status") == 0)
         return whole(value, &event->status);
     if (strcmp(name, "found") == 0)
@@ -78,13 +74,13 @@ static int take(const char *name, const char *value, struct chaos_event *event)
     if (strcmp(name, "barrier") == 0)
         return whole(value, &event->barrier);
     if (strcmp(name, "inc") == 0)
-        return word(value, event->incarnation);
+        return chaos_word(value, event->incarnation);
     if (strcmp(name, "epoch") == 0)
         return number(value, &event->epoch);
     if (strcmp(name, "index") == 0)
         return number(value, &event->index);
     if (strcmp(name, "code") == 0)
-        return word(value, event->code);
+        return chaos_word(value, event->code);
     return -1;
 }
 
@@ -92,11 +88,12 @@ int chaos_event_parse(const char *line, struct chaos_event *event)
 {
     char copy[1024], *rest = copy, *part;
     int seen_ev = 0, seen_kind = 0;
+    size_t n = strlen(line);
 
     memset(event, 0, sizeof(*event));
-    if (strlen(line) >= sizeof(copy))
+    if (n >= sizeof(copy))
         return -1;
-    strcpy(copy, line);
+    memcpy(copy, line, n + 1);
     copy[strcspn(copy, "\n")] = 0;
     while ((part = strsep(&rest, " ")) != NULL) {
         char *value = strchr(part, '=');

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What clients saw during a fault campaign, one line an event, in the order in which it happened.
 //
-// A line is words `name=value`, parted by one space: t (monotonic microseconds), p (who), op (number
-// of the operation of that process), ev, kind, and what is known of it. An operation is `invoke`d and
-// ends once: `ok`, `fail` (certainly without effect) or `unknown` (it may take effect at any later
-// time). An operation that never ends is unknown.
+// A line is words `name=value`, parted by one space: t (monotonic microseconds), p (who), op
+// (number of the operation of that process), ev, kind, and what is known of it. An operation is
+// `invoke`d and ends once: `ok`, `fail` (certainly without effect) or `unknown` (it may take effect
+// at any later time). An operation that never ends is unknown.
 #ifndef CHAOS_HISTORY_H
 #define CHAOS_HISTORY_H
 
@@ -33,6 +33,8 @@ struct chaos_event {
     char code[CHAOS_WORD];        // of an error
 };
 
+// Copies a word; -1 when it does not fit.
+int chaos_word(const char *text, char out[CHAOS_WORD]);
 // 0, or -1: not a line of a history.
 int chaos_event_parse(const char *line, struct chaos_event *event);
 // Without the newline; `size` 1024 is enough.

@@ -9,6 +9,7 @@
 // that client; its last bytes are made other ones for each deposit.
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -27,6 +28,7 @@
 #define CIPHER_MAX  16384
 #define UNIQUE_TAIL 24
 #define RETRIES_MAX 4
+#define CLIENTS_MAX 1000
 
 struct node {
     char name[CHAOS_WORD], address[64];
@@ -177,7 +179,7 @@ static enum chaos_ev put_once(struct client *client, int node, const struct depo
     char head[1024];
 
     begin(client, &event, CHAOS_PUT, node, deposit->id);
-    strcpy(event.sha, deposit->sha);
+    snprintf(event.sha, sizeof(event.sha), "%s", deposit->sha);
     event.ev = CHAOS_INVOKE;
     note(&event);
     snprintf(head, sizeof(head),
@@ -201,7 +203,7 @@ static enum chaos_ev put_once(struct client *client, int node, const struct depo
 static void remember(const char *id)
 {
     pthread_mutex_lock(&recent_lock);
-    strcpy(recent[recent_count++ % RECENT], id);
+    snprintf(recent[recent_count++ % RECENT], sizeof(recent[0]), "%s", id);
     pthread_mutex_unlock(&recent_lock);
 }
 
@@ -291,7 +293,7 @@ static void *read_on(void *arg)
         pthread_mutex_lock(&recent_lock);
         if (recent_count > 0) {
             unsigned from = recent_count < RECENT ? recent_count : RECENT;
-            strcpy(id, recent[draw(client, from)]);
+            memcpy(id, recent[draw(client, from)], sizeof(id));
         }
         pthread_mutex_unlock(&recent_lock);
         if ((id[0] == 0 || draw(client, 20) == 0) && kt_uuid_random(&uuid) == 0)
@@ -390,14 +392,24 @@ static int final(const char *path)
 
 // --- start ---
 
+static uint64_t number_of(const char *text, uint64_t max)
+{
+    uint64_t number = 0;
+
+    if (kt_u64_parse(text, 0, max, &number) != 0)
+        die("not a number, or too large a one");
+    return number;
+}
+
 static void read_nodes(const char *path)
 {
     FILE *file = fopen(path, "re");
+    char port[8];
 
     while (file != NULL && node_count < NODES_MAX &&
-           fscanf(file, "%71s %63s %d", nodes[node_count].name, nodes[node_count].address,
-                  &nodes[node_count].port) == 3)
-        node_count++;
+           fscanf(file, "%71s %63s %7s", nodes[node_count].name, nodes[node_count].address, port) ==
+               3)
+        nodes[node_count++].port = (int)number_of(port, UINT16_MAX);
     if (file != NULL)
         fclose(file);
     if (node_count == 0)
@@ -435,8 +447,10 @@ int main(int argc, char **argv)
         die("cannot open the history, or the client's keys");
     if (is_run)
         read_cipher(argv[4]);
-    status = is_run ? run(atoi(argv[6]), atoi(argv[7]), (unsigned)strtoul(argv[8], NULL, 10))
-                    : final(history);
+    status = is_run
+                 ? run((int)number_of(argv[6], CLIENTS_MAX), (int)number_of(argv[7], CLIENTS_MAX),
+                       (unsigned)number_of(argv[8], UINT_MAX))
+                 : final(history);
     fsync(history_fd);
     close(history_fd);
     SSL_CTX_free(tls);

@@ -14,6 +14,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "lib/encode.h"
+
 SSL_CTX *chaos_wire_context(const char *confdir)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
@@ -109,8 +111,9 @@ void chaos_answer_field(const struct chaos_answer *answer, const char *name, cha
 // Reads head and body; 0 when the answer is whole.
 static int read_answer(SSL *ssl, struct chaos_answer *answer)
 {
-    size_t have = 0, want;
-    char *end, length[24];
+    uint64_t want = 0, status = 0;
+    size_t have = 0;
+    char *end, length[24], code[4];
     int n;
 
     do {
@@ -126,8 +129,8 @@ static int read_answer(SSL *ssl, struct chaos_answer *answer)
     memcpy(answer->body, end + 4, answer->length);
     end[2] = 0;
     chaos_answer_field(answer, "Content-Length", length, sizeof(length));
-    want = strtoul(length, NULL, 10);
-    if (want >= sizeof(answer->body) || answer->length > want)
+    if ((length[0] && kt_u64_parse(length, 0, sizeof(answer->body) - 1, &want) != 0) ||
+        answer->length > want)
         return -1;
     for (; answer->length < want; answer->length += (size_t)n) {
         n = SSL_read(ssl, answer->body + answer->length, (int)(want - answer->length));
@@ -135,8 +138,13 @@ static int read_answer(SSL *ssl, struct chaos_answer *answer)
             return -1;
     }
     answer->body[want] = 0;
-    answer->status = strncmp(answer->head, "HTTP/1.1 ", 9) == 0 ? atoi(answer->head + 9) : 0;
-    return answer->status ? 0 : -1;
+    if (strncmp(answer->head, "HTTP/1.1 ", 9) != 0)
+        return -1;
+    snprintf(code, sizeof(code), "%.3s", answer->head + 9);
+    if (kt_u64_parse(code, 100, 599, &status) != 0)
+        return -1;
+    answer->status = (int)status;
+    return 0;
 }
 
 void chaos_wire_ask(struct chaos_wire *wire, const char *head, const void *body, size_t length,

@@ -130,6 +130,19 @@ for n in 1 2 3 4 5 6 7 8; do
     read -r -t 1 -u "$kt_silence" _
 done
 
+# After that only PostgreSQL remembers them: what was `no_quorum` to a client would be undone to it.
+check "a restart of the whole node alone does not call undone what is left in doubt"
+kill_node kts-01
+start_node kts-01
+shows_role kts-01 active
+left=$(sql kts-01 "select count(*) from pg_prepared_xacts")
+[[ $left -gt 0 ]] || problem "nothing is prepared"
+deposit kts-01 host-1 cancelled "$KT_TMP/cipher"
+answers 503 in_doubt
+is "$(health_of kts-01 in_doubt)" "$left" "groups in doubt"
+is "$(state_of kts-01 | sed -n 's/^.*"in_doubt": *\([0-9]*\).*/\1/p' | head -n 1)" "$left" "groups in doubt by ktadmin status"
+is_not_shown kts-01 cancelled
+
 check "the passive is promoted, and what was acknowledged is there"
 exits 9 admin_for 90 kts-02 failover --to kts-02
 serves_all kts-02 first

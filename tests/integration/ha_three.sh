@@ -202,6 +202,27 @@ nothing_runs kts-04 || problem "kts-04 still runs"
 unset "NODE_PID[kts-04]" "NODE_SUPERVISOR[kts-04]"
 NODES=(kts-01 kts-02 kts-03)
 
+check "how many members a change waits for can be changed while clients write"
+does "$active" quorum
+has "$KT_TMP/out" "1 of 2 members have"
+fails_on "$active" quorum 3
+fails_on "$active" quorum none
+does "$active" quorum 2
+has "$KT_TMP/out" "2 of 2 members have"
+comes_true 10 takes_deposits "$active"
+mapfile -t rest < <(others_of "$active")
+stop_node "${rest[0]}"
+comes_true 10 is_ready_as "$active" 503
+refuses_at_once "$active"
+start_node "${rest[0]}"
+comes_true 30 takes_deposits "$active"
+does "$active" quorum 1 --json
+has "$KT_TMP/out" '"w": 1'
+stop_node "${rest[0]}"
+comes_true 10 takes_deposits "$active"
+start_node "${rest[0]}"
+comes_true 30 counts "$active" "${rest[0]}"
+
 check "a passive whose disk is lost is removed and joins again under a new member id"
 mapfile -t rest < <(others_of "$active")
 lost=${rest[0]}

@@ -205,9 +205,11 @@ static void lines_are_read_as_they_are_written(void **state)
                                       "p=w op=1 ev=maybe kind=put node=n id=a",
                                       "p=w op=1 ev=ok kind=put node=n",
                                       "nonsense",
-                                      "p=w op=x ev=ok kind=put node=n id=a"};
+                                      "p=w op=x ev=ok kind=put node=n id=a",
+                                      "p=w op=18446744073709551616 ev=ok kind=put node=n id=a",
+                                      "p=w op=1 ev=ok kind=put node=n id=a status=1000"};
     struct chaos_event event;
-    char text[1024];
+    char text[1024], word[CHAOS_WORD];
 
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -217,6 +219,12 @@ static void lines_are_read_as_they_are_written(void **state)
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_int_equal(chaos_event_parse(bad[i], &event), -1);
+    memset(text, 'a', CHAOS_WORD);
+    text[CHAOS_WORD] = '\0';
+    assert_int_equal(chaos_word(text, word), -1);
+    text[CHAOS_WORD - 1] = '\0';
+    assert_int_equal(chaos_word(text, word), 0);
+    assert_string_equal(word, text);
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nodes of the fake cluster that differ: which are dead, passive, behind, or of another epoch. Include
-// behind cmocka.h, in place of fake_cluster.h.
+// Nodes of the fake cluster that differ: which are dead, passive, behind, or of another epoch.
+// Include behind cmocka.h, in place of fake_cluster.h.
 #ifndef KTC_TEST_FAKE_NODES_H
 #define KTC_TEST_FAKE_NODES_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls to a cluster: changes find the active, also through a failover; what a node that is behind says
-// is checked; and none lasts longer than it may.
+// Calls to a cluster: changes find the active, also through a failover; what a node that is behind
+// says is checked; and none lasts longer than it may.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

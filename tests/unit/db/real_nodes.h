@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Several nodes of one cluster with real PostgreSQLs, and the few steps that tests take with them.
-// Include behind cmocka.h.
+// Include behind cmocka.h, and behind a define of NODES when they are not two.
 #ifndef KT_TEST_REAL_NODES_H
 #define KT_TEST_REAL_NODES_H
 
 #include "db/replication_inner.h"
 #include "tests/unit/db/real_cluster.h"
 
+#ifndef NODES
+#define NODES 2
+#endif
 #define MS        20000
-#define NODE_MAX  3
 #define SAY(call) say(#call, (call))
 
-static struct real nodes[NODE_MAX];
-static struct db_admin *admins[NODE_MAX];
+static struct real nodes[NODES];
+static struct db_admin *admins[NODES];
 static struct kt_error error;
 
 // The call's words are shown when it fails.
@@ -28,6 +30,26 @@ static inline int say(const char *what, int rc)
 static inline const char *member_of(int i)
 {
     return nodes[i].peer.member;
+}
+
+// The first value that a node's PostgreSQL answers with, until the next call.
+static inline const char *ask(int i, const char *sql)
+{
+    static char text[512];
+    PGresult *result = NULL;
+
+    OK(db_admin_ask(admins[i], sql, 0, NULL, &result, &error));
+    snprintf(text, sizeof(text), "%s", PQntuples(result) ? PQgetvalue(result, 0, 0) : "");
+    PQclear(result);
+    return text;
+}
+
+// Asks until the answer is true.
+static inline void wait_for(int i, const char *sql)
+{
+    for (int64_t until = kt_monotonic_now() + 20000000; strcmp(ask(i, sql), "t") != 0;)
+        if (kt_monotonic_now() > until)
+            fail_msg("not so in time: %s", sql);
 }
 
 static inline void admin_open(int i)
@@ -112,14 +134,15 @@ static inline struct db_replication active_with(const struct kt_epoch_row *row, 
     return replication;
 }
 
-// A first node, running; for the others folders and keys only.
-static inline int nodes_make(int count)
+// For a whole program: a first node, running; for the others folders and keys only.
+static inline int nodes_setup(void **state)
 {
     char base[300], name[17], member[64];
 
+    (void)state;
     if (become_ordinary() != 0 || temp_dir_setup(NULL) != 0)
         return -1;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < NODES; i++) {
         snprintf(base, sizeof(base), "%s/%d", temp_dir, i + 1);
         snprintf(name, sizeof(name), "kts-0%d", i + 1);
         snprintf(member, sizeof(member), "%s.0a1b2c3%d", name, i + 1);
@@ -135,24 +158,32 @@ static inline int nodes_make(int count)
     return SAY(db_admin_open(nodes[0].cluster, MS, &admins[0], &error));
 }
 
-// Node `i` as a copy of node `from`, running as its standby in `epoch`.
-static inline void nodes_copy(int i, int from, uint64_t epoch)
+static inline struct db_source source_of(int i, int from)
 {
     struct db_source source = {.port = nodes[from].peer.database_port};
 
     strcpy(source.host, "127.0.0.1");
     strcpy(source.member, member_of(i));
+    return source;
+}
+
+// Node `i` as a copy of node `from`, running as its standby in `epoch`.
+static inline void nodes_copy(int i, int from, uint64_t epoch)
+{
+    struct db_source source = source_of(i, from);
+
     OK(db_admin_node_put(admins[from], &nodes[i].peer, NULL, &error));
     OK(db_copy_base(nodes[i].cluster, &source, NULL, NULL, &error));
     follow(i, from, epoch);
     start_one(i);
 }
 
-static inline int nodes_free(int count)
+static inline int nodes_teardown(void **state)
 {
     int rc = 0;
 
-    for (int i = 0; i < count; i++) {
+    (void)state;
+    for (int i = 0; i < NODES; i++) {
         db_admin_close(admins[i]);
         if (nodes[i].cluster)
             rc |= SAY(db_cluster_stop(nodes[i].cluster, 60, &error));

@@ -11,36 +11,6 @@
 
 #include "tests/unit/db/real_nodes.h"
 
-static int setup(void **state)
-{
-    (void)state;
-    return nodes_make(2);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return nodes_free(2);
-}
-
-static const char *ask(int i, const char *sql)
-{
-    static char text[512];
-    PGresult *result = NULL;
-
-    OK(db_admin_ask(admins[i], sql, 0, NULL, &result, &error));
-    snprintf(text, sizeof(text), "%s", PQntuples(result) ? PQgetvalue(result, 0, 0) : "");
-    PQclear(result);
-    return text;
-}
-
-static void wait_for(int i, const char *sql)
-{
-    for (int64_t until = kt_monotonic_now() + 20000000; strcmp(ask(i, sql), "t") != 0;)
-        if (kt_monotonic_now() > until)
-            fail_msg("not so in time: %s", sql);
-}
-
 static void a_first_node_is_active_and_alone(void **state)
 {
     struct db_position position;
@@ -61,6 +31,21 @@ static void a_first_node_is_active_and_alone(void **state)
     kt_epoch_rows_free(&rows);
     OK(db_admin_in_doubt(admins[0], &count, &error));
     assert_int_equal(count, 0);
+}
+
+static void a_row_that_cannot_be_read_is_an_error(void **state)
+{
+    struct kt_epoch_rows rows = {0};
+
+    (void)state;
+    OK(db_pg_run(admins[0]->conn, MS,
+                 "BEGIN READ WRITE; INSERT INTO epochs (incarnation, epoch, sequence, active,"
+                 " members, w, start_lsn, timeline) VALUES (1, 9, 1, 'nobody', '{}', 0, '0/0', 1)",
+                 &error));
+    assert_int_equal(db_admin_rows(admins[0], &rows, &error), KT_ERR_DATABASE);
+    assert_non_null(strstr(error.message, "'active'"));
+    assert_int_equal(rows.count, 0);
+    OK(db_pg_run(admins[0]->conn, MS, "ROLLBACK", &error));
 }
 
 static void a_copy_follows_under_the_name_of_the_epoch(void **state)
@@ -157,8 +142,8 @@ static void rows_are_written_while_the_active_is_read_only(void **state)
     OK(db_replication_apply(nodes[0].cluster, &active, MS, &error));
 }
 
-// Its commit waits for a member that is gone. The row shows on the active only when the session that
-// waits is ended; nobody was told that it is there.
+// Its commit waits for a member that is gone. The row shows on the active only when the session
+// that waits is ended; nobody was told that it is there.
 static void a_row_that_no_member_has_is_in_doubt_and_shows_when_its_session_ends(void **state)
 {
     struct kt_epoch_row row = row_of(0, 1, 1);
@@ -377,6 +362,68 @@ static void over_tcp_nobody_else_comes_in(void **state)
     assert_int_not_equal(tcp(words, "SELECT 1"), 0);
 }
 
+// A certificate for the second node, as text; peer->cert_sha256 is its hash.
+static char *certificate_for(struct kt_peer *peer)
+{
+    const struct kt_pki_subject subject = {
+        .role = KT_PKI_NODE, .common_name = peer->member, .lifetime_s = 3600};
+    struct kt_buf pem = KT_BUF_INIT(65536);
+    EVP_PKEY *ca_key = NULL, *key = NULL;
+    X509 *ca = NULL, *cert = NULL;
+    char *text;
+
+    OK(kt_pki_key_load(nodes[0].paths.ca_key, &ca_key, &error));
+    OK(kt_pki_cert_load(nodes[0].paths.ca_cert, &ca, &error));
+    OK(kt_pki_new_p256(&key));
+    OK(kt_pki_sign(ca_key, ca, key, &subject, &cert));
+    OK(kt_pki_cert_sha256(cert, peer->cert_sha256));
+    OK(kt_pki_cert_to_pem(cert, &pem));
+    text = strndup((const char *)kt_buf_ptr(&pem), kt_buf_left(&pem));
+    assert_non_null(text);
+    kt_buf_free(&pem);
+    X509_free(cert);
+    X509_free(ca);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(ca_key);
+    return text;
+}
+
+#define GOOD_CERTIFICATES                                                                          \
+    "SELECT count(*) FROM node_certificates WHERE kind = 'node' AND name = 'kts-02'"               \
+    " AND revoked_at IS NULL"
+
+static void a_renewed_certificate_is_listed_beside_the_one_before_and_then_alone(void **state)
+{
+    struct kt_peer peer = nodes[1].peer, nobody = nodes[1].peer;
+    char *first = certificate_for(&peer), *second;
+    uint8_t before[KT_SHA256_LEN];
+
+    (void)state;
+    OK(db_admin_node_renew(admins[0], &peer, first, &error));
+    assert_string_equal(ask(0, GOOD_CERTIFICATES), "1");
+    memcpy(before, peer.cert_sha256, sizeof(before));
+    second = certificate_for(&peer);
+    memcpy(peer.cert_before, before, sizeof(before));
+    OK(db_admin_node_renew(admins[0], &peer, second, &error));
+    OK(db_admin_node_renew(admins[0], &peer, second, &error)); // a killed run is repeated
+    assert_string_equal(ask(0, GOOD_CERTIFICATES), "2");
+    assert_string_equal(ask(0, "SELECT count(*) FROM nodes n JOIN node_certificates k"
+                               " ON k.sha256 = n.cert_sha256 WHERE n.member LIKE 'kts-02.%'"),
+                        "1");
+    memset(peer.cert_before, 0, sizeof(peer.cert_before));
+    OK(db_admin_node_renew(admins[0], &peer, second, &error));
+    assert_string_equal(ask(0, GOOD_CERTIFICATES), "1");
+    assert_int_equal(db_admin_node_renew(admins[0], &peer, first, &error), KT_ERR_INVALID);
+    assert_int_equal(db_admin_node_renew(admins[0], &peer, "", &error), KT_ERR_INVALID);
+    strcpy(nobody.member, "kts-09.00000009");
+    free(first);
+    first = certificate_for(&nobody);
+    assert_int_equal(db_admin_node_renew(admins[0], &nobody, first, &error), KT_ERR_NOT_MEMBER);
+    assert_string_equal(ask(0, GOOD_CERTIFICATES), "1");
+    free(first);
+    free(second);
+}
+
 static void a_removed_member_is_out_at_once(void **state)
 {
     struct kt_peers peers = {0};
@@ -401,6 +448,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(a_first_node_is_active_and_alone),
+        cmocka_unit_test(a_row_that_cannot_be_read_is_an_error),
         cmocka_unit_test(a_copy_follows_under_the_name_of_the_epoch),
         cmocka_unit_test(a_standby_promoted_by_hand_would_acknowledge_nothing),
         cmocka_unit_test(a_row_without_a_member_that_waits_is_refused),
@@ -414,8 +462,9 @@ int main(void)
         cmocka_unit_test(a_running_one_does_not_turn_from_active_to_standby),
         cmocka_unit_test(over_tcp_a_member_comes_in_by_its_certificate),
         cmocka_unit_test(over_tcp_nobody_else_comes_in),
+        cmocka_unit_test(a_renewed_certificate_is_listed_beside_the_one_before_and_then_alone),
         cmocka_unit_test(a_removed_member_is_out_at_once),
     };
 
-    return cmocka_run_group_tests(cases, setup, teardown);
+    return cmocka_run_group_tests(cases, nodes_setup, nodes_teardown);
 }

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <limits.h>
+
 #include "tests/unit/db/real_cluster.h"
 
 static int setup(void **state)
@@ -46,6 +48,19 @@ static int open_with(const char *folder, struct kt_error *error)
     assert_int_equal(kt_settings_set(real.settings, KT_SET_DATABASE_BIN_DIRECTORY, folder, NULL),
                      0);
     return db_cluster_open(&real.paths, real.settings, &real.cluster, error);
+}
+
+static void a_text_begins_with_a_number_or_it_is_none(void **state)
+{
+    static const char *const NONE[] = {"",  "x15", " 15",        "-15",
+                                       "0", "015", "2147483648", "99999999999999999999"};
+
+    (void)state;
+    assert_int_equal(db_leading_number("15\n"), 15);
+    assert_int_equal(db_leading_number("9.6/bin"), 9);
+    assert_int_equal(db_leading_number("2147483647"), INT_MAX);
+    for (size_t i = 0; i < sizeof(NONE) / sizeof(NONE[0]); i++)
+        assert_int_equal(db_leading_number(NONE[i]), 0);
 }
 
 static void releases_without_the_start_up_race_are_taken(void **state)
@@ -258,6 +273,7 @@ static void a_partial_folder_that_init_did_not_make_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
+        CASE(a_text_begins_with_a_number_or_it_is_none),
         CASE(releases_without_the_start_up_race_are_taken),
         CASE(older_releases_are_refused_with_the_release_that_is_needed),
         CASE(what_is_no_release_is_refused),

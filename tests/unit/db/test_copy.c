@@ -10,32 +10,10 @@
 #include <dirent.h>
 #include <signal.h>
 
+#define NODES 3
 #include "tests/unit/db/real_nodes.h"
 
 static uint64_t forked; // where node 2's second timeline began
-
-static int setup(void **state)
-{
-    (void)state;
-    return nodes_make(3);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    return nodes_free(3);
-}
-
-static const char *ask(int i, const char *sql)
-{
-    static char text[512];
-    PGresult *result = NULL;
-
-    OK(db_admin_ask(admins[i], sql, 0, NULL, &result, &error));
-    snprintf(text, sizeof(text), "%s", PQntuples(result) ? PQgetvalue(result, 0, 0) : "");
-    PQclear(result);
-    return text;
-}
 
 // Something in the log that only this node has: acknowledged by nobody.
 static void write_alone(int i, const char *what)
@@ -63,15 +41,6 @@ static void catch_up(int standby, int active)
 
     OK(db_admin_position(admins[active], &position, &error));
     OK(db_admin_wait_replayed(admins[standby], position.lsn, MS, &error));
-}
-
-static struct db_source source_of(int i, int from)
-{
-    struct db_source source = {.port = nodes[from].peer.database_port};
-
-    strcpy(source.host, "127.0.0.1");
-    strcpy(source.member, member_of(i));
-    return source;
 }
 
 // Starts it as a standby without upstream, as its agent does when a peer knows of a newer epoch.
@@ -263,7 +232,8 @@ static void a_sealed_node_follows_across_the_switch(void **state)
     assert_int_equal(position.timeline, 2);
 }
 
-// Two nodes promoted at the same place: both logs have timeline 3, and pg_rewind sees no difference.
+// Two nodes promoted at the same place: both logs have timeline 3,
+// and pg_rewind sees no difference.
 static void timelines_of_one_number_are_not_taken_for_one(void **state)
 {
     struct kt_epoch_row first = row_of(0, 3, 1), second = row_of(2, 4, 1);
@@ -275,6 +245,7 @@ static void timelines_of_one_number_are_not_taken_for_one(void **state)
     follow(2, 1, 2);
     catch_up(2, 1);
     catch_up(0, 1);
+    wait_for(1, "SELECT count(*) = 2 FROM pg_stat_replication WHERE state = 'streaming'");
     stop_one(1); // its last record goes to both
     seal(0);
     seal(2);
@@ -378,5 +349,5 @@ int main(void)
         cmocka_unit_test(a_promotion_that_was_broken_off_starts_as_a_sealed_standby),
     };
 
-    return cmocka_run_group_tests(cases, setup, teardown);
+    return cmocka_run_group_tests(cases, nodes_setup, nodes_teardown);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Under which row a writer opens, and how it settles what is in doubt: behind a barrier, and never by
-// a rollback.
+// Under which row a writer opens, and how it settles what is in doubt: behind a
+// barrier, and never by a rollback.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

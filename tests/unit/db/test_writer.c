@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer on a real PostgreSQL: under which settings it opens, and whose word it takes. Members are
-// pg_receivewal processes, which flush and report like a standby.
+// The writer on a real PostgreSQL: under which settings it opens, and whose word it takes. Members
+// are pg_receivewal processes, which flush and report like a standby.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -33,6 +33,7 @@ struct fake {
     int streams;              // when it follows
     uint64_t meets_epoch;     // when sealed it has meanwhile promised this ...
     const char *meets_active; // ... to that node
+    int is_stopped;           // the first half of its seal is done
 };
 
 struct fakes {
@@ -109,12 +110,18 @@ static int fake_seal(struct fake *fake, const json_t *args, json_t **result, str
     }
     if (fake->promise.retired_by[0])
         return kt_error_set(error, KT_ERR_RETIRED, NULL, "retired");
+    if (fake->is_stopped && fake->promise.epoch == epoch) {
+        fake->is_stopped = 0;
+        *result = fake_report(fake);
+        return 0;
+    }
     if (fake->promise.epoch >= epoch)
         return kt_error_set(error, KT_ERR_FENCED, NULL, "promised %llu",
                             (unsigned long long)fake->promise.epoch);
     fake->promise.epoch = epoch;
     snprintf(fake->promise.active, sizeof(fake->promise.active), "%s", target);
-    *result = fake_report(fake);
+    fake->is_stopped = json_is_true(json_object_get(args, "stop"));
+    *result = fake->is_stopped ? json_pack("{s:b}", "stopped", 1) : fake_report(fake);
     return 0;
 }
 

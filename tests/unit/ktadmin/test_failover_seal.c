@@ -133,14 +133,30 @@ static void a_target_that_cannot_be_sealed_ends_the_attempt(void **state)
     assert_int_equal(f->fakes.is_promoted, 0);
 }
 
-static void the_active_is_sealed_before_the_others_when_asked_for(void **state)
+static void the_active_has_stopped_before_the_others_are_sealed_when_asked_for(void **state)
 {
     struct fixture *f = *state;
+    const char *next;
 
     f->failover.first = fake_id(0);
     assert_int_equal(walk(f), 0);
     assert_int_equal(strncmp(f->fakes.log, "kts-01:node.seal ", 17), 0);
-    assert_null(strstr(f->fakes.log + 17, "kts-01:node.seal"));
+    next = strstr(f->fakes.log + 17, "kts-01:node.seal"); // for its report
+    assert_non_null(next);
+    assert_null(strstr(next + 1, "kts-01:node.seal"));
+    assert_false(f->fakes.list[0].is_stopped);
+}
+
+static void an_active_that_does_not_stop_first_is_asked_again_with_the_others(void **state)
+{
+    struct fixture *f = *state;
+
+    f->failover.first = fake_id(0);
+    f->fakes.list[0].fails = "node.seal";
+    f->fakes.list[0].fails_with = KT_ERR_BUSY;
+    f->fakes.list[0].fail_count = 1;
+    assert_int_equal(walk(f), 0);
+    assert_int_equal(f->failover.report_count, f->fakes.count);
 }
 
 static void a_target_busy_with_its_own_work_is_promoted_a_moment_later(void **state)
@@ -166,7 +182,8 @@ int main(void)
         CASE(a_busy_target_that_another_attempt_has_taken_ends_this_one),
         CASE(a_node_that_cannot_be_sealed_is_left_out_and_named),
         CASE(a_target_that_cannot_be_sealed_ends_the_attempt),
-        CASE(the_active_is_sealed_before_the_others_when_asked_for),
+        CASE(the_active_has_stopped_before_the_others_are_sealed_when_asked_for),
+        CASE(an_active_that_does_not_stop_first_is_asked_again_with_the_others),
         CASE(a_target_busy_with_its_own_work_is_promoted_a_moment_later),
     };
     return cmocka_run_group_tests(cases, NULL, NULL);

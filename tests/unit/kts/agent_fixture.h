@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An agent without PostgreSQL for unit tests: a folder with keys, certificates and peers, and the parts
-// of the agent that a test asks for. Include behind cmocka.h.
+// An agent without PostgreSQL for unit tests: a folder with keys, certificates and peers, and the
+// parts of the agent that a test asks for. Include behind cmocka.h.
 #ifndef KT_TEST_AGENT_FIXTURE_H
 #define KT_TEST_AGENT_FIXTURE_H
 
@@ -31,11 +31,9 @@ static struct {
 } fixture;
 
 // A certificate of the CA, as <name>.pem and <name>-key.pem in the folder; its SHA-256.
-static inline void fixture_cert(const char *name, enum kt_pki_role role, const char *common_name,
-                                int64_t lifetime_s, uint8_t sha256[KT_SHA256_LEN])
+static inline void fixture_sign(const char *name, const struct kt_pki_subject *subject,
+                                uint8_t sha256[KT_SHA256_LEN])
 {
-    const struct kt_pki_subject subject = {
-        .role = role, .common_name = common_name, .lifetime_s = lifetime_s};
     char cert_path[512], key_path[512];
     EVP_PKEY *key = NULL;
     X509 *cert = NULL;
@@ -43,12 +41,21 @@ static inline void fixture_cert(const char *name, enum kt_pki_role role, const c
     snprintf(cert_path, sizeof(cert_path), "%s/%s.pem", temp_dir, name);
     snprintf(key_path, sizeof(key_path), "%s/%s-key.pem", temp_dir, name);
     assert_int_equal(kt_pki_new_p256(&key), 0);
-    assert_int_equal(kt_pki_sign(fixture.ca_key, fixture.ca, key, &subject, &cert), 0);
+    assert_int_equal(kt_pki_sign(fixture.ca_key, fixture.ca, key, subject, &cert), 0);
     assert_int_equal(kt_pki_key_save(key_path, key, NULL), 0);
     assert_int_equal(kt_pki_cert_save(cert_path, cert, NULL, NULL), 0);
     assert_int_equal(kt_pki_cert_sha256(cert, sha256), 0);
     X509_free(cert);
     EVP_PKEY_free(key);
+}
+
+static inline void fixture_cert(const char *name, enum kt_pki_role role, const char *common_name,
+                                int64_t lifetime_s, uint8_t sha256[KT_SHA256_LEN])
+{
+    const struct kt_pki_subject subject = {
+        .role = role, .common_name = common_name, .lifetime_s = lifetime_s};
+
+    fixture_sign(name, &subject, sha256);
 }
 
 static inline uint16_t fixture_free_port(void)

@@ -47,34 +47,17 @@ static void make_token(void)
     assert_string_not_equal(token, "");
 }
 
-// A client's certificate, as the writer may have it signed, with an operator's name.
-static void client_cert(const char *name, uint8_t sha256[KT_SHA256_LEN])
-{
-    struct kt_pki_subject subject = {
-        .role = KT_PKI_CLIENT, .common_name = "eve", .organisation = "acme", .lifetime_s = 3600};
-    char cert_path[512], key_path[512];
-    EVP_PKEY *key = NULL;
-    X509 *cert = NULL;
-
-    snprintf(cert_path, sizeof(cert_path), "%s/%s.pem", temp_dir, name);
-    snprintf(key_path, sizeof(key_path), "%s/%s-key.pem", temp_dir, name);
-    assert_int_equal(kt_pki_new_p256(&key), 0);
-    assert_int_equal(kt_pki_sign(fixture.ca_key, fixture.ca, key, &subject, &cert), 0);
-    assert_int_equal(kt_pki_key_save(key_path, key, NULL), 0);
-    assert_int_equal(kt_pki_cert_save(cert_path, cert, NULL, NULL), 0);
-    assert_int_equal(kt_pki_cert_sha256(cert, sha256), 0);
-    X509_free(cert);
-    EVP_PKEY_free(key);
-}
-
 // Listed, by whoever writes lists, as what they are not.
 static void list_impostors(struct kts_operators *operators)
 {
+    // A client's certificate, as the writer may have it signed, with an operator's name.
+    const struct kt_pki_subject client = {
+        .role = KT_PKI_CLIENT, .common_name = "eve", .organisation = "acme", .lifetime_s = 3600};
     struct kts_operator *eve = &operators->operators[operators->count++];
     static struct kt_peers peers;
     uint8_t sha256[KT_SHA256_LEN];
 
-    client_cert("eve", eve->cert_sha256);
+    fixture_sign("eve", &client, eve->cert_sha256);
     snprintf(eve->name, sizeof(eve->name), "eve");
     assert_int_equal(kt_peers_load(fixture.paths.peers, &peers, NULL), 0);
     fixture_cert("impostor", KT_PKI_CLIENT, IMPOSTOR, 3600, sha256);
@@ -188,12 +171,16 @@ static void who_is_listed_as_what_the_ca_did_not_sign_is_refused(void **state)
     assert_int_equal(ask("operator", NULL, "token.list", NULL, NULL), 0);
     assert_int_equal(ask("eve", NULL, "token.new", NULL, NULL), KT_ERR_NOT_MEMBER);
     assert_int_equal(ask("impostor", NULL, "node.state", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("eve", NULL, "node.removed", NULL, NULL), KT_ERR_NOT_MEMBER);
 }
 
 static void a_removed_nodes_certificate_is_refused(void **state)
 {
     (void)state;
     assert_int_equal(ask("removed", NULL, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("removed", NULL, "no.such", NULL, NULL), KT_ERR_NOT_MEMBER);
+    // but it is told so, by a node that knows its rows
+    assert_int_equal(ask("removed", NULL, "node.removed", NULL, NULL), KT_ERR_DATABASE_UNAVAILABLE);
 }
 
 static void an_expired_certificate_is_refused(void **state)
@@ -215,6 +202,57 @@ static void a_node_may_ask_for_what_nodes_may(void **state)
     assert_int_equal(ask("peer", NULL, "token.new", NULL, NULL), KT_ERR_NOT_MEMBER);
     assert_int_equal(ask("peer", NULL, "org.add", NULL, NULL), KT_ERR_NOT_MEMBER);
     assert_int_equal(ask("peer", NULL, "no.such", NULL, NULL), KT_ERR_ROUTE_UNKNOWN);
+}
+
+static json_t *renewal(const char *member, const char *name, const char *before)
+{
+    struct kt_buf pem = KT_BUF_INIT(KT_CERT_PEM_MAX);
+    json_t *args;
+
+    assert_int_equal(kt_file_read(temp_path(name), &pem, NULL), 0);
+    args = json_pack("{s:s, s:s%, s:s*}", "member", member, "cert", (const char *)kt_buf_ptr(&pem),
+                     (size_t)kt_buf_left(&pem), "before", before);
+    kt_buf_free(&pem);
+    return args;
+}
+
+// Without a database the rows are not written; what the agent lists is what counts here.
+static void a_renewed_certificate_is_let_in_and_the_old_one_until_the_end(void **state)
+{
+    int64_t until = kt_monotonic_now() + 10 * 1000000LL;
+    static struct kt_peers peers;
+    char before[KT_SHA256_TEXT];
+    uint8_t sha256[KT_SHA256_LEN];
+    int rc;
+
+    (void)state;
+    assert_int_equal(kt_peers_load(fixture.paths.peers, &peers, NULL), 0);
+    kt_hex_encode(kt_peers_by_member(&peers, PEER)->cert_sha256, KT_SHA256_LEN, before);
+    fixture_cert("fresh", KT_PKI_NODE, PEER, 3600, sha256);
+    fixture_cert("other", KT_PKI_NODE, "kts-09.00000009", 3600, sha256);
+    assert_int_equal(ask("peer", NULL, "node.renew", renewal(PEER, "fresh.pem", before), NULL),
+                     KT_ERR_PASSIVE);
+    atomic_store(&fixture.status->role, KTS_ROLE_ACTIVE);
+    // its own only, of its own name, and nobody else's
+    assert_int_equal(ask("peer", NULL, "node.renew", renewal(OWN, "fresh.pem", before), NULL),
+                     KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("peer", NULL, "node.renew", renewal(PEER, "other.pem", before), NULL),
+                     KT_ERR_INVALID);
+    assert_int_equal(ask("peer", NULL, "node.renew", renewal(PEER, "client.pem", before), NULL),
+                     KT_ERR_INVALID);
+    assert_int_equal(ask("operator", NULL, "node.renew", renewal(PEER, "fresh.pem", before), NULL),
+                     KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("fresh", NULL, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_not_equal(ask("peer", NULL, "node.renew", renewal(PEER, "fresh.pem", before), NULL),
+                         KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("fresh", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
+    assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
+    do
+        rc = ask("fresh", NULL, "node.renew", renewal(PEER, "fresh.pem", NULL), NULL);
+    while (rc == KT_ERR_BUSY && kt_monotonic_now() < until);
+    assert_int_not_equal(rc, KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("fresh", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
+    assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
 }
 
 static void an_operator_may_make_and_revoke_tokens(void **state)
@@ -646,6 +684,7 @@ int main(void)
         CASE(a_removed_nodes_certificate_is_refused),
         CASE(an_expired_certificate_is_refused),
         CASE(a_node_may_ask_for_what_nodes_may),
+        CASE(a_renewed_certificate_is_let_in_and_the_old_one_until_the_end),
         CASE(an_operator_may_make_and_revoke_tokens),
         CASE(a_token_lets_one_newcomer_in_and_hands_over_the_keys),
         CASE(a_token_is_void_once_its_member_has_a_vote),

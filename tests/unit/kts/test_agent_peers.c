@@ -184,6 +184,63 @@ static void a_peer_that_was_heard_of_is_told_with_its_age(void **state)
     kts_https_stop(&fixture.agent);
 }
 
+// A round in which PEER refuses, and says what it says of `member`, by a row of its own epoch.
+static void hear_removed(const char *member, int64_t epoch)
+{
+    json_t *round =
+        json_pack("[{s:s, s:s, s:{s:s, s:{s:s, s:I, s:I, s:s, s:[], s:i, s:s, s:i}}}]", "member",
+                  PEER, "error", "no", "removed", "member", member, "row", "incarnation",
+                  "1.0000000000000007", "epoch", (json_int_t)epoch, "sequence", (json_int_t)1,
+                  "active", PEER, "members", "w", 0, "start_lsn", "0/3000060", "timeline", 2);
+
+    assert_non_null(round);
+    kts_peers_take_round(fixture.agent.peers, round);
+    json_decref(round);
+}
+
+static void what_a_later_epoch_says_of_this_nodes_removal_is_kept(void **state)
+{
+    static struct kt_peers saved;
+
+    (void)state;
+    hear_removed(OWN, 2);
+    assert_true(kts_agent_is_removed(&fixture.agent, OWN));
+    assert_int_equal(kt_peers_load(fixture.paths.peers, &saved, NULL), 0);
+    assert_true(kt_peers_by_member(&saved, OWN)->removed);
+    assert_int_equal(fixture.agent.peers->pid, 0); // nobody is asked any more
+}
+
+static void what_says_nothing_for_sure_removes_nobody(void **state)
+{
+    json_t *refused = json_pack("[{s:s, s:s}]", "member", PEER, "error", "no node of this cluster");
+
+    (void)state;
+    kts_peers_take_round(fixture.agent.peers, refused);
+    json_decref(refused);
+    hear_removed(OWN, 1); // the epoch that this node leads
+    hear_removed(NEW, 2);
+    assert_false(kts_agent_is_removed(&fixture.agent, OWN));
+}
+
+// A list that comes with an answer is not a verdict.
+static void another_nodes_list_removes_not_this_one(void **state)
+{
+    static struct kt_peers theirs;
+    json_t *round;
+
+    (void)state;
+    theirs = *kts_agent_peers(&fixture.agent);
+    for (size_t i = 0; i < theirs.count; i++)
+        theirs.peers[i].removed = 1;
+    kts_view_files(&fixture.paths, &view);
+    round =
+        json_pack("[{s:s, s:{s:o}}]", "member", PEER, "state", "peers", kt_peers_to_json(&theirs));
+    kts_peers_take_round(fixture.agent.peers, round);
+    json_decref(round);
+    assert_false(kts_agent_is_removed(&fixture.agent, OWN));
+    assert_true(kt_peers_by_member(kts_agent_peers(&fixture.agent), PEER)->removed);
+}
+
 static void this_node_is_described_as_it_is_now(void **state)
 {
     struct kt_error why = {0};
@@ -211,6 +268,9 @@ int main(void)
         CASE(an_answer_of_a_peer_is_kept),
         CASE(a_heartbeat_that_dies_is_replaced),
         CASE(a_peer_that_was_heard_of_is_told_with_its_age),
+        CASE(what_a_later_epoch_says_of_this_nodes_removal_is_kept),
+        CASE(what_says_nothing_for_sure_removes_nobody),
+        CASE(another_nodes_list_removes_not_this_one),
         CASE(this_node_is_described_as_it_is_now),
     };
 

@@ -175,6 +175,57 @@ static void passive_is_not_fenced_by_a_higher_promise(void **state)
     assert_int_equal(kts_role_of(&facts), KTS_ROLE_PASSIVE);
 }
 
+static int is_removed(struct kt_promise promise, struct kt_epoch_row row)
+{
+    return kts_role_is_removed(&promise, &row);
+}
+
+static void later_row_without_this_node_says_that_it_was_removed(void **state)
+{
+    struct kt_epoch_row row = row_of(3, "kts-02.bbbbbbbb", 0);
+
+    (void)state;
+    assert_true(is_removed(promise_of(2, "kts-02"), row));
+    assert_true(is_removed(promise_of(2, "kts-01"), row)); // an old active too
+    assert_true(is_removed(promise_of(3, "kts-02"), row)); // of the active that it follows
+    row.incarnation.number = 2;
+    assert_true(is_removed(promise_of(9, "kts-02"), row));
+}
+
+static void row_that_may_have_lost_removes_nobody(void **state)
+{
+    struct kt_epoch_row row = row_of(3, "kts-02.bbbbbbbb", 0), own = row_of(3, OWN, 0);
+
+    (void)state;
+    assert_false(is_removed(promise_of(4, "kts-02"), row));
+    assert_false(is_removed(promise_of(3, "kts-03"), row)); // promised to another
+    assert_false(is_removed(promise_of(3, "kts-01"), row)); // or to itself
+    assert_false(is_removed(promise_of(3, "kts-01"), own));
+    row.incarnation.bits = 8;
+    assert_false(is_removed(promise_of(2, "kts-02"), row)); // restored apart
+}
+
+static void row_that_has_this_node_does_not_remove_it(void **state)
+{
+    struct kt_epoch_row row = row_of(3, "kts-02.bbbbbbbb", 1);
+
+    (void)state;
+    snprintf(row.members[0], sizeof(row.members[0]), OWN);
+    assert_false(is_removed(promise_of(2, "kts-02"), row));
+}
+
+static void removed_node_is_nothing_else(void **state)
+{
+    struct kt_promise promise = promise_of(2, "kts-01");
+    struct kt_epoch_row row = row_of(2, OWN, 1);
+    struct kts_role_facts facts = {.promise = &promise, .newest = &row, .removed = 1};
+
+    (void)state;
+    assert_int_equal(kts_role_of(&facts), KTS_ROLE_REMOVED);
+    facts.in_recovery = 1;
+    assert_int_equal(kts_role_of(&facts), KTS_ROLE_REMOVED);
+}
+
 static void restored_database_only_reads(void **state)
 {
     struct kt_promise promise = promise_of(2, "kts-01");
@@ -226,7 +277,7 @@ static void active_with_enough_members_may_write(void **state)
 static void no_other_role_may_write(void **state)
 {
     static const enum kts_role NOT[] = {KTS_ROLE_UNKNOWN, KTS_ROLE_PASSIVE, KTS_ROLE_UNESTABLISHED,
-                                        KTS_ROLE_FENCED};
+                                        KTS_ROLE_FENCED, KTS_ROLE_REMOVED};
     struct kts_ticket_facts facts = granted();
 
     (void)state;
@@ -281,6 +332,10 @@ int main(void)
         cmocka_unit_test(higher_promise_of_a_peer_fences_the_active),
         cmocka_unit_test(higher_incarnation_comes_before_a_higher_epoch),
         cmocka_unit_test(passive_is_not_fenced_by_a_higher_promise),
+        cmocka_unit_test(later_row_without_this_node_says_that_it_was_removed),
+        cmocka_unit_test(row_that_may_have_lost_removes_nobody),
+        cmocka_unit_test(row_that_has_this_node_does_not_remove_it),
+        cmocka_unit_test(removed_node_is_nothing_else),
         cmocka_unit_test(restored_database_only_reads),
         cmocka_unit_test(highest_promise_names_the_active),
         cmocka_unit_test(active_with_enough_members_may_write),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of the agent's verbs: each is there once, complete, and open to no more than it should be.
+// The table of the agent's verbs: each is there once, complete, and
+// open to no more than it should be.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +15,8 @@
 #include "lib/file.h"
 
 #define ALL                                                                                        \
-    ((unsigned)(KTS_CALLER_LOCAL | KTS_CALLER_NODE | KTS_CALLER_OPERATOR | KTS_CALLER_TOKEN))
+    ((unsigned)(KTS_CALLER_LOCAL | KTS_CALLER_NODE | KTS_CALLER_OPERATOR | KTS_CALLER_TOKEN |      \
+                KTS_CALLER_REMOVED))
 
 static void check_complete(const struct kts_verb *verb, void *arg)
 {
@@ -59,11 +61,26 @@ static void a_token_opens_nothing_but_joining(void **state)
     assert_int_equal(kts_verb_find("join.begin")->callers, KTS_CALLER_TOKEN);
 }
 
+static void check_removed(const struct kts_verb *verb, void *arg)
+{
+    (void)arg;
+    if ((verb->callers & KTS_CALLER_REMOVED) &&
+        (strcmp(verb->name, "node.removed") != 0 || verb->callers != KTS_CALLER_REMOVED))
+        fail_msg("'%s' is open to removed nodes", verb->name);
+}
+
+static void a_removed_node_is_told_that_and_nothing_else(void **state)
+{
+    (void)state;
+    kts_verbs_walk(check_removed, NULL);
+    assert_int_equal(kts_verb_check(NULL, KTS_CALLER_REMOVED, NULL), KT_ERR_NOT_MEMBER);
+}
+
 // What changes clients, organisations and operators goes through the machine's own account only.
 static void check_local(const struct kts_verb *verb, void *arg)
 {
     static const char *const PREFIXES[] = {"org.",      "authcode.", "client.", "grant.",
-                                           "operator.", "db.",       NULL};
+                                           "operator.", "db.",       "cert.",   NULL};
 
     (void)arg;
     for (size_t i = 0; PREFIXES[i]; i++) {
@@ -141,12 +158,14 @@ static void check_documented(const struct kts_verb *verb, void *arg)
     static const struct {
         unsigned caller;
         const char *name;
-    } NAMES[] = {
-        {KTS_CALLER_NODE, "node"}, {KTS_CALLER_OPERATOR, "operator"}, {KTS_CALLER_TOKEN, "token"}};
+    } NAMES[] = {{KTS_CALLER_NODE, "node"},
+                 {KTS_CALLER_OPERATOR, "operator"},
+                 {KTS_CALLER_TOKEN, "token"},
+                 {KTS_CALLER_REMOVED, "removed"}};
     char line[160], callers[64] = "";
     int *count = arg;
 
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
         size_t used = strlen(callers);
         if (verb->callers & NAMES[i].caller)
             snprintf(callers + used, sizeof(callers) - used, "%s%s", used ? ", " : "",
@@ -182,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_verb_is_complete_and_there_once),
         cmocka_unit_test(a_token_opens_nothing_but_joining),
+        cmocka_unit_test(a_removed_node_is_told_that_and_nothing_else),
         cmocka_unit_test(organisations_and_operators_are_changed_on_the_machine_itself),
         cmocka_unit_test(what_changes_something_is_recorded_first),
         cmocka_unit_test(a_caller_without_the_right_is_told_so),

@@ -35,7 +35,8 @@ static struct kts_view *new_view(void)
 static int take(struct kts_view *view, const char *streaming, const char *rows)
 {
     static const char FORM[] =
-        "{'in_recovery': false, 'restored': false, 'log_index': 5, 'timeline': 2, 'lsn': "
+        "{'in_recovery': false, 'restored': false, 'log_index': 5, 'prepared': 3, 'timeline': 2, "
+        "'lsn': "
         "'0/4000000', 'replayed': null, 'lag_us': 0, 'receiver': null, 'streaming': [%s], "
         "'rows': [%s]}";
     char text[4096];
@@ -72,6 +73,7 @@ static void members_under_this_epochs_names_count(void **state)
     assert_true(kts_view_streams(view, OTHER));
     assert_int_equal(view->lsn, 0x4000000);
     assert_int_equal(view->log_index, 5);
+    assert_int_equal(view->prepared, 3);
     kts_view_free(view);
 }
 

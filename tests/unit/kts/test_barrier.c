@@ -30,7 +30,7 @@ static int tear_down(void **state)
 static void without_a_writer_a_change_is_refused_as_undone(void **state)
 {
     (void)state;
-    atomic_store(&status.in_doubt, 0);
+    atomic_store(&status.gave_in_doubt, 0);
     atomic_store(&status.database_up, 1);
     atomic_store(&status.writer_ticket, 1);
     assert_int_equal(kts_writer_check(&worker), KT_ERR_WRITER_UNAVAILABLE);
@@ -41,7 +41,7 @@ static void without_a_writer_a_change_is_refused_as_undone(void **state)
 static void while_a_group_is_in_doubt_no_change_is_called_undone(void **state)
 {
     (void)state;
-    atomic_store(&status.in_doubt, 1);
+    atomic_store(&status.gave_in_doubt, 1);
     atomic_store(&status.database_up, 1);
     assert_int_equal(kts_writer_check(&worker), KT_ERR_IN_DOUBT);
     atomic_store(&status.database_up, 0);

@@ -63,6 +63,11 @@ static void other_roles_say_why_they_refuse(void **state)
     role(KTS_ROLE_FENCED);
     assert_int_equal(kts_gate_check(&status), KT_ERR_FENCED);
     assert_int_equal(kts_gate_ticket(&status), 0);
+    assert_int_equal(kts_gate_serves(&status), 0);
+    role(KTS_ROLE_REMOVED);
+    assert_int_equal(kts_gate_check(&status), KT_ERR_FENCED);
+    assert_int_equal(kts_gate_ticket(&status), 0);
+    assert_int_equal(kts_gate_serves(&status), KT_ERR_FENCED);
     role(KTS_ROLE_UNESTABLISHED);
     assert_int_equal(kts_gate_check(&status), KT_ERR_NO_QUORUM);
     assert_int_equal(kts_gate_ticket(&status), 0);
@@ -73,7 +78,7 @@ static void other_roles_say_why_they_refuse(void **state)
 static void change_in_doubt_is_never_called_undone(void **state)
 {
     (void)state;
-    atomic_store(&status.in_doubt, 1);
+    atomic_store(&status.gave_in_doubt, 1);
     assert_int_equal(kts_gate_refusal(&status), KT_ERR_IN_DOUBT);
     atomic_store(&status.members, 0);
     assert_int_equal(kts_gate_check(&status), KT_ERR_IN_DOUBT);
@@ -81,6 +86,31 @@ static void change_in_doubt_is_never_called_undone(void **state)
     assert_int_equal(kts_gate_refusal(&status), KT_ERR_IN_DOUBT);
     role(KTS_ROLE_PASSIVE); // the active knows
     assert_int_equal(kts_gate_refusal(&status), KT_ERR_PASSIVE);
+}
+
+// After a restart nothing but PostgreSQL remembers what the writer before had under way.
+static void group_that_lost_its_writer_is_in_doubt(void **state)
+{
+    (void)state;
+    atomic_store(&status.left_prepared, 2);
+    assert_int_equal(kts_status_in_doubt(&status), 2);
+    assert_int_equal(kts_gate_refusal(&status), KT_ERR_IN_DOUBT);
+    atomic_store(&status.members, 0);
+    assert_int_equal(kts_gate_check(&status), KT_ERR_IN_DOUBT);
+    role(KTS_ROLE_UNESTABLISHED);
+    assert_int_equal(kts_gate_check(&status), KT_ERR_IN_DOUBT);
+}
+
+static void group_of_a_writer_that_is_open_is_under_way(void **state)
+{
+    (void)state;
+    atomic_store(&status.left_prepared, 1); // as it was looked at before it opened
+    atomic_store(&status.writer_open, 1);
+    atomic_store(&status.members, 0);
+    assert_int_equal(kts_status_in_doubt(&status), 0);
+    assert_int_equal(kts_gate_check(&status), KT_ERR_NO_QUORUM);
+    atomic_store(&status.gave_in_doubt, 1); // unless it says so itself
+    assert_int_equal(kts_gate_check(&status), KT_ERR_IN_DOUBT);
 }
 
 static void closed_writer_is_a_hold_a_start_or_a_lost_database(void **state)
@@ -102,6 +132,8 @@ int main(void)
         CASE(active_with_too_few_members_refuses_at_once),
         CASE(other_roles_say_why_they_refuse),
         CASE(change_in_doubt_is_never_called_undone),
+        CASE(group_that_lost_its_writer_is_in_doubt),
+        CASE(group_of_a_writer_that_is_open_is_under_way),
         CASE(closed_writer_is_a_hold_a_start_or_a_lost_database),
     };
 

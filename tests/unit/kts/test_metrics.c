@@ -62,7 +62,7 @@ static void values_are_those_of_the_shared_status(void **state)
     atomic_store(&status.w, 1);
     atomic_store(&status.log_index, UINT64_C(9007199254740993));
     atomic_store(&status.requests, 12);
-    atomic_store(&status.in_doubt, 3);
+    atomic_store(&status.gave_in_doubt, 3);
     atomic_store(&status.lag_us, 1500000);
     atomic_store(&status.last_commit_us, INT64_C(1700000000000001));
     atomic_store(kts_status_connections_of(&status, 3), 4);

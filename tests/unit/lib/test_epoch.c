@@ -34,6 +34,30 @@ static void rows_of_other_bits_or_another_active_are_never_the_same(void **state
     assert_int_not_equal(kt_epoch_row_compare(&a, &b), 0);
 }
 
+static void a_row_is_own_only_when_member_epoch_and_incarnation_are_the_promised(void **state)
+{
+    const struct kt_epoch_row own = make_row(7, 2, 'A', "B", 1);
+    struct kt_promise promise = {.incarnation = FIRST, .epoch = 7, .active = "a"};
+    struct kt_epoch_row row = own;
+
+    (void)state;
+    snprintf(promise.member, sizeof(promise.member), "%s", member_of('A'));
+    assert_true(kt_epoch_row_is_own(&own, &promise));
+    assert_false(kt_epoch_row_is_own(NULL, &promise));
+    row.epoch = 8;
+    assert_false(kt_epoch_row_is_own(&row, &promise));
+    row = own;
+    row.incarnation.number++;
+    assert_false(kt_epoch_row_is_own(&row, &promise));
+    row = own;
+    row.incarnation.bits++;
+    assert_false(kt_epoch_row_is_own(&row, &promise));
+    row = make_row(7, 2, 'B', "A", 1);
+    assert_false(kt_epoch_row_is_own(&row, &promise));
+    snprintf(row.active, sizeof(row.active), "a.0000000f"); // the same node, joined anew
+    assert_false(kt_epoch_row_is_own(&row, &promise));
+}
+
 static void rows_are_added_in_order_only(void **state)
 {
     struct kt_epoch_rows rows = {0};
@@ -337,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_ordered_by_incarnation_epoch_and_sequence),
         cmocka_unit_test(rows_of_other_bits_or_another_active_are_never_the_same),
+        cmocka_unit_test(a_row_is_own_only_when_member_epoch_and_incarnation_are_the_promised),
         cmocka_unit_test(rows_are_added_in_order_only),
         cmocka_unit_test(a_log_has_only_so_many_rows),
         cmocka_unit_test(a_row_survives_json),

@@ -247,6 +247,41 @@ static void too_many_nodes_or_the_same_one_twice_are_refused(void **state)
     json_decref(one);
 }
 
+static void while_a_certificate_is_renewed_the_one_before_counts_too(void **state)
+{
+    static const uint8_t NONE[KT_SHA256_LEN];
+    uint8_t before[KT_SHA256_LEN];
+    struct kt_peer *peer;
+    json_t *array;
+
+    (void)state;
+    peer = add(&peers, "kts-01.00000001", 1);
+    add(&peers, "kts-02.00000002", 1);
+    memset(before, 0x5b, sizeof(before));
+    assert_null(kt_peers_by_cert(&peers, before));
+    assert_null(kt_peers_by_cert(&peers, NONE));
+    memcpy(peer->cert_before, before, sizeof(before));
+    assert_ptr_equal(kt_peers_by_cert(&peers, before), peer);
+    assert_ptr_equal(kt_peers_by_cert(&peers, peer->cert_sha256), peer);
+    array = kt_peers_to_json(&peers);
+    assert_int_equal(kt_peers_from_json(array, &others, &error), 0);
+    assert_memory_equal(others.peers[0].cert_before, before, sizeof(before));
+    assert_null(json_object_get(json_array_get(array, 1), "cert_before"));
+    json_object_set_new(json_array_get(array, 0), "cert_before", json_string("5b"));
+    assert_int_equal(kt_peers_from_json(array, &others, &error), KT_ERR_BAD_REQUEST);
+    json_object_set_new(json_array_get(array, 0), "cert_before", json_null());
+    assert_int_equal(kt_peers_from_json(array, &others, &error), 0);
+    assert_int_equal(kt_peer_has_before(&others.peers[0]), 0);
+    // the end of the renewal is heard by whoever has the entry of before
+    others.peers[0].revision = 2;
+    assert_int_equal(kt_peers_merge(&peers, &others), 1);
+    assert_null(kt_peers_by_cert(&peers, before));
+    memcpy(peer->cert_before, before, sizeof(before));
+    peer->removed = 1;
+    assert_null(kt_peers_by_cert(&peers, before));
+    json_decref(array);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, temp_dir_teardown)
 
 int main(void)
@@ -265,6 +300,7 @@ int main(void)
         CASE(list_that_cannot_be_saved_is_an_error),
         CASE(hostile_lists_are_refused),
         CASE(too_many_nodes_or_the_same_one_twice_are_refused),
+        CASE(while_a_certificate_is_renewed_the_one_before_counts_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

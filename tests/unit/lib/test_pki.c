@@ -482,6 +482,34 @@ static void malformed_requests_are_refused(void **state)
     kt_buf_free(&pem);
 }
 
+static void further_names_are_those_that_were_asked_for(void **state)
+{
+    static const char *const NAMES[] = {"kts.example.com", "10.0.0.7", "fd00::7", NULL};
+    const struct kt_pki_subject server = {
+        .role = KT_PKI_SERVER, .common_name = "kts-01", .names = NAMES, .lifetime_s = DAY_S};
+    struct fixture *f = *state;
+    X509 *cert = NULL, *node = sign(f, KT_PKI_NODE, "kts-01.0a1b2c3d", NULL),
+         *client = sign(f, KT_PKI_CLIENT, "ada", NULL);
+    char **names = NULL;
+
+    assert_int_equal(kt_pki_sign(f->ca_key, f->ca, f->key, &server, &cert), 0);
+    assert_int_equal(kt_pki_cert_names(cert, &names), 0);
+    for (int i = 0; NAMES[i]; i++)
+        assert_string_equal(names[i], NAMES[i]);
+    assert_null(names[3]);
+    kt_pki_names_free(names);
+    assert_int_equal(kt_pki_cert_names(node, &names), 0);
+    assert_null(names[0]);
+    kt_pki_names_free(names);
+    assert_int_equal(kt_pki_cert_names(client, &names), 0);
+    assert_null(names[0]);
+    kt_pki_names_free(names);
+    kt_pki_names_free(NULL);
+    X509_free(cert);
+    X509_free(node);
+    X509_free(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +532,7 @@ int main(void)
         cmocka_unit_test(requests_for_good_keys_are_accepted),
         cmocka_unit_test(requests_for_other_keys_are_refused),
         cmocka_unit_test(malformed_requests_are_refused),
+        cmocka_unit_test(further_names_are_those_that_were_asked_for),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -215,8 +215,8 @@ static void f13_same_epoch_from_another_position_is_another_log(void **state)
     assert_int_equal(prefix(150, 0, 0), KT_ERR_DIVERGED);
 }
 
-// B was promoted in epoch 2 at position 60 and never got its row; A was promoted again at 100, with the
-// same number of timeline: B's end of log, 80, says nothing.
+// B was promoted in epoch 2 at position 60 and never got its row; A was promoted again at 100, with
+// the same number of timeline: B's end of log, 80, says nothing.
 static void f13_a_log_that_ends_in_an_epoch_without_a_row_must_rejoin(void **state)
 {
     (void)state;

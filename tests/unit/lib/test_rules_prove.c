@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rules 5, 6 and 7: which rows count, from whom the target copies, and what is proof. F1 to F26 are the
-// findings of docs/failover.md: a case says what is lost without the rule.
+// Rules 5, 6 and 7: which rows count, from whom the target copies, and what is proof. F1 to F26 are
+// the findings of docs/failover.md: a case says what is lost without the rule.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -231,8 +231,8 @@ static void server_certificate_is_none_for_a_client(void **state)
     assert_verdict(server, KT_ERR_CERTIFICATE_UNKNOWN_CA);
 }
 
-// Its proof would be checked with its sender's key, which may be as costly as the sender likes: it is not
-// asked for.
+// Its proof would be checked with its sender's key, which may be as costly as the
+// sender likes: it is not asked for.
 static void certificate_for_an_rsa_key_is_none(void **state)
 {
     (void)state;

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// rotate: new keys and certificates for this node, while it serves. The agent makes them; the active lists
+// the new node certificate beside the old one; then the files change, all at once, and everybody reads
+// them again; then the old one is listed no more. A killed run is finished by the next.
+#include <string.h>
+
+#include "ktadmin/commands.h"
+#include "ktadmin/nodes.h"
+#include "lib/file.h"
+#include "lib/json.h"
+#include "lib/tls_pairs.h"
+
+#define STEP_MS  30000
+#define KNOWN_US 15000000 // for all nodes that answer to hear of the new certificate
+#define FINAL_US 20000000
+#define PAUSE_MS 100
+#define DAY_MS   (INT64_C(86400) * 1000)
+
+struct rotation {
+    const struct kt_cli_run *run;
+    struct kta_nodes nodes;
+    size_t self;  // index of this node
+    json_t *made; // the agent's answer to cert.make
+};
+
+static const char *text_of(const struct rotation *r, const char *name)
+{
+    return json_string_value(json_object_get(r->made, name));
+}
+
+static int is_true(const struct rotation *r, const char *name)
+{
+    return json_is_true(json_object_get(r->made, name));
+}
+
+// --- finding the nodes ---
+
+static int find_self(struct rotation *r, struct kt_error *error)
+{
+    int rc = kta_nodes_look(&r->nodes, error);
+
+    for (size_t i = 0; i < r->nodes.count; i++) {
+        if (r->nodes.list[i].is_local)
+            r->self = i;
+    }
+    if (rc == 0 && !r->nodes.list[r->self].state)
+        rc = KT_ERR_NOT_RUNNING;
+    return rc == 0 ? 0
+                   : kt_error_set(error, KT_ERR_NOT_RUNNING,
+                                  "start it first: systemctl start keytrusteed; certificates are "
+                                  "renewed while it serves",
+                                  "this node's server does not answer");
+}
+
+static int open_nodes(struct rotation *r, struct kt_error *error)
+{
+    int rc = kta_nodes_open(r->run, &r->nodes, error);
+
+    return rc ? rc : find_self(r, error);
+}
+
+// Anew, so that no connection is left that shows the old certificate.
+static int open_again(struct rotation *r, struct kt_error *error)
+{
+    kta_nodes_close(&r->nodes);
+    return open_nodes(r, error);
+}
+
+// --- asking ---
+
+// This node's agent. While another change is under way it is asked again.
+static int ask_self(struct rotation *r, const char *verb, const json_t *args, json_t **result,
+                    struct kt_error *error)
+{
+    int64_t until = kt_monotonic_now() + KNOWN_US;
+    json_t *answer = NULL;
+    int rc;
+
+    for (;;) {
+        rc = kta_nodes_call(&r->nodes, r->self, verb, args ? json_deep_copy(args) : NULL, STEP_MS,
+                            &answer, error);
+        if (rc != KT_ERR_BUSY || kt_monotonic_now() > until)
+            break;
+        kta_pause_ms(PAUSE_MS);
+    }
+    if (rc == 0 && result)
+        *result = answer;
+    else
+        json_decref(answer);
+    return rc;
+}
+
+// The active's list: the new certificate, and `before` (may be NULL) as long as it is still used.
+static int tell_once(struct rotation *r, const char *before, struct kt_error *error)
+{
+    json_t *answer = NULL,
+           *args = json_pack("{s:s, s:s, s:s*}", "member", r->nodes.list[r->self].peer.member,
+                             "cert", text_of(r, "cert"), "before", before);
+    size_t active = 0;
+    int rc = kta_nodes_active(&r->nodes, &active, error);
+
+    if (rc)
+        json_decref(args);
+    else
+        rc = kta_nodes_call(&r->nodes, active, "node.renew", args, STEP_MS, &answer, error);
+    json_decref(answer);
+    return rc;
+}
+
+static int tell(struct rotation *r, const char *before, int is_final, struct kt_error *error)
+{
+    int64_t until = kt_monotonic_now() + (is_final ? FINAL_US : KNOWN_US);
+
+    for (;;) {
+        int rc = tell_once(r, before, error);
+        int is_passing = rc == KT_ERR_BUSY || (is_final && rc != KT_ERR_INVALID);
+        if (rc == 0 || !is_passing || kt_monotonic_now() > until)
+            return rc;
+        kta_pause_ms(PAUSE_MS);
+        (void)!kta_nodes_look(&r->nodes, error);
+    }
+}
+
+// --- what the others know ---
+
+static int knows(const struct kta_member *member, const char *self, const char *sha256)
+{
+    const json_t *list = json_object_get(member->state, "peers"), *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        const char *id = json_string_value(json_object_get(one, "member"));
+        const char *hash = json_string_value(json_object_get(one, "cert_sha256"));
+        if (id && hash && strcmp(id, self) == 0)
+            return strcmp(hash, sha256) == 0;
+    }
+    return 0;
+}
+
+// Until every node that answers would let the new certificate in.
+static int wait_until_known(struct rotation *r, struct kt_error *error)
+{
+    const char *sha256 = text_of(r, "sha256"), *missing = NULL;
+    int64_t until = kt_monotonic_now() + KNOWN_US;
+
+    for (;;) {
+        const char *self = r->nodes.list[r->self].peer.member;
+        int rc = find_self(r, error);
+        if (rc)
+            return rc;
+        missing = NULL;
+        for (size_t i = 0; i < r->nodes.count; i++) {
+            if (r->nodes.list[i].state && !knows(&r->nodes.list[i], self, sha256))
+                missing = r->nodes.list[i].name;
+        }
+        if (!missing)
+            return 0;
+        if (kt_monotonic_now() > until)
+            return kt_error_set(error, KT_ERR_TIMEOUT,
+                                "look at ktadmin status, then run it again: it goes on",
+                                "node '%s' has not heard of the new certificate; nothing has "
+                                "changed yet",
+                                missing);
+        kta_pause_ms(PAUSE_MS);
+    }
+}
+
+// Before the files change. With an expired certificate no other node lets this one in: then they change
+// first, and the others hear of it from this node.
+static int announce(struct rotation *r, struct kt_error *error)
+{
+    const char *before = text_of(r, "before");
+    const json_t *first = json_array_get(json_object_get(r->made, "certificates"), 0);
+    struct kt_error why = {0};
+    int rc;
+
+    if (!before || is_true(r, "used"))
+        return 0;
+    if (json_is_true(json_object_get(json_object_get(first, "before"), "expired")))
+        return 0;
+    rc = tell(r, before, 0, &why);
+    if (rc)
+        return kt_error_set(
+            error, rc,
+            "it must list the new certificate before this node uses it: see that it "
+            "runs and takes changes, then run it again",
+            "the active does not take it: %s", why.message);
+    return wait_until_known(r, error);
+}
+
+static int conclude(struct rotation *r, struct kt_error *error)
+{
+    struct kt_error why = {0};
+    int rc = tell(r, NULL, 1, &why);
+
+    if (rc)
+        return kt_error_set(error, rc, "run it again when the active answers: it ends the renewal",
+                            "the new certificates are in use, and the active still lists the old "
+                            "one too: %s",
+                            why.message);
+    return ask_self(r, "cert.end", NULL, NULL, error);
+}
+
+// --- what is shown ---
+
+static void put(json_t *row, const char *name, const json_t *object, const char *member)
+{
+    json_t *value = json_object_get(object, member);
+
+    json_object_set(row, name, value ? value : json_null());
+}
+
+static json_t *rows_of(const json_t *list)
+{
+    json_t *rows = json_array();
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        const json_t *before = json_object_get(one, "before"),
+                     *after = json_object_get(one, "after");
+        json_t *row = json_object();
+        put(row, "certificate", one, "name");
+        put(row, "days_before", before, "days");
+        put(row, "days_after", after, "days");
+        put(row, "serial_before", before, "serial");
+        put(row, "serial_after", after, "serial");
+        put(row, "not_after", after, "not_after");
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static int show(const struct rotation *r, json_t *rows, int is_dry)
+{
+    static const struct kta_column COLUMNS[] = {{"CERTIFICATE", "certificate"},
+                                                {"DAYS BEFORE", "days_before"},
+                                                {"DAYS AFTER", "days_after"},
+                                                {"SERIAL", "serial_after"},
+                                                {NULL, NULL}};
+    const struct kta_member *self = &r->nodes.list[r->self];
+    json_t *ca = json_object_get(json_object_get(self->state, "certificates"), "ca_days"), *all;
+    int rc = 0;
+
+    if (kt_cli_flag(r->run, "json")) {
+        all = json_pack("{s:s, s:b, s:b, s:O?, s:O}", "node", self->name, "dry_run", is_dry,
+                        "goes_on", is_true(r, "goes_on"), "ca_days", ca, "certificates", rows);
+        kta_print_json(all);
+        json_decref(all);
+        return 0;
+    }
+    rc = kta_print_rows(r->run, rows, COLUMNS);
+    if (kt_cli_flag(r->run, "quiet"))
+        return rc;
+    for (size_t i = 0; i < r->nodes.count; i++) {
+        if (!r->nodes.list[i].state)
+            printf("%s does not answer: it hears of the new certificate when it runs again\n",
+                   r->nodes.list[i].name);
+    }
+    printf("The CA's certificate is good for %lld more days; it is not renewed.\n",
+           (long long)json_integer_value(ca));
+    return rc;
+}
+
+// --dry-run: from what the agent says of itself, and the setting.
+static int plan(struct rotation *r, int wants[KT_PAIRS], struct kt_error *error)
+{
+    static const char *const NAMES[KT_PAIRS] = {"node", "server"}, *const DAYS[KT_PAIRS] = {
+                                                                       "node_days", "server_days"};
+    const json_t *days = json_object_get(r->nodes.list[r->self].state, "certificates");
+    int64_t life =
+        kt_settings_number(r->nodes.own.settings, KT_SET_NODE_CERTIFICATE_LIFETIME) / DAY_MS;
+    int is_used = 0, is_begun = kt_pairs_is_begun(&r->nodes.own.paths, &is_used);
+    json_t *rows = json_array();
+    size_t active = 0;
+    int rc = kta_nodes_active(&r->nodes, &active, error);
+
+    if (rc == 0 && !is_begun && !kt_file_exists(r->nodes.own.paths.ca_key))
+        rc = kt_error_set(error, KT_ERR_NOT_FOUND,
+                          "put it back for the run: every node has the same one",
+                          "this node does not have the CA's key '%s'", r->nodes.own.paths.ca_key);
+    for (int i = 0; i < KT_PAIRS && rc == 0; i++) {
+        json_t *row = json_pack("{s:s}", "certificate", NAMES[i]);
+        put(row, "days_before", days, DAYS[i]);
+        if (wants[i])
+            json_object_set_new(row, "days_after", json_integer((json_int_t)life));
+        json_array_append_new(rows, row);
+    }
+    if (rc == 0 && is_begun && !kt_cli_flag(r->run, "quiet") && !kt_cli_flag(r->run, "json"))
+        printf("A renewal has begun and not ended: the next run ends it, whatever its options.\n");
+    if (rc == 0)
+        rc = show(r, rows, 1);
+    json_decref(rows);
+    return rc;
+}
+
+// --- the command ---
+
+static int rotate(struct rotation *r, int wants[KT_PAIRS], struct kt_error *error)
+{
+    json_t *args = json_pack("{s:b, s:b}", "node", wants[KT_PAIR_NODE], "server",
+                             wants[KT_PAIR_SERVER]),
+           *rows;
+    int rc = ask_self(r, "cert.make", args, &r->made, error);
+
+    json_decref(args);
+    if (rc == 0 && !text_of(r, "cert"))
+        rc = kt_error_set(error, KT_ERR_PROTOCOL, "restart kts, which is of another version",
+                          "the agent's answer has no certificate");
+    if (rc == 0)
+        rc = announce(r, error);
+    if (rc == 0)
+        rc = ask_self(r, "cert.use", NULL, NULL, error);
+    if (rc == 0)
+        rc = ask_self(r, "cert.load", NULL, NULL, error);
+    if (rc == 0)
+        rc = open_again(r, error);
+    if (rc == 0)
+        rc = conclude(r, error);
+    if (rc)
+        return rc;
+    rows = rows_of(json_object_get(r->made, "certificates"));
+    rc = show(r, rows, 0);
+    json_decref(rows);
+    return rc;
+}
+
+static int run_rotate(struct kt_cli_run *run)
+{
+    int node = kt_cli_flag(run, "node-cert"), server = kt_cli_flag(run, "server-cert");
+    int wants[KT_PAIRS] = {[KT_PAIR_NODE] = node || !server, [KT_PAIR_SERVER] = server || !node};
+    struct rotation r = {.run = run};
+    struct kt_error error = {0};
+    int rc = open_nodes(&r, &error);
+
+    if (rc == 0)
+        rc = kt_cli_flag(run, "dry-run") ? plan(&r, wants, &error) : rotate(&r, wants, &error);
+    kta_nodes_close(&r.nodes);
+    json_decref(r.made);
+    return rc ? kt_cli_fail(run, &error) : KT_EXIT_OK;
+}
+
+static const struct kt_cli_option OPTIONS[] = {
+    {"node-cert", 0, NULL, "only the one that other nodes and PostgreSQL see"},
+    {"server-cert", 0, NULL, "only the one that clients see"},
+    {"dry-run", 0, NULL, "show what would be renewed, and for how long; change nothing"},
+    {NULL},
+};
+
+const struct kt_cli_command kta_cmd_rotate = {
+    .verb = "rotate",
+    .arguments = "",
+    .summary = "renew this node's keys and certificates, while it serves",
+    .help = "New keys and certificates of the cluster's CA with the same names: for nodes and "
+            "PostgreSQL,\nand for clients. Nothing is restarted and no client notices. A run that "
+            "was stopped at any\npoint is repeated with the same command. The CA's own "
+            "certificate is not renewed.",
+    .options = OPTIONS,
+    .run = run_rotate,
+};
