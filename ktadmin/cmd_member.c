@@ -115,11 +115,11 @@ static int remove_member(const struct kt_cli_run *run, struct kta_nodes *nodes,
         rc = confirm_override(run, &nodes->list[active], member, error);
     if (rc)
         return rc;
-    rc = kta_nodes_call(nodes, active, "member.remove",
-                        json_pack("{s:s, s:b, s:b, s:s}", "member", member, "destroyed", destroyed,
-                                  "standalone", standalone, "cluster_id",
-                                  kta_state_text(&nodes->list[active], "cluster")),
-                        REMOVE_MS, result, error);
+    rc = kta_nodes_call_when_free(nodes, active, "member.remove",
+                                  json_pack("{s:s, s:b, s:b, s:s}", "member", member, "destroyed",
+                                            destroyed, "standalone", standalone, "cluster_id",
+                                            kta_state_text(&nodes->list[active], "cluster")),
+                                  REMOVE_MS, result, error);
     if (rc == 0)
         wait_known(nodes, active, member);
     return rc;
@@ -194,10 +194,10 @@ static int leave(const struct kt_cli_run *run, struct kta_nodes *nodes, json_t *
         rc = kt_error_set(error, KT_ERR_USAGE, "hand over first: ktadmin switchover",
                           "this node is the active");
     if (rc == 0)
-        rc = kta_nodes_call(nodes, active, "member.remove",
-                            json_pack("{s:s, s:b, s:b}", "member", nodes->oath.member, "destroyed",
-                                      0, "standalone", 0),
-                            REMOVE_MS, result, error);
+        rc = kta_nodes_call_when_free(nodes, active, "member.remove",
+                                      json_pack("{s:s, s:b, s:b}", "member", nodes->oath.member,
+                                                "destroyed", 0, "standalone", 0),
+                                      REMOVE_MS, result, error);
     if (rc == 0)
         rc = stop_database(&nodes->own, error);
     return rc ? rc : stop_server(&nodes->own, error);

@@ -34,8 +34,9 @@ static int look_or_change(const struct kt_cli_run *run, struct kta_nodes *nodes,
                   : 0;
     }
     if (rc == 0)
-        rc = kta_nodes_call(nodes, *active, "member.w", json_pack("{s:I}", "w", (json_int_t)w),
-                            CHANGE_MS, &result, error);
+        rc = kta_nodes_call_when_free(nodes, *active, "member.w",
+                                      json_pack("{s:I}", "w", (json_int_t)w), CHANGE_MS, &result,
+                                      error);
     if (rc == 0)
         rc = kt_epoch_row_from_json(json_object_get(result, "row"), row, error);
     json_decref(result);

@@ -72,17 +72,10 @@ static int open_again(struct rotation *r, struct kt_error *error)
 static int ask_self(struct rotation *r, const char *verb, const json_t *args, json_t **result,
                     struct kt_error *error)
 {
-    int64_t until = kt_monotonic_now() + KNOWN_US;
     json_t *answer = NULL;
-    int rc;
+    int rc = kta_nodes_call_when_free(&r->nodes, r->self, verb, args ? json_deep_copy(args) : NULL,
+                                      STEP_MS, &answer, error);
 
-    for (;;) {
-        rc = kta_nodes_call(&r->nodes, r->self, verb, args ? json_deep_copy(args) : NULL, STEP_MS,
-                            &answer, error);
-        if (rc != KT_ERR_BUSY || kt_monotonic_now() > until)
-            break;
-        kta_pause_ms(PAUSE_MS);
-    }
     if (rc == 0 && result)
         *result = answer;
     else

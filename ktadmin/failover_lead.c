@@ -4,29 +4,18 @@
 
 #include "ktadmin/failover.h"
 
-#define PROMOTE_MS    60000
-#define FOLLOW_MS     15000
-#define REJOIN_MS     (6 * 3600 * 1000)
-#define ESTABLISH_MS  30000
-#define WAIT_MS       10000 // for W members that were told to follow
-#define BUSY_US       15000000
-#define BUSY_PAUSE_MS 10
+#define PROMOTE_MS   60000
+#define FOLLOW_MS    15000
+#define REJOIN_MS    (6 * 3600 * 1000)
+#define ESTABLISH_MS 30000
+#define WAIT_MS      10000 // for W members that were told to follow
 
-// T, which may be busy for a moment with what its agent does by itself: it establishes as soon as it
-// can. `args` is borrowed.
+// T, which may be busy for a moment: it establishes by itself as soon as it can. `args` is borrowed.
 static int call_target(struct kta_failover *failover, const char *verb, json_t *args,
                        int timeout_ms, json_t **result, struct kt_error *error)
 {
-    int64_t until = kt_monotonic_now() + BUSY_US;
-    int rc;
-
-    for (;;) {
-        rc = kta_nodes_call(failover->nodes, failover->target, verb, json_incref(args), timeout_ms,
-                            result, error);
-        if (rc != KT_ERR_BUSY || kt_monotonic_now() > until)
-            return rc;
-        kta_pause_ms(BUSY_PAUSE_MS);
-    }
+    return kta_nodes_call_when_free(failover->nodes, failover->target, verb, json_incref(args),
+                                    timeout_ms, result, error);
 }
 
 static json_t *row_args(const struct kta_failover *failover)

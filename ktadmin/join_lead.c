@@ -127,7 +127,8 @@ static int register_late(struct kta_join *join, struct kt_error *error)
         return 0;
     rc = own_entry(join, &args, error);
     if (rc == 0)
-        rc = kta_nodes_call(join->nodes, join->active, "node.add", args, ADD_MS, &result, error);
+        rc = kta_nodes_call_when_free(join->nodes, join->active, "node.add", args, ADD_MS, &result,
+                                      error);
     json_decref(result);
     if (rc)
         return rc;

@@ -100,6 +100,10 @@ struct kta_answer {
 // One node. `args` is stolen.
 int kta_nodes_call(struct kta_nodes *nodes, size_t i, const char *verb, json_t *args,
                    int timeout_ms, json_t **result, struct kt_error *error) KT_MUST_CHECK;
+// The same, asked again for a while when the node is at work on something else: on what its agent does
+// by itself, or on another order.
+int kta_nodes_call_when_free(struct kta_nodes *nodes, size_t i, const char *verb, json_t *args,
+                             int timeout_ms, json_t **result, struct kt_error *error) KT_MUST_CHECK;
 // The same question to the nodes of `answers`, at the same time; returns when all have answered.
 void kta_nodes_ask(struct kta_nodes *nodes, const char *verb, const json_t *args, int timeout_ms,
                    struct kta_answer *answers, size_t count);

@@ -7,6 +7,9 @@
 
 #include "ktadmin/nodes.h"
 
+#define BUSY_US       15000000
+#define BUSY_PAUSE_MS 10
+
 struct kta_round {
     struct kta_nodes *nodes;
     const char *verb;
@@ -32,6 +35,22 @@ int kta_nodes_call(struct kta_nodes *nodes, size_t i, const char *verb, json_t *
     if (nodes->call)
         return nodes->call(nodes->call_arg, member, verb, args, timeout_ms, result, error);
     return kt_node_call(member->node, verb, args, KTA_CONNECT_MS, timeout_ms, result, error);
+}
+
+int kta_nodes_call_when_free(struct kta_nodes *nodes, size_t i, const char *verb, json_t *args,
+                             int timeout_ms, json_t **result, struct kt_error *error)
+{
+    int64_t until = kt_monotonic_now() + BUSY_US;
+    int rc;
+
+    for (;;) {
+        rc = kta_nodes_call(nodes, i, verb, json_incref(args), timeout_ms, result, error);
+        if (rc != KT_ERR_BUSY || kt_monotonic_now() > until)
+            break;
+        kta_pause_ms(BUSY_PAUSE_MS);
+    }
+    json_decref(args);
+    return rc;
 }
 
 static void *run_task(void *arg)
