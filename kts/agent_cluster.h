@@ -41,9 +41,11 @@ int kts_local_has_promised(const struct kts_local *local, const struct kt_incarn
 int kts_local_is_running(struct kts_local *local);
 // Connects, when it is not. KT_ERR_DATABASE_UNAVAILABLE when PostgreSQL is down.
 int kts_local_connect(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
+// 1 when `ktadmin db --start` runs, which starts PostgreSQL again when the agent lets it.
+int kts_local_is_supervised(struct kts_local *local);
 // Stops PostgreSQL; whoever runs it starts it again when asked to (kts_local_start).
 int kts_local_stop(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
-// The same with SEALED as its mode from then on; without a job that keeps it down, it is started.
+// The same with SEALED as its mode from then on.
 int kts_local_stop_sealed(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;
 // Starts it as node/replication says, through `ktadmin db --start` where that runs, and connects.
 int kts_local_start(struct kts_local *local, struct kt_error *error) KT_MUST_CHECK;

@@ -141,8 +141,7 @@ int kts_local_stop(struct kts_local *local, struct kt_error *error)
     return rc ? rc : db_cluster_stop(local->cluster, KTS_STOP_S, error);
 }
 
-// 1 when `ktadmin db --start` runs and will start PostgreSQL when it asks the agent.
-static int has_supervisor(struct kts_local *local)
+int kts_local_is_supervised(struct kts_local *local)
 {
     char path[KT_PATH_MAX];
     int fd = -1;
@@ -161,7 +160,7 @@ int kts_local_start(struct kts_local *local, struct kt_error *error)
     int rc = want_again(local, KTS_AGAIN_START, error);
 
     for (int look = 0; rc == 0 && !kts_local_is_running(local); look++) {
-        if (look % LOCK_LOOKS == 0 && !has_supervisor(local))
+        if (look % LOCK_LOOKS == 0 && !kts_local_is_supervised(local))
             rc = db_cluster_start(local->cluster, KTS_START_MS / 1000, error);
         else if (kt_monotonic_now() > until)
             rc = kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE,

@@ -83,26 +83,31 @@ static int check_repeated(struct kts_local *local, const struct kt_incarnation *
     return rc;
 }
 
-// Before the promise: nothing is changed by a refusal.
+// Before the promise: nothing is changed by a refusal. *looked receives 1 when PostgreSQL ran, and the
+// log was seen.
 static int check_first(struct kts_local *local, const struct kt_incarnation *incarnation,
-                       uint64_t epoch, struct kt_error *error)
+                       uint64_t epoch, int *looked, struct kt_error *error)
 {
     int rc = kt_rule_may_seal(&local->promise, NULL, incarnation, epoch, error);
 
     if (rc || !kts_local_is_running(local))
         return rc;
     rc = kts_local_connect(local, error);
-    return rc ? rc : check_log(local, &local->promise, incarnation, epoch, error);
+    if (rc == 0)
+        rc = check_log(local, &local->promise, incarnation, epoch, error);
+    *looked = rc == 0;
+    return rc;
 }
 
 // In two calls: this one ends with PostgreSQL stopped, so that the others may be sealed, with all
-// that this node wrote, while it starts again. 0: it does not run as an active, there is no need.
+// that this node wrote, while it is started again. 0: it does not run as an active, or nobody would
+// start it should the second call never come.
 static int stops_first(struct kts_local *local, const json_t *args)
 {
     struct db_position position;
 
     return kt_json_boolean(args, "stop", 0) && kts_local_is_running(local) &&
-           kts_local_connect(local, NULL) == 0 &&
+           kts_local_is_supervised(local) && kts_local_connect(local, NULL) == 0 &&
            db_admin_position(local->admin, &position, NULL) == 0 && !position.in_recovery;
 }
 
@@ -114,7 +119,7 @@ int kts_job_node_seal(struct kts_job *job, const json_t *args, json_t **result,
     const char *target = NULL;
     struct kts_local local;
     uint64_t epoch = 0;
-    int repeated, rc = kts_local_open(job, &local, error);
+    int repeated, looked = 0, rc = kts_local_open(job, &local, error);
 
     if (rc == 0)
         rc = kts_args_epoch(args, &incarnation, &epoch, error);
@@ -131,7 +136,7 @@ int kts_job_node_seal(struct kts_job *job, const json_t *args, json_t **result,
                           (unsigned long long)epoch);
     else
         rc = repeated ? check_repeated(&local, &incarnation, epoch, target, error)
-                      : check_first(&local, &incarnation, epoch, error);
+                      : check_first(&local, &incarnation, epoch, &looked, error);
     if (rc == 0 && !repeated) {
         promise.incarnation = incarnation;
         promise.epoch = epoch;
@@ -143,7 +148,7 @@ int kts_job_node_seal(struct kts_job *job, const json_t *args, json_t **result,
                                      error);
     }
     // What it holds was looked at before it promised; its report is asked for by the second call.
-    if (rc == 0 && stops_first(&local, args)) {
+    if (rc == 0 && looked && stops_first(&local, args)) {
         rc = kts_local_stop_sealed(&local, error);
         *result = json_pack("{s:b}", "stopped", 1);
         goto out;

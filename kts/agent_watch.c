@@ -358,6 +358,9 @@ int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error)
         return kt_error_set(error, rc, NULL, "%s", kt_err_text(rc));
     agent->view->begun_us = kt_monotonic_now();
     kts_view_files(start->paths, agent->view);
+    // Workers may serve before the first look: of a removed node that need not be waited for.
+    if (agent->view->has_promise && kts_agent_is_removed(agent, agent->view->promise.member))
+        atomic_store(&start->status->role, KTS_ROLE_REMOVED);
     again(agent, 0);
     return 0;
 }

@@ -211,10 +211,14 @@ int kts_children_alive(const struct kts_master *master, int process)
 }
 
 // What a process that is gone can no longer take back.
-static void clear_status(const struct kts_child *child)
+static void clear_status(const struct kts_child *child, int was_killed)
 {
     struct kts_status *status = child->master->status;
 
+    // A group that it was about to commit stands prepared. How many there are the agent's next look
+    // says; until then none is called undone.
+    if (child->process == KTS_WRITER && was_killed)
+        atomic_store(&status->left_prepared, 1);
     if (child->process == KTS_WRITER)
         atomic_store(&status->writer_open, 0);
     else if (child->process == KTS_AUDIT)
@@ -266,7 +270,7 @@ static void on_end(struct kts_child *child, int status)
     child->ready = 0;
     kts_child_close_control(child);
     event_del(child->timer);
-    clear_status(child);
+    clear_status(child, WIFSIGNALED(status));
     if (child->retiring || child->is_replaced) {
         remove_child(child);
         return;
