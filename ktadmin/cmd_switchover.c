@@ -182,6 +182,8 @@ int kta_switchover(struct kta_failover *failover, const char *to, int64_t *pause
         rc = find_target(failover, active, to, error);
     if (rc == 0)
         rc = check_health(failover, active, error);
+    if (rc == 0) // before writes are held
+        rc = kta_forecast(nodes, failover->target, error);
     if (rc == 0)
         rc = checkpoint(failover, active, error);
     if (rc)

@@ -127,6 +127,26 @@ static int take_seen(struct kta_failover *failover, const char *name,
     return 0;
 }
 
+// A seal cannot be taken back. An active that works is not sealed for a proof that cannot be had.
+static int check_forecast(struct kta_failover *failover, struct kt_error *error)
+{
+    struct kt_error why = {0};
+    int works = 0;
+
+    for (size_t i = 0; i < failover->nodes->count; i++) {
+        const struct kta_member *member = &failover->nodes->list[i];
+        const char *role = member->state ? kta_state_text(member, "role") : "";
+        works |= strcmp(role, "active") == 0 || strcmp(role, "standalone") == 0;
+    }
+    if (!works || failover->accept_loss || failover->members ||
+        kta_forecast(failover->nodes, failover->target, &why) == 0)
+        return 0;
+    return kt_error_set(error, why.code, why.hint,
+                        "nothing was changed, as %s could not be proven "
+                        "to hold everything: %.400s",
+                        kta_failover_target(failover), why.message);
+}
+
 int kta_step_choose(struct kta_failover *failover, struct kt_error *error)
 {
     uint64_t seen[SEEN_MAX];
@@ -148,6 +168,9 @@ int kta_step_choose(struct kta_failover *failover, struct kt_error *error)
             rc =
                 take_seen(failover, member->name, &row.incarnation, row.epoch, seen, &count, error);
     }
+    if (rc)
+        return rc;
+    rc = check_forecast(failover, error);
     if (rc)
         return rc;
     failover->epoch = kt_rule_choose(seen, count);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ktadmin/failover.h"
 #include "ktadmin/status.h"
 #include "lib/rules.h"
 
@@ -89,6 +90,30 @@ static int try_set(const struct proofs *proofs, size_t target, const size_t *hel
     if (rc == 0)
         rc = kt_rule_default_list(&attempt, &row, error);
     return rc ? rc : kt_rule_list_allowed(&attempt, &row, error);
+}
+
+int kta_forecast(struct kta_nodes *nodes, size_t target, struct kt_error *error)
+{
+    struct proofs *proofs = calloc(1, sizeof(*proofs));
+    size_t helpers[HELPERS_MAX], count = 0, at = KT_PEERS_MAX;
+    int rc = 0;
+
+    if (!proofs)
+        return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    proofs->nodes = nodes;
+    ask_rows(proofs);
+    for (size_t i = 0; i < proofs->count; i++) {
+        if (proofs->node[i] == target)
+            at = i;
+        else if (count < HELPERS_MAX)
+            helpers[count++] = i;
+    }
+    if (at < KT_PEERS_MAX)
+        rc = try_set(proofs, at, helpers, (1u << count) - 1, error);
+    for (size_t i = 0; i < proofs->count; i++)
+        kt_report_free(&proofs->reports[i]);
+    free(proofs);
+    return rc;
 }
 
 static int bits(unsigned mask)

@@ -150,6 +150,9 @@ const char *kts_wait_writer(struct kts_local *local);
 // newest row, the change is finished or undone. *row receives the newest row.
 int kts_member_settle(struct kts_local *local, struct kt_epoch_row *row,
                       struct kt_error *error) KT_MUST_CHECK;
+// Writes the newest row once more where rule 12 wants that; *row receives the newest one.
+int kts_member_repeat(struct kts_local *local, struct kt_epoch_row *row,
+                      struct kt_error *error) KT_MUST_CHECK;
 
 // --- verbs ---
 kts_job_function kts_job_node_seal, kts_job_node_catch_up, kts_job_node_promote,

@@ -125,6 +125,18 @@ static int row_first(struct kts_local *local, const struct kt_epoch_row *next,
     return rc ? rc : db_admin_probe(local->admin, next, PROBE_MS, error);
 }
 
+// The change is made; what is left is tried again by the agent itself.
+static void repeat(struct kts_local *local, struct kt_epoch_row *row)
+{
+    struct kt_epoch_row again = *row;
+    struct kt_error why = {0};
+
+    if (kts_member_repeat(local, &again, &why))
+        kt_log_error(&why, "the list of members is written once more later");
+    else
+        *row = again;
+}
+
 static int change_unestablished(struct kts_local *local, const struct kt_epoch_row *next,
                                 struct kt_epoch_row *row, struct kt_error *error)
 {
@@ -151,8 +163,12 @@ int kts_member_change(struct kts_local *local, const struct kts_member_base *bas
         *row = base->row;
         return 0;
     }
-    return order == KT_ORDER_ROW_FIRST ? row_first(local, row, error)
-                                       : setting_first(local, &base->row, row, error);
+    if (order == KT_ORDER_SETTING_FIRST)
+        return setting_first(local, &base->row, row, error);
+    rc = row_first(local, row, error);
+    if (rc == 0)
+        repeat(local, row);
+    return rc;
 }
 
 // --- adding ---
@@ -240,6 +256,9 @@ int kts_job_member_w(struct kts_job *job, const json_t *args, json_t **result,
     if (rc == 0 && !base.is_established)
         rc = kt_error_set(error, KT_ERR_NO_QUORUM, "see ktadmin status",
                           "this node is not established yet");
+    if (rc == 0 && base.row.count == 0)
+        rc = kt_error_set(error, KT_ERR_INVALID, "ktadmin token new, and ktadmin join there",
+                          "this node is alone: join another first");
     if (rc == 0 && w > base.row.count)
         rc = kt_error_set(error, KT_ERR_INVALID, "add members first",
                           "W can be 1 to %u, the number of members", base.row.count);

@@ -6,7 +6,8 @@
 #include "kts/agent_cluster.h"
 #include "kts/agent_member.h"
 
-#define PROBE_MS 5000
+#define PROBE_MS  5000
+#define INSERT_MS 10000
 
 // The newest row, which must be this established active's, and the one before it in the same epoch
 // (*before has sequence 0 when there is none).
@@ -56,7 +57,20 @@ static int acknowledge_row(struct kts_local *local, const struct db_replication 
     return db_admin_probe(local->admin, before, PROBE_MS, error);
 }
 
-int kts_member_settle(struct kts_local *local, struct kt_epoch_row *row, struct kt_error *error)
+int kts_member_repeat(struct kts_local *local, struct kt_epoch_row *row, struct kt_error *error)
+{
+    struct kt_epoch_row before;
+    int rc = read_rows(local, row, &before, error);
+
+    if (rc || !kt_rule_must_repeat(before.sequence ? &before : NULL, row))
+        return rc;
+    row->sequence++;
+    row->note[0] = '\0';
+    return db_admin_row_insert(local->admin, row, INSERT_MS, error);
+}
+
+// The names of the newest row are in force, and it is acknowledged.
+static int settle(struct kts_local *local, struct kt_epoch_row *row, struct kt_error *error)
 {
     struct db_replication now, wanted;
     struct kt_epoch_row before;
@@ -84,6 +98,13 @@ int kts_member_settle(struct kts_local *local, struct kt_epoch_row *row, struct 
     if (rc == 0)
         rc = kts_local_apply(local, &wanted, error);
     return rc ? rc : db_admin_probe(local->admin, row, PROBE_MS, error);
+}
+
+int kts_member_settle(struct kts_local *local, struct kt_epoch_row *row, struct kt_error *error)
+{
+    int rc = settle(local, row, error);
+
+    return rc ? rc : kts_member_repeat(local, row, error);
 }
 
 int kts_job_member_settle(struct kts_job *job, const json_t *args, json_t **result,

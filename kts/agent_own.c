@@ -38,6 +38,17 @@ static int must_settle(const struct kts_agent *agent)
             strcmp(names, agent->view->names) != 0);
 }
 
+// The last change of members was killed before its row was written once more.
+static int must_repeat(const struct kts_agent *agent)
+{
+    const struct kts_view *view = agent->view;
+    const struct kt_epoch_row *newest = kt_epoch_rows_newest(&view->rows);
+
+    return atomic_load(&agent->start->status->role) == KTS_ROLE_ACTIVE && view->rows.count > 1 &&
+           kt_epoch_row_is_own(newest, &view->promise) && view->members >= newest->w &&
+           kt_rule_must_repeat(&view->rows.rows[view->rows.count - 2], newest);
+}
+
 static int must_ask(const struct kts_agent *agent)
 {
     const struct kts_view *view = agent->view;
@@ -60,7 +71,8 @@ void kts_own_jobs(struct kts_agent *agent)
         args = json_pack("{s:i}", "wait_ms", WAIT_MS);
         rc = kts_job_start_own(agent, "agent", "node.establish", kts_job_node_establish,
                                KTS_JOB_ALONE, args, &why);
-    } else if (must_settle(agent) && kt_monotonic_now() > view->settled_us + SETTLE_US) {
+    } else if ((must_settle(agent) || must_repeat(agent)) &&
+               kt_monotonic_now() > view->settled_us + SETTLE_US) {
         view->settled_us = kt_monotonic_now();
         rc = kts_job_start_own(agent, "agent", "member.settle", kts_job_member_settle,
                                KTS_JOB_ALONE | KTS_JOB_HOLDS, NULL, &why);

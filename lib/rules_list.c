@@ -187,3 +187,12 @@ int kt_rule_change_order(const struct kt_epoch_row *now, const struct kt_epoch_r
         gone == 1 || (added == 0 && next->w > now->w) ? KT_ORDER_SETTING_FIRST : KT_ORDER_ROW_FIRST;
     return 0;
 }
+
+int kt_rule_must_repeat(const struct kt_epoch_row *before, const struct kt_epoch_row *row)
+{
+    enum kt_change_order order = KT_ORDER_NOTHING;
+
+    return before && before->epoch == row->epoch &&
+           before->incarnation.number == row->incarnation.number &&
+           kt_rule_change_order(before, row, &order, NULL) == 0 && order == KT_ORDER_ROW_FIRST;
+}

@@ -35,6 +35,19 @@ for name in kts-02 kts-03; do
 done
 deposits_at kts-01 first
 
+check "nothing needs the passive that joined first any more when both are members"
+kill_node kts-02
+does kts-01 switchover --to kts-03
+comes_true 10 takes_deposits kts-03
+start_node kts-02
+does kts-02 rejoin
+comes_true 20 counts kts-03 kts-02
+comes_true 20 counts kts-03 kts-01
+does kts-03 switchover --to kts-01
+comes_true 10 takes_deposits kts-01
+comes_true 20 counts kts-01 kts-02
+comes_true 20 counts kts-01 kts-03
+
 check "writes go on when a passive dies, whichever it is"
 for name in kts-02 kts-03; do
     kill_node "$name"
@@ -195,6 +208,23 @@ start_node kts-04
 comes_true 40 counts "$active" kts-04
 comes_true 10 takes_deposits "$active"
 comes_true 10 serves kts-04 first
+
+check "an active that works is not sealed for a proof that cannot be had"
+mapfile -t rest < <(others_of "$active")
+stop_node "${rest[0]}"
+stop_node "${rest[1]}"
+fails_on "$active" switchover --to kts-04
+has "$KT_TMP/err" "bring up one of"
+fails_on "$active" failover --to kts-04
+has "$KT_TMP/err" "nothing was changed"
+is_role "$active" active || problem "$active is not the active any more"
+comes_true 10 takes_deposits "$active"
+start_node "${rest[0]}"
+start_node "${rest[1]}"
+comes_true 30 counts "$active" "${rest[0]}"
+comes_true 30 counts "$active" "${rest[1]}"
+
+check "a node leaves"
 does kts-04 leave
 comes_true 20 takes_deposits "$active"
 counts "$active" kts-04 && problem "kts-04 still counts"

@@ -107,7 +107,8 @@ c_code {
 #if MC
 #define MEMBER(n, m) CAN(change, n, ADD, m) CAN(change, n, REMOVE, m) CAN(change, n, REMOVE, m + 4) \
   CAN(change, n, BOTH, m)
-#define MEMBERS(n) CAN(change, n, W_UP, 0) CAN(change, n, W_DOWN, 0) MEMBER(n, 0) MEMBER(n, 1) MEMBER(n, 2)
+#define MEMBERS(n) CAN(change, n, W_UP, 0) CAN(change, n, W_DOWN, 0) MEMBER(n, 0) MEMBER(n, 1) MEMBER(n, 2) \
+  CAN(confirm, n)
 #else
 #define MEMBERS(n)
 #endif

@@ -105,7 +105,6 @@ static void follow_row(int a)
     LOG("%c: setting := row\n", NM(a));
     release(a);
 }
-// A run that does not see its own waiting row, and undoes.
 static int row_before(int a)
 {
     int i;
@@ -114,6 +113,29 @@ static int row_before(int a)
             return REC(a, i - 1);
     return 0;
 }
+// A row that was written first is acknowledged by the list before, and its setting in force: it is
+// written once more. By then no log can be without it that would do for the list before, and where
+// W of this one hold the second the first need not be looked behind any more (rule 5).
+static int may_confirm(int a)
+{
+    int q = row_before(a), r = row(a);
+    if (now.role[a] != ACTIVE || !now.est[a] || !q || now.ln[a] >= LM || EPOCH(q) != now.sete[a] ||
+        EPOCH(r) != now.sete[a] || now.endn[a] ||
+        kt_rule_change_order(a, MEMBERS_(q), W_(q), MEMBERS_(r), W_(r), 0) != 2)
+        return 0;
+#ifdef BUG_CONFIRM /* before anybody of the list before has acknowledged it */
+    return 1;
+#endif
+    return as_row(a) && row_at(a) <= now.rel[a];
+}
+static void confirm(int a)
+{
+    int r = row(a);
+    append(a, mk_row(a, MEMBERS_(r), W_(r), 0));
+    LOG("%c: row once more (%x W %d)\n", NM(a), MEMBERS_(r), W_(r));
+    release(a);
+}
+// A run that does not see its own waiting row, and undoes.
 static int may_undo_blindly(int a)
 {
 #ifdef BUG_BLIND

@@ -98,6 +98,14 @@ static json_t *fake_report(const struct fake *fake)
     return kt_report_to_json(&report);
 }
 
+static json_t *fake_rows(const struct fake *fake)
+{
+    char lsn[KT_LSN_TEXT];
+
+    kt_lsn_format(fake->lsn, lsn);
+    return json_pack("{s:s, s:o}", "lsn", lsn, "rows", kt_epoch_rows_to_json(&fake->rows));
+}
+
 static int fake_seal(struct fake *fake, const json_t *args, json_t **result, struct kt_error *error)
 {
     uint64_t epoch = (uint64_t)json_integer_value(json_object_get(args, "epoch"));
@@ -142,6 +150,8 @@ static int fake_answer(struct fakes *fakes, struct fake *fake, const char *verb,
 {
     if (strcmp(verb, "node.state") == 0) {
         *result = fake_state(fake);
+    } else if (strcmp(verb, "node.rows") == 0) {
+        *result = fake_rows(fake);
     } else if (strcmp(verb, "node.seal") == 0) {
         return fake_seal(fake, args, result, error);
     } else if (strcmp(verb, "node.catch_up") == 0) {
@@ -177,7 +187,7 @@ static int fake_call(void *arg, struct kta_member *member, const char *verb, jso
 
     (void)timeout_ms;
     pthread_mutex_lock(&fakes->lock);
-    if (strcmp(verb, "node.state") != 0)
+    if (strcmp(verb, "node.state") != 0 && strcmp(verb, "node.rows") != 0)
         kta_append(fakes->log, sizeof(fakes->log), "%s:%s ", member->name, verb);
     if (fake->is_down) {
         rc = kt_error_set(error, KT_ERR_NETWORK, NULL, "no connection");

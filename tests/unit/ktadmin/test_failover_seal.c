@@ -170,6 +170,21 @@ static void a_target_busy_with_its_own_work_is_promoted_a_moment_later(void **st
     assert_true(f->failover.is_established);
 }
 
+static void an_active_that_works_is_not_sealed_for_a_proof_that_cannot_be_had(void **state)
+{
+    struct fixture *f = *state;
+
+    f->fakes.list[2].is_down = 1;
+    f->fakes.list[0].promise.active_since = 0; // rewound once: it cannot vouch for its epoch
+    assert_int_equal(walk(f), KT_ERR_NOT_PROVEN);
+    assert_non_null(strstr(f->error.message, "nothing was changed"));
+    assert_null(strstr(f->fakes.log, "node.seal"));
+    f->fakes.list[0].is_down = 1; // with nothing to lose it is tried, and the proof says the same
+    f->failover.at = KTA_START;
+    assert_int_equal(walk(f), KT_ERR_NOT_PROVEN);
+    assert_non_null(strstr(f->fakes.log, "node.seal"));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -178,6 +193,7 @@ int main(void)
         CASE(another_node_with_a_higher_promise_ends_the_attempt),
         CASE(of_two_with_one_number_the_later_name_loses),
         CASE(and_the_earlier_name_goes_on_with_a_higher_one),
+        CASE(an_active_that_works_is_not_sealed_for_a_proof_that_cannot_be_had),
         CASE(a_busy_node_is_asked_again),
         CASE(a_busy_target_that_another_attempt_has_taken_ends_this_one),
         CASE(a_node_that_cannot_be_sealed_is_left_out_and_named),

@@ -209,6 +209,21 @@ static void impossible_lists_are_no_change(void **state)
     assert_int_equal(kt_rule_change_order(&a, &b, &order, &error), KT_ERR_INVALID);
 }
 
+static void a_row_that_was_written_first_is_written_once_more(void **state)
+{
+    struct kt_epoch_row one = make_row(1, 1, 'A', "B", 1), two = make_row(1, 2, 'A', "BC", 1),
+                        again = make_row(1, 3, 'A', "BC", 1), next = make_row(2, 1, 'B', "AC", 1);
+
+    (void)state;
+    assert_int_equal(kt_rule_must_repeat(&one, &two), 1);
+    assert_int_equal(kt_rule_must_repeat(&two, &again), 0); // that is the second copy
+    assert_int_equal(kt_rule_must_repeat(&two, &one), 0);   // fewer: written last
+    assert_int_equal(kt_rule_must_repeat(NULL, &two), 0);
+    assert_int_equal(kt_rule_must_repeat(&again, &next), 0); // another epoch
+    two.w = 2;
+    assert_int_equal(kt_rule_must_repeat(&two, &again), 1); // W lowered
+}
+
 #define CASE(name) cmocka_unit_test_teardown(name, forget_attempt)
 
 int main(void)
@@ -229,6 +244,7 @@ int main(void)
         CASE(f11_no_change_leaves_the_active_alone_without_an_override),
         CASE(first_passive_of_a_standalone_node_acknowledges_before_the_row_is_written),
         CASE(what_is_so_already_is_no_change),
+        CASE(a_row_that_was_written_first_is_written_once_more),
         CASE(impossible_lists_are_no_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
