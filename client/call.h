@@ -19,6 +19,7 @@ struct ktc_talk {
     struct kt_error words; // of all servers
     int again;             // another round is worth it
     int definite;          // no other server was asked behind its answer: none can do better
+    int passives, others;  // nodes that are no active; those that answered anything else
     int unchecked;         // its answer is of a node that may not be up to date
     char asked[KTC_NODES_MAX];
 };

@@ -59,6 +59,10 @@ static int run_change(struct ktc_talk *talk, struct kt_error *error)
     }
     if (talk->answer->doubt && !definite)
         rc = kt_error_set(&talk->words, KT_ERR_IN_DOUBT, NULL, "%.400s", talk->words.message);
+    else if (!definite && talk->passives > 0 && talk->others == 0)
+        kt_error_set(&talk->words, rc, "nothing was changed; try again later",
+                     "no node that answers takes changes at the moment; the operator has to "
+                     "promote one");
     if (error != NULL)
         *error = talk->words;
     return rc;

@@ -217,6 +217,7 @@ int ktc_round(struct ktc_talk *talk)
     memset(talk->asked, 0, sizeof talk->asked);
     memset(&talk->words, 0, sizeof talk->words);
     talk->again = talk->unchecked = talk->definite = 0;
+    talk->passives = talk->others = 0;
     while (ktc_time_left(talk->client) > 0 && (i = choose(talk, named)) != KTC_NONE) {
         struct ktc_verdict verdict = {.active = KTC_NONE};
         rc = try_server(talk, i, &verdict);
@@ -228,6 +229,9 @@ int ktc_round(struct ktc_talk *talk)
         talk->answer->doubt |= verdict.doubt;
         talk->again |= verdict.again;
         talk->current |= verdict.current;
+        talk->passives += rc == KT_ERR_PASSIVE || rc == KT_ERR_FENCED;
+        talk->others += rc != KT_ERR_PASSIVE && rc != KT_ERR_FENCED && rc != KT_ERR_NETWORK &&
+                        rc != KT_ERR_TIMEOUT;
         put_away(talk, &verdict);
         collect(&talk->words, rc, &verdict.error);
         if (!verdict.elsewhere && !(verdict.unchecked && talk->positive_only)) {

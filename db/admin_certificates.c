@@ -39,6 +39,8 @@ static int make_texts(const struct kt_peer *peer, const char *pem, struct texts 
     return rc;
 }
 
+// The list that was asked may be behind the table: what is written now is newer than any entry of
+// before.
 static int put_row(struct db_admin *admin, const char *member, const struct texts *texts,
                    struct kt_error *error)
 {
@@ -46,7 +48,7 @@ static int put_row(struct db_admin *admin, const char *member, const struct text
     PGresult *result = NULL;
     int rc = db_admin_ask(admin,
                           "UPDATE nodes SET cert_sha256 = decode($2, 'hex'),"
-                          " revision = greatest(revision, $3::bigint)"
+                          " revision = greatest(revision + 1, $3::bigint)"
                           " WHERE member = $1 AND removed_at IS NULL RETURNING 1",
                           3, parameters, &result, error);
 
@@ -62,13 +64,19 @@ static int put_certificates(struct db_admin *admin, const struct texts *texts,
 {
     const char *row[] = {texts->hash, texts->node, texts->not_after};
     const char *keep[] = {texts->node, texts->hash, texts->before};
-    int rc =
-        db_admin_ask(admin,
-                     "INSERT INTO node_certificates (sha256, kind, name, not_after, created_at)"
-                     " VALUES (decode($1, 'hex'), 'node', $2, $3::timestamptz, now())"
-                     " ON CONFLICT (sha256) DO NOTHING",
-                     3, row, NULL, error);
+    PGresult *result = NULL;
+    int rc = db_admin_ask(
+        admin,
+        "INSERT INTO node_certificates AS k (sha256, kind, name, not_after, created_at)"
+        " VALUES (decode($1, 'hex'), 'node', $2, $3::timestamptz, now())"
+        " ON CONFLICT (sha256) DO UPDATE SET not_after = excluded.not_after"
+        " WHERE k.revoked_at IS NULL RETURNING 1",
+        3, row, &result, error);
 
+    if (rc == 0 && PQntuples(result) == 0)
+        rc = kt_error_set(error, KT_ERR_INVALID, "run ktadmin rotate on that node",
+                          "that certificate of node '%s' was replaced before", texts->node);
+    PQclear(result);
     return rc ? rc
               : db_admin_ask(admin,
                              "UPDATE node_certificates SET revoked_at = now()"

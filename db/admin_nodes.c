@@ -208,9 +208,12 @@ static int has_role(struct db_admin *admin, const char *member, int *there, stru
 
 static int mark_removed(struct db_admin *admin, const char *member, struct kt_error *error)
 {
+    // By its name, for the certificates of a renewal that has not ended; once, as another may have
+    // the name later.
     static const char *const STATEMENTS[] = {
         "UPDATE node_certificates SET revoked_at = now() WHERE revoked_at IS NULL"
-        " AND sha256 = (SELECT cert_sha256 FROM nodes WHERE member = $1)",
+        " AND kind = 'node' AND name = split_part($1, '.', 1)"
+        " AND EXISTS (SELECT FROM nodes WHERE member = $1 AND removed_at IS NULL)",
         "UPDATE nodes SET removed_at = now(), revision = revision + 1"
         " WHERE member = $1 AND removed_at IS NULL"};
     const char *parameters[] = {member};

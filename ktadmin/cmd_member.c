@@ -180,16 +180,51 @@ static int stop_server(const struct kta_node *own, struct kt_error *error)
     if (rc)
         return kt_error_set(error, rc, "stop it by hand", "cannot read '%s'", own->paths.pid_file);
     if (kill((pid_t)pid, SIGTERM) != 0 && errno != ESRCH)
-        return kt_error_errno(error, "cannot stop the server");
+        return kt_error_set(error, errno == EPERM ? KT_ERR_PERMISSION : KT_ERR_SYSTEM,
+                            "stop it by hand: systemctl stop keytrusteed; then wipe the node",
+                            "the node has left the cluster, but its server, process %llu, cannot "
+                            "be stopped: %s",
+                            (unsigned long long)pid, strerror(errno));
     return 0;
 }
 
-static int leave(const struct kt_cli_run *run, struct kta_nodes *nodes, json_t **result,
+// By this node's own promise or list of nodes.
+static int own_has_left(const struct kta_nodes *nodes)
+{
+    struct kt_peers peers = {0};
+    const struct kt_peer *own = NULL;
+
+    if (kt_peers_load(nodes->own.paths.peers, &peers, NULL) == 0)
+        own = kt_peers_by_member(&peers, nodes->oath.member);
+    return nodes->oath.retired_by[0] != '\0' || (own && own->removed);
+}
+
+// A run that was stopped behind its work is repeated: what still runs is stopped, or named.
+static int leave_again(const struct kta_nodes *nodes)
+{
+    struct kt_error error = {0};
+
+    if (stop_database(&nodes->own, &error) || stop_server(&nodes->own, &error))
+        fprintf(stderr, "note: %s\nhint: %s\n", error.message,
+                error.hint[0] ? error.hint : "stop it by hand");
+    return 0;
+}
+
+// *again receives 1 when it had left before: there is no result then.
+static int leave(const struct kt_cli_run *run, struct kta_nodes *nodes, int *again, json_t **result,
                  struct kt_error *error)
 {
     size_t active = 0;
-    int rc = kta_nodes_open_active(run, nodes, &active, error);
+    int rc = kta_nodes_open(run, nodes, error);
 
+    if (rc == 0 && own_has_left(nodes)) {
+        *again = 1;
+        return leave_again(nodes);
+    }
+    if (rc == 0)
+        rc = kta_nodes_look(nodes, error);
+    if (rc == 0)
+        rc = kta_nodes_active(nodes, &active, error);
     if (rc == 0 && nodes->list[active].is_local)
         rc = kt_error_set(error, KT_ERR_USAGE, "hand over first: ktadmin switchover",
                           "this node is the active");
@@ -208,11 +243,17 @@ static int run_leave(struct kt_cli_run *run)
     struct kta_nodes *nodes = calloc(1, sizeof(*nodes));
     struct kt_error error = {0};
     json_t *result = NULL;
-    int rc = nodes ? leave(run, nodes, &result, &error)
+    int again = 0;
+    int rc = nodes ? leave(run, nodes, &again, &result, &error)
                    : kt_error_set(&error, KT_ERR_NO_MEMORY, NULL, "out of memory");
 
-    if (rc == 0 && kt_cli_flag(run, "json"))
+    if (rc == 0 && kt_cli_flag(run, "json") && result)
         kta_print_json(result);
+    else if (rc == 0 && kt_cli_flag(run, "json"))
+        printf("{}\n");
+    else if (rc == 0 && again)
+        printf("%s has left the cluster before. Its keys are still in '%s': wipe them.\n",
+               nodes->oath.member, nodes->own.paths.confdir);
     else if (rc == 0 && !kt_cli_flag(run, "quiet"))
         printf("%s has left the cluster and is stopped. Its keys are still in '%s': wipe them.\n",
                nodes->oath.member, nodes->own.paths.confdir);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ktadmin/commands.h"
+#include "ktadmin/nodes.h"
 #include "ktadmin/operator.h"
 #include "lib/agent_call.h"
 #include "lib/file.h"
@@ -11,6 +12,8 @@
 
 #define PEM_MAX          16384
 #define LIFETIME_DEFAULT (INT64_C(90) * 86400)
+#define TAKEN_US         10000000
+#define TAKEN_PAUSE_MS   200
 
 static int make_request(const char *name, int64_t lifetime_s, EVP_PKEY **key, json_t **args,
                         struct kt_error *error)
@@ -73,6 +76,41 @@ out:
     return rc;
 }
 
+static size_t refusing(const struct kta_nodes *nodes)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < nodes->count; i++)
+        count += kta_member_refuses(&nodes->list[i]);
+    return count;
+}
+
+// The nodes read the list of operators every few seconds: the bundle is good as soon as all that
+// answer take it.
+static void wait_taken(const struct kt_cli_run *run, const char *path)
+{
+    struct kta_nodes *nodes = calloc(1, sizeof(*nodes));
+    int64_t until = kt_monotonic_now() + TAKEN_US;
+    int rc = nodes ? kta_nodes_open_bundle(run, path, nodes, NULL) : KT_ERR_NO_MEMORY;
+
+    while (rc == 0) {
+        (void)!kta_nodes_look(nodes, NULL);
+        if (refusing(nodes) == 0 || kt_monotonic_now() > until)
+            break;
+        kta_pause_ms(TAKEN_PAUSE_MS);
+    }
+    for (size_t i = 0; rc == 0 && i < nodes->count; i++)
+        if (kta_member_refuses(&nodes->list[i]))
+            fprintf(stderr,
+                    "note: %s (%s) does not take it yet: it will as soon as its database is up and "
+                    "has caught up\n",
+                    nodes->list[i].name[0] ? nodes->list[i].name : "a node",
+                    nodes->list[i].peer.address);
+    if (nodes)
+        kta_nodes_close(nodes);
+    free(nodes);
+}
+
 static int run_new(struct kt_cli_run *run)
 {
     const char *name = run->argv[0], *path = kt_cli_value(run, "output"),
@@ -94,6 +132,7 @@ static int run_new(struct kt_cli_run *run)
         rc = make(run, name, path, lifetime_s, &error);
     if (rc)
         return kt_cli_fail(run, &error);
+    wait_taken(run, path);
     if (kt_cli_flag(run, "json"))
         printf("{\"operator\": \"%s\"}\n", name);
     else if (!kt_cli_flag(run, "quiet"))

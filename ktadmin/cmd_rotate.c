@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// rotate: new keys and certificates for this node, while it serves. The agent makes them; the active lists
-// the new node certificate beside the old one; then the files change, all at once, and everybody reads
-// them again; then the old one is listed no more. A killed run is finished by the next.
+// rotate: new keys and certificates for this node, while it serves. The agent makes them; the
+// active lists the new node certificate beside the old one; then the files change, all at once, and
+// everybody reads them again; then the old one is listed no more. A killed run is finished by the
+// next.
+#include <signal.h>
 #include <string.h>
 
 #include "ktadmin/commands.h"
 #include "ktadmin/nodes.h"
 #include "lib/file.h"
 #include "lib/json.h"
+#include "lib/pki.h"
 #include "lib/tls_pairs.h"
+#include "lib/tls_shown.h"
 
 #define STEP_MS  30000
 #define KNOWN_US 15000000 // for all nodes that answer to hear of the new certificate
 #define FINAL_US 20000000
+#define SHOWN_US 15000000 // for all that serve on this node to show the new certificates
+#define SHOWN_MS 2000     // one of them
 #define PAUSE_MS 100
 #define DAY_MS   (INT64_C(86400) * 1000)
 
@@ -116,7 +122,8 @@ static int tell(struct rotation *r, const char *before, int is_final, struct kt_
 
 // --- what the others know ---
 
-static int knows(const struct kta_member *member, const char *self, const char *sha256)
+// `alone`: and no other one.
+static int knows(const struct kta_member *member, const char *self, const char *sha256, int alone)
 {
     const json_t *list = json_object_get(member->state, "peers"), *one;
     size_t i;
@@ -126,13 +133,14 @@ static int knows(const struct kta_member *member, const char *self, const char *
         const char *id = json_string_value(json_object_get(one, "member"));
         const char *hash = json_string_value(json_object_get(one, "cert_sha256"));
         if (id && hash && strcmp(id, self) == 0)
-            return strcmp(hash, sha256) == 0;
+            return strcmp(hash, sha256) == 0 &&
+                   !(alone && json_is_string(json_object_get(one, "cert_before")));
     }
     return 0;
 }
 
-// Until every node that answers would let the new certificate in.
-static int wait_until_known(struct rotation *r, struct kt_error *error)
+// Until every node that answers would let the new certificate in; `alone`: and the old one no more.
+static int wait_until_known(struct rotation *r, int alone, struct kt_error *error)
 {
     const char *sha256 = text_of(r, "sha256"), *missing = NULL;
     int64_t until = kt_monotonic_now() + KNOWN_US;
@@ -144,7 +152,7 @@ static int wait_until_known(struct rotation *r, struct kt_error *error)
             return rc;
         missing = NULL;
         for (size_t i = 0; i < r->nodes.count; i++) {
-            if (r->nodes.list[i].state && !knows(&r->nodes.list[i], self, sha256))
+            if (r->nodes.list[i].state && !knows(&r->nodes.list[i], self, sha256, alone))
                 missing = r->nodes.list[i].name;
         }
         if (!missing)
@@ -152,15 +160,17 @@ static int wait_until_known(struct rotation *r, struct kt_error *error)
         if (kt_monotonic_now() > until)
             return kt_error_set(error, KT_ERR_TIMEOUT,
                                 "look at ktadmin status, then run it again: it goes on",
-                                "node '%s' has not heard of the new certificate; nothing has "
-                                "changed yet",
+                                alone ? "the new certificates are in use, and node '%s' still lets "
+                                        "the old one in too"
+                                      : "node '%s' has not heard of the new certificate; nothing "
+                                        "has changed yet",
                                 missing);
         kta_pause_ms(PAUSE_MS);
     }
 }
 
-// Before the files change. With an expired certificate no other node lets this one in: then they change
-// first, and the others hear of it from this node.
+// Before the files change. With an expired certificate no other node lets this one in: then they
+// change first, and the others hear of it from this node.
 static int announce(struct rotation *r, struct kt_error *error)
 {
     const char *before = text_of(r, "before");
@@ -179,7 +189,53 @@ static int announce(struct rotation *r, struct kt_error *error)
             "it must list the new certificate before this node uses it: see that it "
             "runs and takes changes, then run it again",
             "the active does not take it: %s", why.message);
-    return wait_until_known(r, error);
+    return wait_until_known(r, 0, error);
+}
+
+// --- what is shown to those who connect ---
+
+static int shows(const struct kta_node *own, size_t who, const char *name, struct kt_error *error)
+{
+    static const enum kt_setting PORTS[] = {KT_SET_HTTPS_PORT, KT_SET_AGENT_PORT,
+                                            KT_SET_DATABASE_PORT};
+    const char *file = who == 0 ? own->paths.server_cert : own->paths.node_cert;
+    uint8_t shown[KT_SHA256_LEN], wanted[KT_SHA256_LEN];
+    X509 *cert = NULL;
+    int rc = kt_tls_shown(kt_settings_text(own->settings, KT_SET_HTTPS_ADDRESS),
+                          (uint16_t)kt_settings_number(own->settings, PORTS[who]), who == 2,
+                          SHOWN_MS, shown, error);
+
+    if (rc == 0)
+        rc = kt_pki_cert_load(file, &cert, error);
+    if (rc == 0)
+        rc = kt_pki_cert_sha256(cert, wanted);
+    X509_free(cert);
+    if (rc == 0 && memcmp(shown, wanted, sizeof(shown)) != 0)
+        rc = kt_error_set(error, KT_ERR_TIMEOUT, NULL, "%s shows another certificate", name);
+    return rc;
+}
+
+// Before the old one is let in no more: who still shows it would be cut off.
+static int wait_until_shown(struct rotation *r, struct kt_error *error)
+{
+    static const char *const NAMES[] = {"the server", "the agent", "PostgreSQL"};
+    int has_database = strcmp(kta_state_text(&r->nodes.list[r->self], "database"), "up") == 0;
+    int64_t until = kt_monotonic_now() + SHOWN_US;
+    struct kt_error why = {0};
+
+    signal(SIGPIPE, SIG_IGN); // a handshake that is broken off
+    for (size_t who = 0; who < 2 + (size_t)has_database;) {
+        int rc = shows(&r->nodes.own, who, NAMES[who], &why);
+        if (rc == 0)
+            who++;
+        else if (kt_monotonic_now() > until)
+            return kt_error_set(error, rc, "look at its log, then run it again: it goes on",
+                                "%s does not show the certificate of its file: %s", NAMES[who],
+                                why.message);
+        else
+            kta_pause_ms(PAUSE_MS);
+    }
+    return 0;
 }
 
 static int conclude(struct rotation *r, struct kt_error *error)
@@ -192,7 +248,8 @@ static int conclude(struct rotation *r, struct kt_error *error)
                             "the new certificates are in use, and the active still lists the old "
                             "one too: %s",
                             why.message);
-    return ask_self(r, "cert.end", NULL, NULL, error);
+    rc = wait_until_known(r, 1, error);
+    return rc ? rc : ask_self(r, "cert.end", NULL, NULL, error);
 }
 
 // --- what is shown ---
@@ -257,7 +314,20 @@ static int show(const struct rotation *r, json_t *rows, int is_dry)
     return rc;
 }
 
-// --dry-run: from what the agent says of itself, and the setting.
+// One that another CA has signed is not renewed.
+static int is_of_ca(const struct kt_paths *paths)
+{
+    X509 *cert = NULL, *ca = NULL;
+    int is_ours = kt_pki_cert_load(paths->server_cert, &cert, NULL) == 0 &&
+                  kt_pki_cert_load(paths->ca_cert, &ca, NULL) == 0 &&
+                  kt_pki_cert_check(cert, ca, kt_time_now()) != KT_ERR_CERTIFICATE_UNKNOWN_CA;
+
+    X509_free(cert);
+    X509_free(ca);
+    return is_ours;
+}
+
+// --dry-run: from what the agent says of itself, and the setting; no certificate outlives the CA's.
 static int plan(struct rotation *r, int wants[KT_PAIRS], struct kt_error *error)
 {
     static const char *const NAMES[KT_PAIRS] = {"node", "server"}, *const DAYS[KT_PAIRS] = {
@@ -265,7 +335,8 @@ static int plan(struct rotation *r, int wants[KT_PAIRS], struct kt_error *error)
     const json_t *days = json_object_get(r->nodes.list[r->self].state, "certificates");
     int64_t life =
         kt_settings_number(r->nodes.own.settings, KT_SET_NODE_CERTIFICATE_LIFETIME) / DAY_MS;
-    int is_used = 0, is_begun = kt_pairs_is_begun(&r->nodes.own.paths, &is_used);
+    int64_t ca_days = json_integer_value(json_object_get(days, "ca_days"));
+    int is_begun = kt_pairs_is_begun(&r->nodes.own.paths, NULL);
     json_t *rows = json_array();
     size_t active = 0;
     int rc = kta_nodes_active(&r->nodes, &active, error);
@@ -277,8 +348,9 @@ static int plan(struct rotation *r, int wants[KT_PAIRS], struct kt_error *error)
     for (int i = 0; i < KT_PAIRS && rc == 0; i++) {
         json_t *row = json_pack("{s:s}", "certificate", NAMES[i]);
         put(row, "days_before", days, DAYS[i]);
-        if (wants[i])
-            json_object_set_new(row, "days_after", json_integer((json_int_t)life));
+        if (wants[i] && (i != KT_PAIR_SERVER || is_of_ca(&r->nodes.own.paths)))
+            json_object_set_new(row, "days_after",
+                                json_integer((json_int_t)(life < ca_days ? life : ca_days)));
         json_array_append_new(rows, row);
     }
     if (rc == 0 && is_begun && !kt_cli_flag(r->run, "quiet") && !kt_cli_flag(r->run, "json"))
@@ -310,6 +382,8 @@ static int rotate(struct rotation *r, int wants[KT_PAIRS], struct kt_error *erro
         rc = ask_self(r, "cert.load", NULL, NULL, error);
     if (rc == 0)
         rc = open_again(r, error);
+    if (rc == 0)
+        rc = wait_until_shown(r, error);
     if (rc == 0)
         rc = conclude(r, error);
     if (rc)

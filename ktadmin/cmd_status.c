@@ -119,10 +119,13 @@ static int add_cluster(struct kta_nodes *nodes, json_t *status, int *exit_code)
     json_object_set_new(status, "nodes", kta_status_nodes(nodes));
     json_object_set_new(status, "proofs", kta_status_proofs(nodes));
     json_object_set_new(status, "overrides", kta_status_overrides(nodes));
-    json_object_set_new(status, "attention", kta_status_attention(nodes, exit_code));
-    json_object_set_new(
-        status, "health",
-        json_string(*exit_code == KT_EXIT_OK ? "ok" : HEALTH[*exit_code - KTA_EXIT_DEGRADED]));
+    json_object_set_new(status, "attention",
+                        kta_status_attention(nodes, json_object_get(status, "proofs"), exit_code));
+    json_object_set_new(status, "health",
+                        json_string(*exit_code == KT_EXIT_OK ? "ok"
+                                    : *exit_code >= KTA_EXIT_DEGRADED
+                                        ? HEALTH[*exit_code - KTA_EXIT_DEGRADED]
+                                        : "refused"));
     return rc;
 }
 
@@ -163,6 +166,19 @@ static int show(struct kt_cli_run *run, struct kta_nodes *nodes, struct kt_error
     else
         print_cluster(nodes, status);
     json_decref(status);
+    if (!why.code && exit_code == KT_EXIT_REFUSED)
+        kt_error_set(&why, KT_ERR_NOT_MEMBER,
+                     nodes->bundle[0]
+                         ? "was the operator's certificate revoked, or has it expired? "
+                           "ktadmin operator new makes another; until a node has "
+                           "heard of a new one some seconds may pass"
+                         : "was this node removed, or has its certificate expired? see "
+                           "ktadmin status on another node",
+                     "nodes refuse this certificate");
+    if (why.code == KT_ERR_NOT_RUNNING && nodes->oath.retired_by[0])
+        snprintf(why.hint, sizeof(why.hint), "this node has left the cluster: wipe it");
+    if (why.code == KT_ERR_NOT_MEMBER)
+        return kt_cli_fail(run, &why);
     if (!why.code)
         return exit_code;
     (void)kt_cli_fail(run, &why);
@@ -211,7 +227,7 @@ const struct kt_cli_command kta_cmd_status = {
     .help = "This node first, then a line for each node, who could be promoted and with whom, and "
             "what wants\nattention. Exits with 0 when all is well, 8 when something wants "
             "attention, 9 when no writes are\ntaken, 10 when no node serves, 5 when this node's "
-            "server does not run.",
+            "server does not run, 4 when nodes refuse the\ncertificate.",
     .options = OPTIONS,
     .run = run_status,
 };

@@ -49,8 +49,8 @@ static int run_new(struct kt_cli_run *run)
 static int run_list(struct kt_cli_run *run)
 {
     static const struct kta_column COLUMNS[] = {
-        {"token", "id"},       {"state", "state"}, {"expires", "expires"},
-        {"used by", "member"}, {NULL, NULL},
+        {"token", "id"},        {"state", "state"}, {"expires", "expires"},
+        {"used by", "used_by"}, {NULL, NULL},
     };
     json_t *rows = NULL;
     int rc = kta_ask_either(run, "token.list", NULL, &rows);

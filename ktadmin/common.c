@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ktadmin/init.h"
 #include "lib/agent_call.h"
+#include "lib/file.h"
 #include "lib/proc.h"
 
 // Says who may, when the caller is neither root nor the owner.
@@ -41,6 +43,21 @@ static int check_caller(const struct kt_paths *paths, struct kt_error *error)
                         "'%s' belongs to '%s', you are '%s'", paths->confdir, owner_name, caller);
 }
 
+int kta_join_is_unfinished(const struct kt_paths *paths)
+{
+    char path[KT_PATH_MAX];
+
+    return kt_path_join(path, sizeof(path), paths->confdir, KTA_JOIN_NOTE) == 0 &&
+           kt_file_exists(path);
+}
+
+int kta_join_unfinished(const struct kt_paths *paths, struct kt_error *error)
+{
+    return kt_error_set(error, KT_ERR_NOT_INITIALISED,
+                        "run ktadmin join again, with the same token or a new one",
+                        "a join was not finished in '%s'", paths->confdir);
+}
+
 int kta_open(const struct kt_cli_run *run, enum kta_use use, struct kta_node *node,
              struct kt_error *error)
 {
@@ -60,7 +77,9 @@ int kta_open(const struct kt_cli_run *run, enum kta_use use, struct kta_node *no
     if (chdir("/") != 0)
         return kt_error_errno(error, "cannot change to '/'");
     rc = kt_settings_load(node->paths.settings, &node->settings, error);
-    if (rc == KT_ERR_NOT_FOUND)
+    if (rc == KT_ERR_NOT_FOUND && kta_join_is_unfinished(&node->paths))
+        rc = kta_join_unfinished(&node->paths, error);
+    else if (rc == KT_ERR_NOT_FOUND)
         rc = kt_error_set(error, KT_ERR_NOT_INITIALISED, "run ktadmin init, or give --confdir",
                           "no settings file '%s'", node->paths.settings);
     return rc;

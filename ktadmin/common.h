@@ -59,6 +59,10 @@ int kta_confirm_cluster(const struct kt_cli_run *run, const char *cluster_id, co
         "cluster-id", 0, "ID", "the cluster id, instead of typing it"                              \
     }
 
+// Whether a join was begun in the confdir and has not ended; and the error that says so.
+int kta_join_is_unfinished(const struct kt_paths *paths);
+int kta_join_unfinished(const struct kt_paths *paths, struct kt_error *error);
+
 // Prints an answer as JSON on stdout (sorted, indented).
 void kta_print_json(const json_t *value);
 // One column: the title, and the member it shows; times are shown to the second.

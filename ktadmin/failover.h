@@ -73,8 +73,8 @@ int kta_step_promote(struct kta_failover *failover, struct kt_error *error);   /
 int kta_step_follow(struct kta_failover *failover, struct kt_error *error);    // failover_lead.c
 int kta_step_establish(struct kta_failover *failover, struct kt_error *error); // failover_lead.c
 
-// What the proof of T would say if all nodes that answer were sealed now, with the default list. 0 as
-// well when T does not tell its rows: then the walk has to find out (status_proofs.c).
+// What the proof of T would say if all nodes that answer were sealed now, with the default list. 0
+// as well when T does not tell its rows: then the walk has to find out (status_proofs.c).
 int kta_forecast(struct kta_nodes *nodes, size_t target, struct kt_error *error) KT_MUST_CHECK;
 
 // --- shared by the steps ---

@@ -10,7 +10,8 @@
 #define ESTABLISH_MS 30000
 #define WAIT_MS      10000 // for W members that were told to follow
 
-// T, which may be busy for a moment: it establishes by itself as soon as it can. `args` is borrowed.
+// T, which may be busy for a moment: it establishes by itself as soon as it can. `args` is
+// borrowed.
 static int call_target(struct kta_failover *failover, const char *verb, json_t *args,
                        int timeout_ms, json_t **result, struct kt_error *error)
 {
@@ -113,7 +114,8 @@ static void rejoin_diverged(struct kta_failover *failover)
     json_decref(args);
 }
 
-// The others go on in the background as soon as W of them stream: writes need not wait for the last.
+// The others go on in the background as soon as W of them stream: writes need not wait for the
+// last.
 int kta_step_follow(struct kta_failover *failover, struct kt_error *error)
 {
     json_t *args = follow_args(failover);

@@ -100,8 +100,8 @@ static void ask_busy(struct kta_failover *failover, const json_t *args, struct k
     }
 }
 
-// A node has promised somebody else meanwhile. Of two attempts with one number the target whose name
-// comes first goes on with a higher one, so that exactly one of two operators wins.
+// A node has promised somebody else meanwhile. Of two attempts with one number the target whose
+// name comes first goes on with a higher one, so that exactly one of two operators wins.
 static int contended(struct kta_failover *failover, size_t node, struct kt_error *error)
 {
     const char *target = kta_failover_target(failover);
@@ -125,6 +125,10 @@ static int judge_answers(struct kta_failover *failover, struct kta_answer *answe
     struct kta_answer *own = answer_of(answers, count, failover->target);
     const char *name = kta_failover_target(failover);
 
+    // Ahead of this attempt: T itself is another's, or another's promise is what it knows.
+    if (own && own->rc == KT_ERR_FENCED)
+        return kt_error_set(error, KT_ERR_FENCED, "see ktadmin status; if it fails run this again",
+                            "another failover is under way: %.400s", own->error.message);
     if (!own || own->rc)
         return kt_error_set(error, own ? own->rc : KT_ERR_INTERNAL, own ? own->error.hint : NULL,
                             "%s is not sealed: %.400s", name, own ? own->error.message : "");
@@ -174,8 +178,8 @@ static size_t choose_order(const struct kta_failover *failover, struct kta_answe
     return count;
 }
 
-// A switchover: the active stops, when T has everything that it wrote, before T stops receiving. What
-// comes of it is seen when all are asked.
+// A switchover: the active stops, when T has everything that it wrote, before T stops receiving.
+// What comes of it is seen when all are asked.
 static void stop_first(struct kta_failover *failover, json_t *args, size_t node)
 {
     struct kta_answer answer = {.node = node};

@@ -286,6 +286,13 @@ static int ask(const struct kta_join *join, struct kt_node *node, json_t **answe
     return rc;
 }
 
+// So that the next run may be given another name.
+static void note_refused(struct kta_join *join)
+{
+    json_object_set_new(join->state, "refused", json_true());
+    (void)!kta_join_state_save(join, NULL);
+}
+
 int kta_join_admit(struct kta_join *join, int *done, struct kt_error *error)
 {
     const struct kt_node_credentials credentials = {.ca_sha256 = join->token.ca_sha256,
@@ -302,6 +309,8 @@ int kta_join_admit(struct kta_join *join, int *done, struct kt_error *error)
         rc = ask(join, node, &answer, error);
     if (rc == 0)
         rc = take_answer(join, answer, error);
+    else if (rc == KT_ERR_EXISTS || rc == KT_ERR_INVALID)
+        note_refused(join);
     json_decref(answer);
     kt_node_free(node);
     return rc;

@@ -150,6 +150,19 @@ static int is_for_other_token(const struct kta_join *join)
     return !kt_file_exists(join->base.paths.node_cert) && (!id || strcmp(id, join->token.id) != 0);
 }
 
+// The token's node has refused the name, and nothing was made of it: it may be given anew.
+static int may_be_renamed(const struct kta_join *join)
+{
+    const char *member = json_string_value(json_object_get(join->state, "member"));
+    char node[KT_NODE_NAME_MAX + 1];
+
+    if (!kt_cli_value(join->base.run, "node") || kt_file_exists(join->base.paths.node_cert) ||
+        !json_is_true(json_object_get(join->state, "refused")) || kt_member_check(member) != 0)
+        return 0;
+    kt_member_node(member, node);
+    return strcmp(node, join->base.node) != 0;
+}
+
 // The member id is made once: with it the same run is known again by the node that lets it in.
 int kta_join_names(struct kta_join *join, int *done, struct kt_error *error)
 {
@@ -159,7 +172,7 @@ int kta_join_names(struct kta_join *join, int *done, struct kt_error *error)
     if (rc)
         return rc;
     member = json_string_value(json_object_get(join->state, "member"));
-    *done = member != NULL && !is_for_other_token(join);
+    *done = member != NULL && !is_for_other_token(join) && !may_be_renamed(join);
     if (*done && kt_member_check(member) != 0)
         return kt_error_set(error, KT_ERR_NOT_OURS, "move it away", "'%s' names no member",
                             KTA_JOIN_NOTE);
@@ -177,6 +190,7 @@ int kta_join_names(struct kta_join *join, int *done, struct kt_error *error)
     snprintf(join->base.info.node, sizeof(join->base.info.node), "%s", node);
     json_object_set_new(join->state, "member", json_string(join->self.member));
     json_object_set_new(join->state, "token", json_string(join->token.id));
+    json_object_del(join->state, "refused");
     return kta_join_state_save(join, error);
 }
 

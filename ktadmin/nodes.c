@@ -118,6 +118,8 @@ static int open_own(struct kta_nodes *nodes, int has_agent, struct kt_error *err
     struct kt_peers peers = {0};
     int rc = kt_promise_load(nodes->own.paths.promise, &nodes->oath, has_agent ? error : NULL);
 
+    if (rc == KT_ERR_NOT_FOUND && has_agent && kta_join_is_unfinished(&nodes->own.paths))
+        return kta_join_unfinished(&nodes->own.paths, error);
     if (rc == KT_ERR_NOT_FOUND && has_agent)
         return kt_error_set(error, KT_ERR_NOT_INITIALISED,
                             "a copied confdir does not make a member: see ktadmin(8), FILES",
@@ -166,18 +168,24 @@ static int open_bundle(const struct kt_cli_run *run, struct kta_nodes *nodes,
     return rc;
 }
 
+int kta_nodes_open_bundle(const struct kt_cli_run *run, const char *bundle, struct kta_nodes *nodes,
+                          struct kt_error *error)
+{
+    memset(nodes, 0, sizeof(*nodes));
+    if (strlen(bundle) >= sizeof(nodes->bundle))
+        return kt_error_set(error, KT_ERR_USAGE, NULL, "--operator: the path is too long");
+    memcpy(nodes->bundle, bundle, strlen(bundle) + 1);
+    return open_bundle(run, nodes, error);
+}
+
 int kta_nodes_open(const struct kt_cli_run *run, struct kta_nodes *nodes, struct kt_error *error)
 {
     const char *bundle = kt_cli_value(run, "operator");
     int rc;
 
+    if (bundle)
+        return kta_nodes_open_bundle(run, bundle, nodes, error);
     memset(nodes, 0, sizeof(*nodes));
-    if (bundle) {
-        if (strlen(bundle) >= sizeof(nodes->bundle))
-            return kt_error_set(error, KT_ERR_USAGE, NULL, "--operator: the path is too long");
-        memcpy(nodes->bundle, bundle, strlen(bundle) + 1);
-        return open_bundle(run, nodes, error);
-    }
     if (kt_cli_count(run, "server") > 0)
         return kt_error_set(error, KT_ERR_USAGE, NULL, "--server goes with --operator");
     rc = kta_open(run, KTA_FILES, &nodes->own, error);
@@ -241,6 +249,18 @@ static void take_state(struct kta_nodes *nodes, size_t i, struct kta_answer *ans
     mark_removed(nodes, &peers);
 }
 
+// Again when all are known: one that knows of a removal may have answered before one that does not
+// has named the node.
+static void mark_all_removed(struct kta_nodes *nodes)
+{
+    for (size_t i = 0; i < nodes->count; i++) {
+        const json_t *known = json_object_get(nodes->list[i].state, "peers");
+        struct kt_peers peers = {0};
+        if (known && kt_peers_from_json(known, &peers, NULL) == 0)
+            mark_removed(nodes, &peers);
+    }
+}
+
 // Of two addresses of one node the later one is forgotten, and so are nodes that were removed.
 static void drop_needless(struct kta_nodes *nodes)
 {
@@ -283,6 +303,7 @@ int kta_nodes_look(struct kta_nodes *nodes, struct kt_error *error)
         asked = nodes->count;
         look_from(nodes, first);
     }
+    mark_all_removed(nodes);
     drop_needless(nodes);
     if (nodes->count == 0)
         return kt_error_set(error, KT_ERR_NETWORK, NULL, "no node is known");

@@ -50,10 +50,15 @@ struct kta_nodes {
 // certificate, or with --operator those that the bundle or --server names. Asks nobody yet.
 int kta_nodes_open(const struct kt_cli_run *run, struct kta_nodes *nodes,
                    struct kt_error *error) KT_MUST_CHECK;
+// The same as the operator of that bundle.
+int kta_nodes_open_bundle(const struct kt_cli_run *run, const char *bundle, struct kta_nodes *nodes,
+                          struct kt_error *error) KT_MUST_CHECK;
 // The same for a newcomer, whose files are there but whose agent is not; it is left out.
 int kta_nodes_open_paths(const struct kt_paths *paths, const char *member, struct kta_nodes *nodes,
                          struct kt_error *error) KT_MUST_CHECK;
 void kta_nodes_close(struct kta_nodes *nodes);
+// The node was there and does not let the caller in: certificate unknown, revoked, expired.
+int kta_member_refuses(const struct kta_member *member);
 // Adds one unless it is known; it is asked at `host`. Index, or negative when the list is full.
 int kta_nodes_add(struct kta_nodes *nodes, const struct kt_peer *peer, struct kt_error *error);
 
@@ -100,8 +105,8 @@ struct kta_answer {
 // One node. `args` is stolen.
 int kta_nodes_call(struct kta_nodes *nodes, size_t i, const char *verb, json_t *args,
                    int timeout_ms, json_t **result, struct kt_error *error) KT_MUST_CHECK;
-// The same, asked again for a while when the node is at work on something else: on what its agent does
-// by itself, or on another order.
+// The same, asked again for a while when the node is at work on something else: on what its agent
+// does by itself, or on another order.
 int kta_nodes_call_when_free(struct kta_nodes *nodes, size_t i, const char *verb, json_t *args,
                              int timeout_ms, json_t **result, struct kt_error *error) KT_MUST_CHECK;
 // The same question to the nodes of `answers`, at the same time; returns when all have answered.

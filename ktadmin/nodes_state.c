@@ -78,6 +78,12 @@ int kta_state_list(const struct kta_member *member, struct kt_epoch_row *row)
     return rc ? row_of(member, "row", row) : 0;
 }
 
+int kta_member_refuses(const struct kta_member *member)
+{
+    return !member->state && member->error.code &&
+           kt_err_info(member->error.code)->exit == KT_EXIT_REFUSED;
+}
+
 static int is_active_role(const char *role)
 {
     return strcmp(role, "active") == 0 || strcmp(role, "standalone") == 0 ||

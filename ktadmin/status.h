@@ -18,8 +18,9 @@ json_t *kta_status_nodes(const struct kta_nodes *nodes);
 void kta_status_print_nodes(const struct kta_nodes *nodes);
 
 // --- status_attention.c ---
-// What wants attention, a sentence each; *exit_code receives 0 or one of enum kta_exit.
-json_t *kta_status_attention(const struct kta_nodes *nodes, int *exit_code);
+// What wants attention, a sentence each; `proofs` is kta_status_proofs's. *exit_code receives 0,
+// one of enum kta_exit, or KT_EXIT_REFUSED when nodes that may know better refuse the caller.
+json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs, int *exit_code);
 // Overrides that the cluster's rows keep for ever.
 json_t *kta_status_overrides(const struct kta_nodes *nodes);
 

@@ -28,6 +28,9 @@ static void look_at_certificates(const struct kta_member *member, json_t *list)
     json_t *days = json_object_get(member->state, "certificates"), *value;
     const char *name;
 
+    if (json_is_true(json_object_get(days, "renewing")))
+        say(list, "%s: a renewal of its certificates has not ended: run ktadmin rotate there",
+            member->name);
     json_object_foreach(days, name, value)
     {
         size_t n = strcspn(name, "_");
@@ -54,6 +57,23 @@ static void look_at_standby(const struct kta_member *member, json_t *list)
         say(list, "%s is below its floor: it has no vote until it has caught up", member->name);
 }
 
+// It was removed, or has sworn never to vote again: nothing else of it matters.
+static int has_left(const struct kta_member *member)
+{
+    struct kt_promise promise;
+
+    return member->state && (strcmp(kta_state_text(member, "role"), "removed") == 0 ||
+                             (kta_state_promise(member, &promise) == 0 && promise.retired_by[0]));
+}
+
+static void say_left(const struct kta_member *member, json_t *list)
+{
+    say(list,
+        "%s was removed from the cluster, or has left it, and serves nothing: wipe it; ktadmin "
+        "join makes it a new node",
+        member->name);
+}
+
 // What one node says of itself.
 static void look_at_node(const struct kta_member *member, json_t *list)
 {
@@ -62,15 +82,14 @@ static void look_at_node(const struct kta_member *member, json_t *list)
     json_t *one;
     size_t i;
 
+    if (has_left(member)) {
+        say_left(member, list);
+        return;
+    }
     if (strcmp(kta_state_text(member, "database"), "up") != 0)
         say(list, "%s: the database is down", member->name);
     if (strcmp(role, "fenced") == 0)
         say(list, "%s is fenced: run ktadmin rejoin %s", member->name, member->name);
-    else if (strcmp(role, "removed") == 0)
-        say(list,
-            "%s was removed from the cluster and serves nothing: wipe it; ktadmin join makes it a "
-            "new node",
-            member->name);
     else if (strcmp(role, "unestablished") == 0)
         say(list,
             "%s is unestablished: it takes writes when a member of its list streams; bring one "
@@ -147,17 +166,90 @@ static void look_at_members(const struct kta_member *active, json_t *list)
     }
 }
 
-json_t *kta_status_attention(const struct kta_nodes *nodes, int *exit_code)
+// The names of who could be promoted, "kts-02 or kts-03"; how many.
+static size_t candidates(const json_t *proofs, char out[LINE_MAX_TEXT / 2])
+{
+    size_t i, used = 0, count = 0;
+    const json_t *one;
+
+    out[0] = '\0';
+    json_array_foreach(proofs, i, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "node"));
+        if (!name || json_array_size(json_object_get(one, "with")) == 0)
+            continue;
+        if (used < LINE_MAX_TEXT / 2)
+            used += (size_t)snprintf(out + used, LINE_MAX_TEXT / 2 - used, "%s%s",
+                                     count ? " or " : "", name);
+        count++;
+    }
+    return count;
+}
+
+// What is to be done depends on who does not say anything: this node that was not started, nodes
+// that refuse the caller, or an active that is gone.
+static void say_no_active(const struct kta_nodes *nodes, const json_t *proofs, json_t *list)
+{
+    char names[LINE_MAX_TEXT / 2];
+    size_t refused = 0, count;
+
+    for (size_t i = 0; i < nodes->count; i++) {
+        const struct kta_member *member = &nodes->list[i];
+        refused += (size_t)kta_member_refuses(member);
+        if (!member->is_local || has_left(member))
+            continue;
+        if (!member->state || strcmp(kta_state_text(member, "database"), "up") != 0) {
+            say(list,
+                "no node that answers is the active, and %s is not started: systemctl start "
+                "keytrusteed keytrustee-db",
+                member->name);
+            return;
+        }
+    }
+    if (refused) // they may be; each is named
+        return;
+    count = candidates(proofs, names);
+    if (count > 1)
+        say(list, "no node is the active: run ktadmin failover --to NODE, which can be %s", names);
+    else
+        say(list, "no node is the active: run ktadmin failover");
+}
+
+// Also by its file, when its server is stopped.
+static int own_has_left(const struct kta_nodes *nodes)
+{
+    if (nodes->oath.retired_by[0])
+        return 1;
+    for (size_t i = 0; i < nodes->count; i++)
+        if (nodes->list[i].is_local && has_left(&nodes->list[i]))
+            return 1;
+    return 0;
+}
+
+static void say_silent(const struct kta_member *member, json_t *list)
+{
+    const char *name = member->name[0] ? member->name : "a node";
+
+    if (kta_member_refuses(member))
+        say(list, "%s refuses this certificate: %s", name, member->error.message);
+    else
+        say(list, "%s does not answer: %s", name, member->error.message);
+}
+
+json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs, int *exit_code)
 {
     json_t *list = json_array();
-    size_t active = 0, serving = 0;
-    int writes = 0;
+    size_t active = 0, serving = 0, refused = 0;
+    int writes = 0, left = own_has_left(nodes);
 
     for (size_t i = 0; i < nodes->count; i++) {
         const struct kta_member *member = &nodes->list[i];
         if (!member->state) {
-            say(list, "%s does not answer: %s", member->name[0] ? member->name : "a node",
-                member->error.message);
+            refused += (size_t)kta_member_refuses(member);
+            if (!left)
+                say_silent(member, list);
+            else if (member->is_local) // others need not answer it
+                say_left(member, list);
             continue;
         }
         serving += strcmp(kta_state_text(member, "database"), "up") == 0;
@@ -170,10 +262,11 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, int *exit_code)
         look_at_members(member, list);
         if (!writes && strcmp(kta_state_text(member, "role"), "unestablished") != 0)
             say(list, "%s is the active and takes no writes", member->name);
-    } else {
-        say(list, "no node is the active: run ktadmin failover");
+    } else if (!left) {
+        say_no_active(nodes, proofs, list);
     }
-    *exit_code = serving == 0                ? KTA_EXIT_DOWN
+    *exit_code = refused && !writes && !left ? KT_EXIT_REFUSED
+                 : serving == 0              ? KTA_EXIT_DOWN
                  : !writes                   ? KTA_EXIT_NO_WRITES
                  : json_array_size(list) > 0 ? KTA_EXIT_DEGRADED
                                              : KT_EXIT_OK;

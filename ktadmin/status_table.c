@@ -78,7 +78,7 @@ static int add_row(struct kt_table *table, const struct kta_member *member)
          barrier[CELL_MAX] = "-", doubt[CELL_MAX] = "-", days[CELL_MAX] = "-",
          where[KT_HOST_MAX + 16];
     const char *cells[] = {member->name[0] ? member->name : "?",
-                           "no answer",
+                           kta_member_refuses(member) ? "refused" : "no answer",
                            epoch,
                            where,
                            "-",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// This node's certificates renewed, in steps that ktadmin asks for one by one: made, used, loaded, ended.
-// Each can be asked again, so that a killed run is finished by the next.
+// This node's certificates renewed, in steps that ktadmin asks for one by one: made, used, loaded,
+// ended. Each can be asked again, so that a killed run is finished by the next.
 #include "kts/agent_cert.h"
 
 #include <stdlib.h>
@@ -185,6 +185,26 @@ out:
     return rc;
 }
 
+// 1 when what it has made is not worth going on with: a certificate that has expired, or, as long
+// as it is not in use, a new one with less than half of its time left.
+static int is_stale(const struct kt_paths *paths, int is_used)
+{
+    int is_late = 0;
+
+    for (int pair = 0; pair < KT_PAIRS; pair++) {
+        X509 *cert = NULL, *fresh = NULL;
+        int64_t from = 0, to = 0;
+
+        if (load(paths, (enum kt_pair)pair, 0, &cert, NULL) == 0 &&
+            load(paths, (enum kt_pair)pair, 1, &fresh, NULL) == 0 &&
+            kt_pki_cert_validity(fresh, &from, &to) == 0 && (is_used || X509_cmp(cert, fresh) != 0))
+            is_late |= to - kt_time_now() < (is_used ? 0 : (to - from) / 2);
+        X509_free(cert);
+        X509_free(fresh);
+    }
+    return is_late;
+}
+
 static int job_make(struct kts_job *job, const json_t *args, json_t **result,
                     struct kt_error *error)
 {
@@ -192,7 +212,11 @@ static int job_make(struct kts_job *job, const json_t *args, json_t **result,
     int is_used = 0, was_begun = kt_pairs_is_begun(paths, &is_used), rc = 0;
     json_t *object = json_object(), *list = json_array();
 
-    if (!was_begun)
+    if (was_begun && is_stale(paths, is_used)) {
+        rc = is_used ? kt_pairs_end(paths, error) : kt_pairs_drop(paths, error);
+        was_begun = is_used = 0;
+    }
+    if (rc == 0 && !was_begun)
         rc = stage(job, args, error);
     for (int pair = 0; pair < KT_PAIRS && rc == 0; pair++)
         rc = report_pair(paths, (enum kt_pair)pair, is_used, list, object, error);
@@ -259,7 +283,7 @@ const struct kts_verb kts_cert_verbs[] = {
     {"cert.use", KTS_CALLER_LOCAL, KTS_JOB_ALONE, NULL, job_use, "cert.use"},
     {"cert.load", KTS_CALLER_LOCAL, 0, run_load, NULL, NULL},
     {"cert.end", KTS_CALLER_LOCAL, KTS_JOB_ALONE, NULL, job_end, "cert.end"},
-    {"node.renew", KTS_CALLER_NODE | KTS_CALLER_LOCAL, KTS_VERB_CLOSED, kts_run_node_renew, NULL,
-     "node.renew"},
+    {"node.renew", KTS_CALLER_NODE | KTS_CALLER_LOCAL, KTS_VERB_CLOSED | KTS_VERB_RECORDS,
+     kts_run_node_renew, NULL, "node.renew"},
     {NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -220,6 +220,9 @@ static int run_member_w(struct kts_call *call, const json_t *args, json_t **resu
     (void)result;
     if (rc)
         return rc;
+    if (row && row->count == 0)
+        return kt_error_set(error, KT_ERR_INVALID, "ktadmin token new, and ktadmin join there",
+                            "this node is alone: join another first");
     if (row && w > row->count)
         return kt_error_set(error, KT_ERR_INVALID, "add members first",
                             "W can be 1 to %u, the number of members", row->count);

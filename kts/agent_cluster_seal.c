@@ -83,8 +83,8 @@ static int check_repeated(struct kts_local *local, const struct kt_incarnation *
     return rc;
 }
 
-// Before the promise: nothing is changed by a refusal. *looked receives 1 when PostgreSQL ran, and the
-// log was seen.
+// Before the promise: nothing is changed by a refusal. *looked receives 1 when PostgreSQL ran, and
+// the log was seen.
 static int check_first(struct kts_local *local, const struct kt_incarnation *incarnation,
                        uint64_t epoch, int *looked, struct kt_error *error)
 {

@@ -214,6 +214,8 @@ void kts_heartbeat_restart(struct kts_agent_peers *peers)
 
     kts_heartbeat_end(peers);
     event_del(peers->timer);
+    if (kts_peers_are_done(peers->agent))
+        return;
     for (size_t i = 0; i < peers->list.count; i++)
         count += kts_peer_is_asked(peers->agent, &peers->list.peers[i]);
     if (count == 0)

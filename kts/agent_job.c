@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "kts/agent_child.h"
+#include "kts/agent_view.h"
 #include "lib/agent_call.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -134,6 +135,8 @@ static void finish(struct kts_running *running, json_t *result, const struct kt_
     struct kts_agent *agent = running->agent;
     struct kts_call *call = running->call;
 
+    if ((running->flags & KTS_JOB_ALONE) && agent->view)
+        agent->view->listed_us = 0; // it may have changed the table of nodes
     if (!result)
         kt_log_error(error, "'%s' asked for by '%s' failed", running->verb, running->actor);
     else if (running->flags & KTS_JOB_ALONE)

@@ -243,17 +243,21 @@ static int run_begin(struct kts_call *call, const json_t *args, json_t **result,
     (void)result;
     if (rc == 0 && kts_job_is_running(agent)) // before the token is used
         rc = kt_error_set(error, KT_ERR_BUSY, NULL, "another change is under way on this node");
+    // A newcomer that is refused for its name may come again under another: all that can be refused
+    // here is, before the token is used.
     if (rc == 0)
-        rc = kts_token_use(agent, call->token, newcomer.peer.member, newcomer.key_sha256, &again,
-                           error);
-    if (rc == 0)
-        kts_verb_record(call, "join.begin",
-                        json_pack("{s:s, s:s, s:s*}", "member", newcomer.peer.member, "address",
-                                  newcomer.peer.address, "peer", call->peer));
+        rc = kts_token_may_use(agent, call->token, newcomer.peer.member, newcomer.key_sha256,
+                               &again, error);
     if (rc == 0)
         rc = sign(agent, &newcomer, &pem, error);
     if (rc == 0)
         rc = kts_join_put_in_list(agent, &newcomer.peer, again, &list, error);
+    if (rc == 0)
+        rc = kts_token_use(agent, call->token, newcomer.peer.member, newcomer.key_sha256, error);
+    if (rc == 0)
+        kts_verb_record(call, "join.begin",
+                        json_pack("{s:s, s:s, s:s*}", "member", newcomer.peer.member, "address",
+                                  newcomer.peer.address, "peer", call->peer));
     if (rc == 0)
         rc = start_begin(call, &newcomer, (const char *)kt_buf_ptr(&pem), &list, error);
     kt_buf_free(&pem);

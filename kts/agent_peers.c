@@ -14,8 +14,8 @@
 #include "lib/log.h"
 #include "lib/pki.h"
 
-// Its peers have said all that they will. The first question is asked before there is a view.
-static int is_done_asking(const struct kts_agent *agent)
+// The first question is asked before there is a view.
+int kts_peers_are_done(const struct kts_agent *agent)
 {
     struct kt_promise promise;
 
@@ -29,8 +29,6 @@ int kts_peer_is_asked(const struct kts_agent *agent, const struct kt_peer *peer)
 {
     char node[KT_NODE_NAME_MAX + 1];
 
-    if (is_done_asking(agent))
-        return 0;
     kt_member_node(peer->member, node);
     return !peer->removed && strcmp(node, agent->start->info->node) != 0;
 }
@@ -116,6 +114,8 @@ int kts_agent_peers_asked_all(const struct kts_agent *agent)
 {
     const struct kt_peers *list = &agent->peers->list;
 
+    if (kts_peers_are_done(agent))
+        return 1;
     for (size_t i = 0; i < list->count; i++) {
         const struct kts_peer_seen *seen;
         if (!kts_peer_is_asked(agent, &list->peers[i]))
@@ -154,9 +154,9 @@ static void tell(const struct kts_peer_seen *seen, int is_reachable)
 }
 
 // A peer says that this node was removed. Who answers is known by its certificate, and the list it
-// goes by only grows (`removed` is never taken back), so that one is enough; but it must not be one of
-// a history that lost. It is kept in this node's own list: asked again at each start, a node that
-// nobody answers would serve again.
+// goes by only grows (`removed` is never taken back), so that one is enough; but it must not be one
+// of a history that lost. It is kept in this node's own list: asked again at each start, a node
+// that nobody answers would serve again.
 static void take_removed(struct kts_agent_peers *peers, const char *by, const json_t *reason)
 {
     struct kts_agent *agent = peers->agent;

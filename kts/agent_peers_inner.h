@@ -29,7 +29,9 @@ struct kts_agent_peers {
     struct kt_buf in;
 };
 
-// 1 for one that is asked: neither removed nor this node.
+// 1 when this node was removed: its peers have said all that they will. Reads a file.
+int kts_peers_are_done(const struct kts_agent *agent);
+// 1 for one that is asked, as long as any is: neither removed nor this node.
 int kts_peer_is_asked(const struct kts_agent *agent, const struct kt_peer *peer);
 // One round's answers: [{"member", "state"} or {"member", "error", "removed"}].
 void kts_peers_take_round(struct kts_agent_peers *peers, const json_t *round);

@@ -35,9 +35,10 @@ static int run_peers(struct kts_call *call, const json_t *args, json_t **result,
     const struct kts_agent *agent = kts_call_agent(call);
     const struct kt_peers *list = kts_agent_peers(agent);
     json_t *all = kt_peers_to_json(list), *array = json_array();
+    size_t count = kts_peers_are_done(agent) ? 0 : list->count;
 
     (void)args;
-    for (size_t i = 0; array && i < list->count; i++) {
+    for (size_t i = 0; array && i < count; i++) {
         if (kts_peer_is_asked(agent, &list->peers[i]))
             json_array_append_new(array,
                                   entry_of(agent->peers, &list->peers[i], json_array_get(all, i)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A node's new certificate becomes known: on the active, from where all nodes hear it. Until the node
-// says that it uses the new one, the one before is accepted as well.
+// A node's new certificate becomes known: on the active, from where all nodes hear it. Until the
+// node says that it uses the new one, the one before is accepted as well.
 #include "kts/agent_cert.h"
 
 #include <string.h>
@@ -54,13 +54,18 @@ static int raise_revision(struct kt_peer *peer, struct kt_error *error)
     return 0;
 }
 
-// `before` NULL: the new one alone counts from now on. Else the one that the node uses still, which must
-// be one that is listed.
+// `before` NULL: the new one alone counts from now on. Else the one that the node uses still, which
+// must be one that is listed. The one that is being replaced comes not back: who has stolen its key
+// is let in until then, and is to undo nothing.
 static int change_entry(struct kt_peer *peer, const uint8_t sha256[KT_SHA256_LEN],
                         const uint8_t *before, struct kt_error *error)
 {
     struct kt_peer next = *peer;
 
+    if (memcmp(sha256, peer->cert_sha256, KT_SHA256_LEN) != 0 && kt_peer_has_before(peer) &&
+        memcmp(sha256, peer->cert_before, KT_SHA256_LEN) == 0)
+        return kt_error_set(error, KT_ERR_INVALID, "run ktadmin rotate on that node",
+                            "the certificate of '%s' is being replaced by another", peer->member);
     memset(next.cert_before, 0, KT_SHA256_LEN);
     memcpy(next.cert_sha256, sha256, KT_SHA256_LEN);
     if (before && (memcmp(before, peer->cert_sha256, KT_SHA256_LEN) == 0 ||
@@ -101,19 +106,24 @@ static int job_renew(struct kts_job *job, const json_t *args, json_t **result,
     return rc;
 }
 
+// The lists hear of it from the table, once it is there.
 static int start_renew(struct kts_call *call, const struct kt_peer *peer, const char *pem,
                        struct kt_error *error)
 {
-    static struct kt_peers list;
+    char hex[KT_SHA256_TEXT];
     json_t *args = json_pack("{s:o, s:s}", "peer", kts_join_peer_json(peer), "cert", pem);
-    int rc = args ? kts_job_start(call, "node.renew", job_renew, KTS_JOB_ALONE, args, error)
-                  : kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    int rc;
 
+    if (kts_job_is_running(kts_call_agent(call))) {
+        rc = kt_error_set(error, KT_ERR_BUSY, NULL, "another change is under way on this node");
+    } else {
+        kt_hex_encode(peer->cert_sha256, KT_SHA256_LEN, hex);
+        kts_verb_record(call, "node.renew",
+                        json_pack("{s:s, s:s}", "member", peer->member, "cert_sha256", hex));
+        rc = args ? kts_job_start(call, "node.renew", job_renew, KTS_JOB_ALONE, args, error)
+                  : kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    }
     json_decref(args);
-    list.count = 1;
-    list.peers[0] = *peer;
-    if (rc == KT_ERR_AGAIN)
-        kts_agent_peers_learn(kts_call_agent(call), &list);
     return rc;
 }
 

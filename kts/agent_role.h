@@ -22,10 +22,10 @@ enum kts_role kts_role_of(const struct kts_role_facts *facts);
 // (equal numbers of incarnations, other bits) counts as above.
 int kts_role_is_overtaken(const struct kt_promise *promise, const struct kt_promise *others,
                           size_t count);
-// Whether a node that has no entry for `promise->member` any more, and whose newest row is `row`, says
-// so with right: the row is of a later epoch than the promise, or of the very one that was promised to
-// another, and has not got this node. A row of an older epoch, or of an active that this node did not
-// promise to follow, may be that of a history that lost.
+// Whether a node that has no entry for `promise->member` any more, and whose newest row is `row`,
+// says so with right: the row is of a later epoch than the promise, or of the very one that was
+// promised to another, and has not got this node. A row of an older epoch, or of an active that
+// this node did not promise to follow, may be that of a history that lost.
 int kts_role_is_removed(const struct kt_promise *promise, const struct kt_epoch_row *row);
 // The highest of them, `promise` included; NULL when there is none at all.
 const struct kt_promise *kts_role_highest(const struct kt_promise *promise,

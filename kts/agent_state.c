@@ -11,6 +11,7 @@
 #include "kts/agent_view.h"
 #include "lib/json.h"
 #include "lib/pki.h"
+#include "lib/tls_pairs.h"
 #include "lib/version.h"
 
 #define DAY_US       (24LL * 3600 * 1000000)
@@ -188,10 +189,10 @@ static void put_identity(const struct kts_agent *agent, json_t *state)
     set(state, "version", json_string(KT_VERSION));
     set(state, "fingerprint", json_string(start->info->openpgp_fingerprint));
     set(state, "certificates",
-        json_pack("{s:I, s:I, s:I}", "ca_days",
+        json_pack("{s:I, s:I, s:I, s:b}", "ca_days",
                   (json_int_t)((agent->ca_not_after_us - kt_time_now()) / DAY_US), "server_days",
                   (json_int_t)((server - kt_time_now()) / DAY_US), "node_days",
-                  node_certificate_days(agent)));
+                  node_certificate_days(agent), "renewing", kt_pairs_is_begun(start->paths, NULL)));
     set(state, "peers", kt_peers_to_json(kts_agent_peers(agent)));
     if (!own)
         return;

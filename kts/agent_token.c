@@ -115,6 +115,11 @@ static int load(struct kts_agent *agent, struct tokens *tokens, struct kt_error 
     return rc;
 }
 
+static const char *state_of(const struct stored *stored)
+{
+    return stored->used_by[0] ? "used" : stored->expires_us <= kt_time_now() ? "expired" : "open";
+}
+
 static json_t *one_to_json(const struct stored *stored, int with_hash)
 {
     char created[KT_TIME_TEXT], expires[KT_TIME_TEXT], sha256[KT_SHA256_TEXT];
@@ -122,10 +127,10 @@ static json_t *one_to_json(const struct stored *stored, int with_hash)
     kt_time_format(stored->created_us, created);
     kt_time_format(stored->expires_us, expires);
     kt_hex_encode(stored->sha256, KT_SHA256_LEN, sha256);
-    return json_pack("{s:s, s:s*, s:s, s:s, s:s, s:s*, s:s*}", "id", stored->id, "sha256",
-                     with_hash ? sha256 : NULL, "created", created, "expires", expires,
-                     "created_by", stored->created_by, "used_by",
-                     stored->used_by[0] ? stored->used_by : NULL, "used_key",
+    return json_pack("{s:s, s:s*, s:s*, s:s, s:s, s:s, s:s*, s:s*}", "id", stored->id, "sha256",
+                     with_hash ? sha256 : NULL, "state", with_hash ? NULL : state_of(stored),
+                     "created", created, "expires", expires, "created_by", stored->created_by,
+                     "used_by", stored->used_by[0] ? stored->used_by : NULL, "used_key",
                      with_hash && stored->used_key[0] ? stored->used_key : NULL);
 }
 
@@ -222,20 +227,43 @@ int kts_token_check(struct kts_agent *agent, const struct kt_join_token *token,
     return look_up(agent, token, &tokens, &stored, error);
 }
 
-int kts_token_use(struct kts_agent *agent, const struct kt_join_token *token, const char *member,
-                  const uint8_t key_sha256[KT_SHA256_LEN], int *again, struct kt_error *error)
+// *stored receives the token's entry in `tokens`.
+static int may_use(struct kts_agent *agent, const struct kt_join_token *token, const char *member,
+                   const char *key, struct tokens *tokens, struct stored **stored, int *again,
+                   struct kt_error *error)
+{
+    int rc = look_up(agent, token, tokens, stored, error);
+
+    if (rc)
+        return rc;
+    *again = strcmp((*stored)->used_by, member) == 0 && strcmp((*stored)->used_key, key) == 0;
+    return (*stored)->used_by[0] && !*again ? refuse(error) : 0;
+}
+
+int kts_token_may_use(struct kts_agent *agent, const struct kt_join_token *token,
+                      const char *member, const uint8_t key_sha256[KT_SHA256_LEN], int *again,
+                      struct kt_error *error)
 {
     static struct tokens tokens;
     char key[KT_SHA256_TEXT];
     struct stored *stored;
-    int rc = look_up(agent, token, &tokens, &stored, error);
 
-    if (rc)
-        return rc;
     kt_hex_encode(key_sha256, KT_SHA256_LEN, key);
-    *again = strcmp(stored->used_by, member) == 0 && strcmp(stored->used_key, key) == 0;
-    if (stored->used_by[0])
-        return *again ? 0 : refuse(error);
+    return may_use(agent, token, member, key, &tokens, &stored, again, error);
+}
+
+int kts_token_use(struct kts_agent *agent, const struct kt_join_token *token, const char *member,
+                  const uint8_t key_sha256[KT_SHA256_LEN], struct kt_error *error)
+{
+    static struct tokens tokens;
+    char key[KT_SHA256_TEXT];
+    struct stored *stored;
+    int again = 0, rc;
+
+    kt_hex_encode(key_sha256, KT_SHA256_LEN, key);
+    rc = may_use(agent, token, member, key, &tokens, &stored, &again, error);
+    if (rc || again)
+        return rc;
     snprintf(stored->used_by, sizeof(stored->used_by), "%s", member);
     snprintf(stored->used_key, sizeof(stored->used_key), "%s", key);
     return save(agent, &tokens, error);

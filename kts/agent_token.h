@@ -11,11 +11,13 @@
 // yet. KT_ERR_TOKEN_INVALID: one answer for unknown ids and wrong secrets.
 int kts_token_check(struct kts_agent *agent, const struct kt_join_token *token,
                     struct kt_error *error) KT_MUST_CHECK;
-// The token is used by `member` with its key (kt_pki_key_sha256), durably, before it has any
-// effect. The same member with the same key again is the same use (*again 1);
-// KT_ERR_TOKEN_INVALID for another.
+// Whether `member` with its key (kt_pki_key_sha256) may use the token: it is unused, or this is the
+// same use again (*again 1). KT_ERR_TOKEN_INVALID when another has used it.
+int kts_token_may_use(struct kts_agent *agent, const struct kt_join_token *token,
+                      const char *member, const uint8_t key_sha256[KT_SHA256_LEN], int *again,
+                      struct kt_error *error) KT_MUST_CHECK;
+// The same, and it is used: durably, before it has any effect.
 int kts_token_use(struct kts_agent *agent, const struct kt_join_token *token, const char *member,
-                  const uint8_t key_sha256[KT_SHA256_LEN], int *again,
-                  struct kt_error *error) KT_MUST_CHECK;
+                  const uint8_t key_sha256[KT_SHA256_LEN], struct kt_error *error) KT_MUST_CHECK;
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent's watch over the node: what it learns stands in the shared status, and the writer gets or
-// loses its permission.
+// The agent's watch over the node: what it learns stands in the shared status, and the writer gets
+// or loses its permission.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@
 #define DOWN_MS           100
 #define LISTED_US         2000000
 #define OPERATORS_KEPT_US 300000000LL
-#define CUT_US            6000000 // nothing from the active for so long, although a receiver is there
+#define CUT_US            6000000 // nothing from the active for so long, though a receiver is there
 // A look that waits in vain keeps the agent from everything else: then ever fewer of them.
 #define SLOW_US       500000
 #define SLOW_FIRST_MS 1000
@@ -72,7 +72,8 @@ static void permit(struct kts_agent *agent, enum kts_role role)
     };
     uint64_t next = kts_ticket_of(&facts);
 
-    // A hold is for the hand-over that it began: it ends with it, and is not one for the next epoch.
+    // A hold is for the hand-over that it began: it ends with it, and is not one for the next
+    // epoch.
     if (role != KTS_ROLE_ACTIVE && role != KTS_ROLE_STANDALONE)
         view->hold_until_us = 0;
     view->had_enough = facts.members >= facts.w;
@@ -153,8 +154,8 @@ static void publish(struct kts_agent *agent)
     atomic_store(&status->w, view->w);
     atomic_store(&status->members, view->members);
     publish_passive(status, view);
-    // Before the role, by which changes are refused: none is called undone that stands in the log. A
-    // group of a writer that is open is under way as it should be: kts_status_in_doubt.
+    // Before the role, by which changes are refused: none is called undone that stands in the log.
+    // A group of a writer that is open is under way as it should be: kts_status_in_doubt.
     atomic_store(&status->left_prepared, atomic_load(&status->writer_open) ? 0 : view->prepared);
     if (atomic_exchange(&status->role, role) != role)
         kt_log(KT_LOG_NOTICE, "this node is %s, epoch %llu%s", kts_role_name(role),
@@ -241,8 +242,8 @@ static void take_operators(struct kts_agent *agent, const json_t *list)
     }
 }
 
-// What can be read of the table, and what this node knows already first: one row that is wrong, or one
-// too many, keeps no removal back.
+// What can be read of the table, and what this node knows already first: one row that is wrong, or
+// one too many, keeps no removal back.
 static void learn_nodes(struct kts_agent *agent, const json_t *nodes)
 {
     static struct kt_peers found;

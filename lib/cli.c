@@ -339,6 +339,8 @@ int kt_cli_main(const struct kt_cli_program *program, int argc, char **argv)
         printf("%s %s\n", program->name, program->version);
     } else if (parse.help && parse.command && !kt_cli_single(program)) {
         kt_cli_help_command(program, parse.command, stdout);
+    } else if (parse.help && parse.first) {
+        kt_cli_help_group(program, parse.first, stdout);
     } else if (parse.help) {
         kt_cli_help_program(program, stdout);
     } else if (parse.command) {

@@ -117,9 +117,34 @@ static void help_single(const struct kt_cli_program *program, FILE *out)
     put_globals(program, command->options, width, out);
 }
 
+// Commands, all or (`group` not NULL) those of two words that begin with it.
+static void put_commands(const struct kt_cli_program *program, const char *group, FILE *out)
+{
+    size_t length = group ? strlen(group) : 0;
+    int width = 0;
+
+    for (int prints = 0; prints < 2; prints++)
+        for (size_t i = 0; program->commands[i]; i++) {
+            const char *verb = program->commands[i]->verb;
+            int n = (int)strlen(verb);
+            if (group && (strncmp(verb, group, length) != 0 || verb[length] != ' '))
+                continue;
+            if (prints)
+                fprintf(out, "  %-*s   %s\n", width, verb, program->commands[i]->summary);
+            else if (n > width)
+                width = n;
+        }
+}
+
+void kt_cli_help_group(const struct kt_cli_program *program, const char *group, FILE *out)
+{
+    fprintf(out, "Usage: %s %s COMMAND [ARGUMENT...]\n\nCommands:\n", program->name, group);
+    put_commands(program, group, out);
+    fprintf(out, "\n'%s help %s COMMAND' shows the options of a command.\n", program->name, group);
+}
+
 void kt_cli_help_program(const struct kt_cli_program *program, FILE *out)
 {
-    int verb_width = 0;
 
     if (kt_cli_single(program)) {
         help_single(program, out);
@@ -127,13 +152,7 @@ void kt_cli_help_program(const struct kt_cli_program *program, FILE *out)
     }
     fprintf(out, "Usage: %s [OPTION...] COMMAND [ARGUMENT...]\n\n%s\n\nCommands:\n", program->name,
             program->summary);
-    for (size_t i = 0; program->commands[i]; i++) {
-        int n = (int)strlen(program->commands[i]->verb);
-        verb_width = n > verb_width ? n : verb_width;
-    }
-    for (size_t i = 0; program->commands[i]; i++)
-        fprintf(out, "  %-*s   %s\n", verb_width, program->commands[i]->verb,
-                program->commands[i]->summary);
+    put_commands(program, NULL, out);
     fputs("\nOptions:\n", out);
     put_globals(program, NULL, widest_of(program, NULL), out);
     fprintf(out, "\n'%s help COMMAND' shows the options of a command; see also 'man %s'.\n",

@@ -16,6 +16,8 @@ int kt_cli_single(const struct kt_cli_program *program);
 void kt_cli_help_program(const struct kt_cli_program *program, FILE *out);
 void kt_cli_help_command(const struct kt_cli_program *program, const struct kt_cli_command *command,
                          FILE *out);
+// Of the commands that begin with a word that is none by itself: "org".
+void kt_cli_help_group(const struct kt_cli_program *program, const char *group, FILE *out);
 // Writes text with control characters escaped: it may come from a server or a file name.
 void kt_cli_put_clean(const char *text, FILE *out);
 

@@ -51,7 +51,9 @@ const struct kt_peer *kt_peers_removed_by_cert(const struct kt_peers *peers,
 {
     for (size_t i = 0; i < peers->count; i++) {
         const struct kt_peer *peer = &peers->peers[i];
-        if (peer->removed && memcmp(peer->cert_sha256, sha256, KT_SHA256_LEN) == 0)
+        if (peer->removed &&
+            (memcmp(peer->cert_sha256, sha256, KT_SHA256_LEN) == 0 ||
+             (kt_peer_has_before(peer) && memcmp(peer->cert_before, sha256, KT_SHA256_LEN) == 0)))
             return peer;
     }
     return NULL;
@@ -63,7 +65,12 @@ static int merge_one(struct kt_peer *into, const struct kt_peer *from)
     int changed = removed != into->removed;
 
     if (from->revision > into->revision) {
+        uint8_t before[KT_SHA256_LEN];
+        memcpy(before, into->cert_before, sizeof(before));
         *into = *from;
+        // It may use that one still, and is to hear of its removal.
+        if (removed && !kt_peer_has_before(into))
+            memcpy(into->cert_before, before, sizeof(before));
         changed = 1;
     }
     into->removed = removed;

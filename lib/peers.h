@@ -17,7 +17,8 @@ struct kt_peer {
     char address[KT_HOST_MAX + 1]; // host name or address, IPv6 without brackets
     uint16_t agent_port, database_port, https_port;
     uint8_t cert_sha256[KT_SHA256_LEN]; // of its node certificate
-    // While that is being renewed: of the one before, which still lets it in. Zeros: none.
+    // While that is being renewed: of the one before, which still lets it in. Zeros: none. One that
+    // was removed meanwhile keeps it.
     uint8_t cert_before[KT_SHA256_LEN];
     uint32_t revision; // grows when address, ports or certificate change
     int removed;       // stays known: its certificate is refused
@@ -44,7 +45,7 @@ const struct kt_peer *kt_peers_by_cert(const struct kt_peers *peers,
                                        const uint8_t sha256[KT_SHA256_LEN]);
 // Whether a certificate of before counts too.
 int kt_peer_has_before(const struct kt_peer *peer);
-// The removed one that had this certificate, or NULL.
+// The removed one that had this certificate (or that one before a renewal), or NULL.
 const struct kt_peer *kt_peers_removed_by_cert(const struct kt_peers *peers,
                                                const uint8_t sha256[KT_SHA256_LEN]);
 // The same members in the same revisions.

@@ -65,8 +65,9 @@ int kt_pki_make_ca(EVP_PKEY *key, const char *cluster_id, int64_t lifetime_s,
 // KT_ERR_INVALID when a server's `names` has one that only nodes have.
 int kt_pki_sign(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
                 const struct kt_pki_subject *subject, X509 **cert) KT_MUST_CHECK;
-// The names that a certificate has beside those of its role, for another one like it: NULL-terminated, the
-// caller's (kt_pki_names_free). What is neither a host name nor an address is left out.
+// The names that a certificate has beside those of its role, for another one like it:
+// NULL-terminated, the caller's (kt_pki_names_free). What is neither a host name nor an address is
+// left out.
 int kt_pki_cert_names(const X509 *cert, char ***names) KT_MUST_CHECK;
 void kt_pki_names_free(char **names);
 // A request (PEM) for `key`; names in it are ignored by kt_pki_sign's callers.

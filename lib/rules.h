@@ -103,10 +103,10 @@ int kt_rule_list_allowed(const struct kt_attempt *attempt, const struct kt_epoch
 enum kt_change_order { KT_ORDER_SETTING_FIRST, KT_ORDER_ROW_FIRST, KT_ORDER_NOTHING };
 int kt_rule_change_order(const struct kt_epoch_row *now, const struct kt_epoch_row *next,
                          enum kt_change_order *order, struct kt_error *error) KT_MUST_CHECK;
-// Rule 12, the end of a change: 1 when `row`, which follows `before` (NULL: none of its epoch), is to be
-// written once more. A row that was written first was acknowledged by the list before only; by rule 5
-// that list goes on to count as long as its own members are not there to say so. With the row's second
-// copy, which its own members acknowledge, the lists before it are left out.
+// Rule 12, the end of a change: 1 when `row`, which follows `before` (NULL: none of its epoch), is
+// to be written once more. A row that was written first was acknowledged by the list before only;
+// by rule 5 that list goes on to count as long as its own members are not there to say so. With the
+// row's second copy, which its own members acknowledge, the lists before it are left out.
 int kt_rule_must_repeat(const struct kt_epoch_row *before, const struct kt_epoch_row *row);
 
 #endif

@@ -32,9 +32,11 @@ shown_serial() {
 
 # All who serve on the node show what its files have.
 shows_the_files() {
-    [[ $(shown_serial "$1" server) == "$(serial_of "$1" server)" ]] &&
-        [[ $(shown_serial "$1" agent) == "$(serial_of "$1" node)" ]] &&
-        [[ $(shown_serial "$1" database) == "$(serial_of "$1" node)" ]]
+    local server node
+
+    server=$(serial_of "$1" server) node=$(serial_of "$1" node)
+    [[ -n $server && -n $node && $(shown_serial "$1" server) == "$server" &&
+        $(shown_serial "$1" agent) == "$node" && $(shown_serial "$1" database) == "$node" ]]
 }
 
 # Key and certificate belong together, in both pairs.
@@ -186,7 +188,8 @@ for node in kts-02 kts-01; do
     is "$(pgrep -P "${NODE_PID[$node]}" | sort | tr '\n' ' ' | wc -w)" "$(wc -w <<<"$pids")" "number of processes"
 
     check "the old certificate of $node is let in no more, the new one is"
-    comes_true 10 is_listed_alone "$node" "$(fingerprint_of_cert "$(tls_of "$node")/node-cert.pem")"
+    is_listed_alone "$node" "$(fingerprint_of_cert "$(tls_of "$node")/node-cert.pem")" ||
+        problem "the old one is listed still"
     for other in kts-01 kts-02; do
         comes_true 10 not_let_in "$KT_TMP/old-$node" "$other"
         is "$(curl_agent "$other" "$(tls_of "$node")/node")" 200 "status for the new one at $other"
@@ -236,20 +239,38 @@ warns_no_more() {
 }
 comes_true 10 warns_no_more
 
-# killed_when NODE CONDITION...: the node loses its power in the middle of a renewal.
+# killed_when NODE CONDITION...: the node loses its power in the middle of a renewal. The run is stopped
+# first: one that had ended is not the one that is looked for.
 killed_when() {
-    local node=$1 rotating
+    local node=$1 rotating attempt
     shift
 
-    admin_for 60 "$node" rotate >"$KT_TMP/killed" 2>&1 &
-    rotating=$!
-    until "$@" || ! is_running "$rotating"; do :; done
+    for attempt in 1 2 3 4 5; do
+        exec_on_node "$node" "$KTADMIN" --confdir "${NODE_DIR[$node]}" rotate >"$KT_TMP/killed" 2>&1 &
+        rotating=$!
+        KT_PIDS[$rotating]=rotate
+        until "$@" || ! is_running "$rotating"; do :; done
+        kill -STOP "$rotating" 2>/dev/null
+        "$@" && break
+        kill -CONT "$rotating" 2>/dev/null
+        wait "$rotating" # it was quicker
+        unset "KT_PIDS[$rotating]"
+    done
+    "$@" || problem "no renewal was caught in $attempt runs: $(tr '\n' '~' <"$KT_TMP/killed")"
     kill_node "$node"
+    kill -KILL "$rotating" 2>/dev/null
     wait "$rotating"
+    unset "KT_PIDS[$rotating]"
+    "$@" || problem "the renewal had ended before the power was lost"
 }
 
 is_made() {
     [[ -L $(tls_of "$1")/next ]]
+}
+
+warns_of_renewal() {
+    admin_for 10 kts-01 status >"$KT_TMP/status" 2>&1
+    grep -q "$1: a renewal of its certificates has not ended" "$KT_TMP/status"
 }
 
 is_in_use() {
@@ -260,10 +281,10 @@ for moment in is_made is_in_use; do
     for node in kts-02 kts-01; do
         check "$node loses its power when the new pairs are there ($moment), and goes on with pairs that fit"
         killed_when "$node" "$moment" "$node"
-        is_ended "$node" && echo "    (the run had ended)"
         pairs_fit "$node"
         start_node "$node"
         comes_true 60 counts kts-01 kts-02
+        comes_true 10 warns_of_renewal "$node"
         comes_true 20 takes_deposits kts-01
         comes_true 10 shows_the_files "$node"
         succeeds admin_for 60 "$node" rotate
@@ -287,7 +308,20 @@ comes_true 60 counts kts-01 kts-02
 succeeds admin_for 60 kts-02 rotate
 [[ $(serial_of kts-02 node) != "$old" ]] || problem "the node certificate is the old one"
 
+check "who does not read its file again is named, and the old certificate is let in as long"
+keep_pair kts-02 old-unread
+kill -STOP "${NODE_PID[kts-02]}" # the master, which tells the others
+exits some admin_for 60 kts-02 rotate
+has "$KT_TMP/err" 'the server does not show the certificate of its file'
+has "$KT_TMP/err" 'hint: '
+is "$(curl_agent kts-01 "$KT_TMP/old-unread")" 200 "status for the old one"
+kill -CONT "${NODE_PID[kts-02]}"
+succeeds admin_for 60 kts-02 rotate
+comes_true 10 shows_the_files kts-02
+is "$(curl_agent kts-01 "$KT_TMP/old-unread")" 403 "status for the old one, as soon as rotate has ended"
+
 check "a node whose certificate has expired comes back"
+expired=yes
 mv "$(tls_of kts-02)/node-cert.pem" "$KT_TMP/kept-link"
 openssl x509 -in "$(tls_of kts-02)/current/node-cert.pem" -noout -ext subjectAltName >"$KT_TMP/san"
 openssl req -new -key "$(tls_of kts-02)/node-key.pem" -subj "/OU=keytrustee node/CN=$(member_of kts-02)" \
@@ -297,8 +331,10 @@ printf 'subjectAltName=DNS:keytrustee,DNS:localhost,IP:127.0.0.1,IP:::1,DNS:keyt
 openssl x509 -req -in "$KT_TMP/expired.csr" -CA "$(ca_of kts-02)" \
     -CAkey "${NODE_DIR[kts-02]}/.keytrustee/ca/key.pem" -set_serial 0x1234567890 -days -1 \
     -extfile "$KT_TMP/expired.ext" -out "$(tls_of kts-02)/node-cert.pem" 2>"$KT_TMP/expired.err" ||
-    skip "an expired certificate: this openssl makes none"
-if [[ -s $(tls_of kts-02)/node-cert.pem ]]; then
+    { skip "an expired certificate: this openssl makes none"
+        mv "$KT_TMP/kept-link" "$(tls_of kts-02)/node-cert.pem"
+        expired=no; }
+if [[ $expired == yes ]]; then
     stop_node kts-02
     start_node kts-02
     is_cut_off() { ! counts kts-01 kts-02; }

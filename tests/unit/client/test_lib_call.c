@@ -98,6 +98,7 @@ static void nodes_that_name_each_other_are_asked_once_a_round(void **state)
     fake_nodes[1].active = "one";
     assert_int_equal(put("h"), KEYTRUSTEE_UNAVAILABLE);
     assert_int_equal(strncmp(fake.asked, "one two three ", 14), 0);
+    assert_non_null(strstr(error.message, "the operator has to promote one"));
     assert_int_equal(pending_count(), 0); // surely not stored
 }
 

@@ -413,13 +413,29 @@ static void a_renewed_certificate_is_listed_beside_the_one_before_and_then_alone
     memset(peer.cert_before, 0, sizeof(peer.cert_before));
     OK(db_admin_node_renew(admins[0], &peer, second, &error));
     assert_string_equal(ask(0, GOOD_CERTIFICATES), "1");
+    // It is heard by those who have the entry of before, also when who asked had not heard that
+    // one.
+    assert_string_equal(ask(0, "SELECT revision FROM nodes WHERE member LIKE 'kts-02.%'"), "5");
     assert_int_equal(db_admin_node_renew(admins[0], &peer, first, &error), KT_ERR_INVALID);
+    memcpy(nobody.cert_sha256, before,
+           sizeof(before)); // of whoever has its key: replaced is replaced
+    assert_int_equal(db_admin_node_renew(admins[0], &nobody, first, &error), KT_ERR_INVALID);
+    assert_string_equal(ask(0, "SELECT count(*) FROM nodes n JOIN node_certificates k"
+                               " ON k.sha256 = n.cert_sha256 WHERE n.member LIKE 'kts-02.%'"
+                               " AND k.revoked_at IS NULL"),
+                        "1");
     assert_int_equal(db_admin_node_renew(admins[0], &peer, "", &error), KT_ERR_INVALID);
     strcpy(nobody.member, "kts-09.00000009");
     free(first);
     first = certificate_for(&nobody);
     assert_int_equal(db_admin_node_renew(admins[0], &nobody, first, &error), KT_ERR_NOT_MEMBER);
     assert_string_equal(ask(0, GOOD_CERTIFICATES), "1");
+    free(first);
+    memcpy(peer.cert_before, peer.cert_sha256,
+           sizeof(before)); // it is removed in the middle of another
+    first = certificate_for(&peer);
+    OK(db_admin_node_renew(admins[0], &peer, first, &error));
+    assert_string_equal(ask(0, GOOD_CERTIFICATES), "2");
     free(first);
     free(second);
 }
@@ -433,6 +449,7 @@ static void a_removed_member_is_out_at_once(void **state)
     OK(db_admin_node_remove(admins[0], member_of(1), &error));
     assert_string_equal(ask(0, "SELECT count(*) FROM pg_replication_slots"), "0");
     assert_string_equal(ask(0, "SELECT count(*) FROM pg_stat_replication"), "0");
+    assert_string_equal(ask(0, GOOD_CERTIFICATES), "0");
     OK(db_admin_node_remove(admins[0], member_of(1), &error)); // a killed run is repeated
     snprintf(words, sizeof(words), "sslcert=%s sslkey=%s user=%s dbname=keytrustee",
              nodes[1].paths.node_cert, nodes[1].paths.node_key, member_of(1));
@@ -440,7 +457,7 @@ static void a_removed_member_is_out_at_once(void **state)
     OK(db_admin_nodes(admins[0], &peers, &error));
     assert_int_equal(peers.count, 2);
     assert_true(peers.peers[1].removed);
-    assert_int_equal(peers.peers[1].revision, 2);
+    assert_int_equal(peers.peers[1].revision, 7); // after five renewals
     assert_int_equal(db_admin_node_put(admins[0], &nodes[1].peer, NULL, &error), KT_ERR_NOT_MEMBER);
 }
 

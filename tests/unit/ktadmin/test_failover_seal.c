@@ -53,6 +53,8 @@ static void a_target_that_promised_somebody_else_ends_the_attempt(void **state)
 
     meets(f, 1, 2, "kts-03");
     assert_int_equal(walk(f), KT_ERR_FENCED);
+    assert_non_null(strstr(f->error.message, "another failover is under way: "));
+    assert_non_null(strstr(f->error.hint, "see ktadmin status"));
     assert_int_equal(f->fakes.is_promoted, 0);
 }
 

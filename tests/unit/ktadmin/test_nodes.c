@@ -8,6 +8,7 @@ struct fixture {
     struct fakes fakes;
     struct kta_nodes nodes;
     struct kt_error error;
+    json_t *proofs;
 };
 
 static int setup(void **state)
@@ -25,6 +26,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
+    json_decref(f->proofs);
     fakes_free(&f->fakes, &f->nodes);
     free(f);
     return 0;
@@ -131,7 +133,7 @@ static void make_well(struct fixture *f)
 static int attention(struct fixture *f, const char *expected)
 {
     int code = -1;
-    json_t *list = kta_status_attention(&f->nodes, &code), *one;
+    json_t *list = kta_status_attention(&f->nodes, f->proofs, &code), *one;
     size_t i, found = expected == NULL && json_array_size(list) == 0;
 
     json_array_foreach(list, i, one)
@@ -144,6 +146,17 @@ static int attention(struct fixture *f, const char *expected)
     assert_true(found);
     json_decref(list);
     return code;
+}
+
+static int mentions(struct fixture *f, const char *text)
+{
+    int code = -1, found = 0;
+    json_t *list = kta_status_attention(&f->nodes, f->proofs, &code), *one;
+    size_t i;
+
+    json_array_foreach(list, i, one) found |= strstr(json_string_value(one), text) != NULL;
+    json_decref(list);
+    return found;
 }
 
 static void when_all_is_well_nothing_wants_attention(void **state)
@@ -198,6 +211,51 @@ static void a_closed_writer_is_no_writes(void **state)
     assert_int_equal(attention(f, "takes no writes"), KTA_EXIT_NO_WRITES);
 }
 
+static void a_node_that_refuses_the_caller_is_not_taken_for_dead(void **state)
+{
+    struct fixture *f = *state;
+
+    make_well(f);
+    f->fakes.list[0].fails = "node.state";
+    f->fakes.list[0].fails_with = KT_ERR_NOT_MEMBER;
+    f->fakes.list[0].fail_count = 9;
+    kta_nodes_look_at(&f->nodes, 0);
+    assert_true(kta_member_refuses(&f->nodes.list[0]));
+    assert_int_equal(attention(f, "kts-01 refuses this certificate"), KT_EXIT_REFUSED);
+    assert_int_equal(mentions(f, "failover"), 0);
+}
+
+static void without_an_active_it_is_said_what_to_do(void **state)
+{
+    struct fixture *f = *state;
+
+    make_well(f);
+    put(&f->nodes.list[0], "role", json_string("fenced"));
+    assert_int_equal(mentions(f, "run ktadmin failover"), 1);
+    f->proofs = json_pack("[{s:s, s:[[]]}, {s:s, s:[]}, {s:s, s:[[]]}]", "node", "kts-01", "with",
+                          "node", "kts-02", "with", "node", "kts-03", "with");
+    assert_int_equal(mentions(f, "failover --to NODE, which can be kts-01 or kts-03"), 1);
+    f->nodes.list[1].is_local = 1;
+    put(&f->nodes.list[1], "database", json_string("down"));
+    assert_int_equal(mentions(f, "kts-02 is not started: systemctl start"), 1);
+    assert_int_equal(mentions(f, "run ktadmin failover"), 0);
+}
+
+static void a_node_that_has_left_is_to_be_wiped_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+
+    make_well(f);
+    put(&f->nodes.list[1], "role", json_string("fenced"));
+    json_object_set_new(json_object_get(f->nodes.list[1].state, "promise"), "retired_by",
+                        json_string("kts-01"));
+    assert_int_equal(mentions(f, "kts-02 was removed from the cluster"), 1);
+    assert_int_equal(mentions(f, "rejoin"), 0);
+    f->nodes.list[1].is_local = 1;
+    put(&f->nodes.list[0], "role", json_string("fenced"));
+    assert_int_equal(mentions(f, "failover"), 0);
+}
+
 static void no_database_anywhere_is_down(void **state)
 {
     struct fixture *f = *state;
@@ -222,6 +280,9 @@ int main(void)
         CASE(a_missing_passive_is_degraded),
         CASE(lag_fences_and_certificates_are_degraded),
         CASE(a_closed_writer_is_no_writes),
+        CASE(a_node_that_refuses_the_caller_is_not_taken_for_dead),
+        CASE(without_an_active_it_is_said_what_to_do),
+        CASE(a_node_that_has_left_is_to_be_wiped_and_nothing_else),
         CASE(no_database_anywhere_is_down),
     };
     return cmocka_run_group_tests(cases, NULL, NULL);

@@ -24,7 +24,7 @@
 #define IMPOSTOR "kts-07.00000007"
 
 static pid_t server;
-static int with_impostors;
+static int with_impostors, with_renewal;
 static char token[KT_TOKEN_TEXT];
 
 // --- the agent, in a process of its own ---
@@ -65,6 +65,19 @@ static void list_impostors(struct kts_operators *operators)
     assert_int_equal(kt_peers_save(fixture.paths.peers, &peers, NULL), 0);
 }
 
+// PEER's certificate is being replaced by "fresh".
+static void list_renewal(void)
+{
+    static struct kt_peers peers;
+    struct kt_peer *peer = &peers.peers[1];
+
+    assert_int_equal(kt_peers_load(fixture.paths.peers, &peers, NULL), 0);
+    assert_string_equal(peer->member, PEER);
+    memcpy(peer->cert_before, peer->cert_sha256, KT_SHA256_LEN);
+    fixture_cert("fresh", KT_PKI_NODE, PEER, 3600, peer->cert_sha256);
+    assert_int_equal(kt_peers_save(fixture.paths.peers, &peers, NULL), 0);
+}
+
 static int set_up(void **state)
 {
     static struct kts_operators operators;
@@ -80,6 +93,8 @@ static int set_up(void **state)
     operators.count = 1;
     if (with_impostors)
         list_impostors(&operators);
+    if (with_renewal)
+        list_renewal();
     fixture.agent.operators = operators;
     assert_int_equal(kts_agent_peers_start(&fixture.agent, &why), 0);
     make_token();
@@ -102,9 +117,15 @@ static int set_up_impostors(void **state)
     return set_up(state);
 }
 
+static int set_up_renewal(void **state)
+{
+    with_renewal = 1;
+    return set_up(state);
+}
+
 static int tear_down(void **state)
 {
-    with_impostors = 0;
+    with_impostors = with_renewal = 0;
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
     return fixture_tear_down(state);
@@ -216,14 +237,11 @@ static json_t *renewal(const char *member, const char *name, const char *before)
     return args;
 }
 
-// Without a database the rows are not written; what the agent lists is what counts here.
-static void a_renewed_certificate_is_let_in_and_the_old_one_until_the_end(void **state)
+static void a_renewal_is_asked_for_by_the_node_itself_and_listed_by_the_table_only(void **state)
 {
-    int64_t until = kt_monotonic_now() + 10 * 1000000LL;
     static struct kt_peers peers;
     char before[KT_SHA256_TEXT];
     uint8_t sha256[KT_SHA256_LEN];
-    int rc;
 
     (void)state;
     assert_int_equal(kt_peers_load(fixture.paths.peers, &peers, NULL), 0);
@@ -243,16 +261,31 @@ static void a_renewed_certificate_is_let_in_and_the_old_one_until_the_end(void *
     assert_int_equal(ask("operator", NULL, "node.renew", renewal(PEER, "fresh.pem", before), NULL),
                      KT_ERR_NOT_MEMBER);
     assert_int_equal(ask("fresh", NULL, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+    // There is no database here: what the table does not take changes no list.
     assert_int_not_equal(ask("peer", NULL, "node.renew", renewal(PEER, "fresh.pem", before), NULL),
-                         KT_ERR_NOT_MEMBER);
+                         0);
+    assert_int_equal(ask("fresh", NULL, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
+}
+
+// Both are let in, and with the old one nothing is undone.
+static void in_a_renewal_the_old_certificate_does_not_come_back(void **state)
+{
+    static struct kt_peers peers;
+    char fresh[KT_SHA256_TEXT];
+
+    (void)state;
+    assert_int_equal(kt_peers_load(fixture.paths.peers, &peers, NULL), 0);
+    kt_hex_encode(kt_peers_by_member(&peers, PEER)->cert_sha256, KT_SHA256_LEN, fresh);
+    atomic_store(&fixture.status->role, KTS_ROLE_ACTIVE);
     assert_int_equal(ask("fresh", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
     assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
-    do
-        rc = ask("fresh", NULL, "node.renew", renewal(PEER, "fresh.pem", NULL), NULL);
-    while (rc == KT_ERR_BUSY && kt_monotonic_now() < until);
-    assert_int_not_equal(rc, KT_ERR_NOT_MEMBER);
-    assert_int_equal(ask("fresh", NULL, "node.add", NULL, NULL), KT_ERR_BAD_REQUEST);
-    assert_int_equal(ask("peer", NULL, "node.add", NULL, NULL), KT_ERR_NOT_MEMBER);
+    assert_int_equal(ask("peer", NULL, "node.renew", renewal(PEER, "peer.pem", NULL), NULL),
+                     KT_ERR_INVALID);
+    assert_int_equal(ask("peer", NULL, "node.renew", renewal(PEER, "peer.pem", fresh), NULL),
+                     KT_ERR_INVALID);
+    assert_int_not_equal(ask("fresh", NULL, "node.renew", renewal(PEER, "fresh.pem", NULL), NULL),
+                         KT_ERR_INVALID);
 }
 
 static void an_operator_may_make_and_revoke_tokens(void **state)
@@ -362,14 +395,12 @@ static void a_token_is_void_once_its_member_has_a_vote(void **state)
     struct kts_view view = {.rows = {.rows = &row, .count = 1}};
     struct kt_join_token parsed;
     struct kt_error why = {0};
-    int again = 0;
 
     (void)state;
     fixture.agent.view = &view;
     snprintf(row.members[0], sizeof(row.members[0]), "kts-05.00000005");
     assert_int_equal(kt_join_token_parse(token, &parsed), 0);
-    assert_int_equal(kts_token_use(&fixture.agent, &parsed, "kts-04.0000000a", key, &again, &why),
-                     0);
+    assert_int_equal(kts_token_use(&fixture.agent, &parsed, "kts-04.0000000a", key, &why), 0);
     assert_int_equal(kts_token_check(&fixture.agent, &parsed, &why), 0);
     snprintf(row.members[0], sizeof(row.members[0]), "kts-04.0000000a");
     assert_int_equal(kts_token_check(&fixture.agent, &parsed, &why), KT_ERR_TOKEN_INVALID);
@@ -408,6 +439,19 @@ static void nobody_is_let_in_without_a_record(void **state)
                      0);
 }
 
+// Of the only one; until the next call.
+static const char *token_state(void)
+{
+    static char text[16];
+    json_t *list = NULL;
+
+    assert_int_equal(ask("operator", NULL, "token.list", NULL, &list), 0);
+    snprintf(text, sizeof(text), "%s",
+             json_string_value(json_object_get(json_array_get(list, 0), "state")));
+    json_decref(list);
+    return text;
+}
+
 static void a_newcomer_cannot_take_the_place_of_another(void **state)
 {
     (void)state;
@@ -420,6 +464,17 @@ static void a_newcomer_cannot_have_the_name_of_this_node(void **state)
     (void)state;
     assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-01", "kts-01.0000000c"), NULL),
                      KT_ERR_EXISTS);
+}
+
+static void a_name_that_is_refused_does_not_use_the_token(void **state)
+{
+    (void)state;
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-01", "kts-01.0000000c"), NULL),
+                     KT_ERR_EXISTS);
+    assert_string_equal(token_state(), "open");
+    assert_int_equal(ask(NULL, token, "join.begin", join_args("kts-04", "kts-04.0000000a"), NULL),
+                     0);
+    assert_string_equal(token_state(), "used");
 }
 
 static void a_token_serves_for_joining_only(void **state)
@@ -684,7 +739,9 @@ int main(void)
         CASE(a_removed_nodes_certificate_is_refused),
         CASE(an_expired_certificate_is_refused),
         CASE(a_node_may_ask_for_what_nodes_may),
-        CASE(a_renewed_certificate_is_let_in_and_the_old_one_until_the_end),
+        CASE(a_renewal_is_asked_for_by_the_node_itself_and_listed_by_the_table_only),
+        cmocka_unit_test_setup_teardown(in_a_renewal_the_old_certificate_does_not_come_back,
+                                        set_up_renewal, tear_down),
         CASE(an_operator_may_make_and_revoke_tokens),
         CASE(a_token_lets_one_newcomer_in_and_hands_over_the_keys),
         CASE(a_token_is_void_once_its_member_has_a_vote),
@@ -692,6 +749,7 @@ int main(void)
         CASE(nobody_is_let_in_without_a_record),
         CASE(a_newcomer_cannot_take_the_place_of_another),
         CASE(a_newcomer_cannot_have_the_name_of_this_node),
+        CASE(a_name_that_is_refused_does_not_use_the_token),
         CASE(a_token_serves_for_joining_only),
         CASE(a_token_with_another_secret_is_refused),
         CASE(malformed_requests_get_a_clear_answer),

@@ -284,7 +284,7 @@ static void control_characters_of_arguments_are_escaped(void **state)
 
 static void help_of_the_program_lists_commands_and_options(void **state)
 {
-    static const char *const LINES[] = {"--help", "-h", "help", "org --help", "--help -q"};
+    static const char *const LINES[] = {"--help", "-h", "help", "--help -q"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(LINES) / sizeof(LINES[0]); i++) {
@@ -298,6 +298,15 @@ static void help_of_the_program_lists_commands_and_options(void **state)
         assert_non_null(strstr(out_text, "\n  -h, --help          show this help\n"));
         assert_non_null(strstr(out_text, "\n      --version       show the version\n"));
     }
+}
+
+static void help_of_a_first_word_lists_what_follows_it(void **state)
+{
+    (void)state;
+    assert_int_equal(run_program(&PROGRAM, "org --help"), 0);
+    assert_non_null(strstr(out_text, "Usage: prog org COMMAND"));
+    assert_non_null(strstr(out_text, "\n  org add "));
+    assert_null(strstr(out_text, "\n  status"));
 }
 
 static void help_of_a_command_has_its_options_and_the_global_ones(void **state)
@@ -505,6 +514,7 @@ int main(void)
         CASE(wrong_number_of_arguments_is_usage),
         CASE(control_characters_of_arguments_are_escaped),
         CASE(help_of_the_program_lists_commands_and_options),
+        CASE(help_of_a_first_word_lists_what_follows_it),
         CASE(help_of_a_command_has_its_options_and_the_global_ones),
         CASE(version_is_printed),
         CASE(program_without_verbs_takes_arguments_at_once),

@@ -282,6 +282,25 @@ static void while_a_certificate_is_renewed_the_one_before_counts_too(void **stat
     json_decref(array);
 }
 
+// It shows the certificate of before until it has the new one.
+static void who_was_removed_in_the_middle_of_a_renewal_is_known_by_both(void **state)
+{
+    uint8_t before[KT_SHA256_LEN];
+    struct kt_peer *peer;
+
+    (void)state;
+    memset(before, 0x5b, sizeof(before));
+    peer = add(&peers, "kts-01.00000001", 1);
+    memcpy(peer->cert_before, before, sizeof(before));
+    add(&others, "kts-01.00000001", 2)->removed = 1; // as the table has it: without the one before
+    assert_null(kt_peers_removed_by_cert(&peers, before));
+    assert_int_equal(kt_peers_merge(&peers, &others), 1);
+    assert_ptr_equal(kt_peers_removed_by_cert(&peers, before), peer);
+    assert_ptr_equal(kt_peers_removed_by_cert(&peers, peer->cert_sha256), peer);
+    assert_null(kt_peers_by_cert(&peers, before));
+    assert_null(kt_peers_removed_by_cert(&others, (const uint8_t[KT_SHA256_LEN]){0}));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, temp_dir_teardown)
 
 int main(void)
@@ -301,6 +320,7 @@ int main(void)
         CASE(hostile_lists_are_refused),
         CASE(too_many_nodes_or_the_same_one_twice_are_refused),
         CASE(while_a_certificate_is_renewed_the_one_before_counts_too),
+        CASE(who_was_removed_in_the_middle_of_a_renewal_is_known_by_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Renewing the pairs of key and certificate: whatever step a kill comes at, each key fits its certificate,
-// and the next run finishes.
+// Renewing the pairs of key and certificate: whatever step a kill comes at, each key fits its
+// certificate, and the next run finishes.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/encode.h"
 #include "lib/file.h"
 #include "lib/pki.h"
 #include "lib/tls_pairs.h"
@@ -46,6 +47,12 @@ int rename(const char *from, const char *to)
     return (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
 }
 
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    step();
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
 int symlink(const char *to, const char *path)
 {
     step();
@@ -72,10 +79,12 @@ int rmdir(const char *path)
 
 // --- pairs ---
 
+static int64_t lifetime_s = 86400;
+
 static void sign(EVP_PKEY **key, X509 **cert, enum kt_pki_role role)
 {
     struct kt_pki_subject subject = {
-        .role = role, .common_name = "kts-01.1a2b3c4d", .lifetime_s = 86400};
+        .role = role, .common_name = "kts-01.1a2b3c4d", .lifetime_s = lifetime_s};
 
     assert_int_equal(kt_pki_new_p256(key), 0);
     assert_int_equal(kt_pki_sign(ca_key, ca, *key, &subject, cert), 0);
@@ -101,6 +110,7 @@ static int setup(void **state)
     char dir[512];
 
     left = -1;
+    lifetime_s = 86400;
     memset(&error, 0, sizeof(error));
     if (temp_dir_setup(state))
         return -1;
@@ -219,8 +229,22 @@ static void a_pair_that_is_not_renewed_stays(void **state)
     assert_memory_not_equal(now, old[KT_PAIR_SERVER], sizeof(now));
 }
 
-// Once with plain files, as init and join write them, and once with links, as a renewal leaves them.
-static void kill_at_every_step(int has_links)
+static void run_shell(const char *text)
+{
+    char command[2 * KT_PATH_MAX];
+
+    snprintf(command, sizeof(command), "cd '%s/tls' && %s", paths.confdir, text);
+    assert_int_equal(system(command), 0);
+}
+
+// As a zip archive has it: what the links led to, in their places.
+#define RESTORE "cp -rL ../tls ../restored && rm -r ../tls && mv ../restored ../tls"
+// The names are links still, and `current` is a folder.
+#define FOLDER "cp -rL current copy && rm current && mv copy current"
+
+// Once with plain files, as init and join write them, and once with links, as a renewal leaves
+// them; then `change` is done.
+static void kill_at_every_step(int has_links, const char *change)
 {
     uint8_t old[KT_SHA256_LEN], now[KT_PAIRS][KT_SHA256_LEN];
     int status = 0, n;
@@ -230,6 +254,7 @@ static void kill_at_every_step(int has_links)
         assert_int_equal(setup(&state), 0);
         if (has_links)
             assert_int_equal(renew(), 0);
+        run_shell(change);
         look(KT_PAIR_NODE, old);
         pid_t pid = fork();
         assert_true(pid >= 0);
@@ -260,13 +285,21 @@ static void kill_at_every_step(int has_links)
 static void killed_at_any_step_of_the_first_renewal_the_pairs_fit(void **state)
 {
     (void)state;
-    kill_at_every_step(0);
+    kill_at_every_step(0, ":");
 }
 
 static void killed_at_any_step_of_a_later_renewal_the_pairs_fit(void **state)
 {
     (void)state;
-    kill_at_every_step(1);
+    kill_at_every_step(1, ":");
+}
+
+static void killed_at_any_step_after_a_restore_the_pairs_fit(void **state)
+{
+    (void)state;
+    kill_at_every_step(1, RESTORE);
+    kill_at_every_step(1, FOLDER);
+    kill_at_every_step(1, FOLDER " && cp -rL current next");
 }
 
 static void a_renewal_that_has_begun_is_not_begun_again(void **state)
@@ -329,6 +362,76 @@ static void files_that_were_put_back_by_hand_count(void **state)
     assert_int_equal(count_in_tls(), LEFT);
 }
 
+static void folders_in_the_place_of_links_are_no_hindrance(void **state)
+{
+    static const char *const CHANGES[] = {RESTORE, FOLDER};
+    uint8_t old[KT_SHA256_LEN], now[KT_SHA256_LEN];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CHANGES) / sizeof(CHANGES[0]); i++) {
+        assert_int_equal(renew(), 0);
+        assert_int_equal(stage(1, 1), 0); // there is a `next` too
+        run_shell(CHANGES[i]);
+        look(KT_PAIR_NODE, old);
+        assert_int_equal(renew(), 0);
+        look(KT_PAIR_NODE, now);
+        assert_memory_not_equal(now, old, sizeof(now));
+        assert_int_equal(count_in_tls(), LEFT);
+    }
+}
+
+// Neither before it is used, nor between that and the end.
+static void a_pair_that_is_put_there_meanwhile_is_not_destroyed(void **state)
+{
+    uint8_t own[KT_SHA256_LEN], now[KT_SHA256_LEN];
+
+    (void)state;
+    for (int is_used = 0; is_used < 2; is_used++) {
+        assert_int_equal(stage(1, 1), 0);
+        if (is_used)
+            assert_int_equal(kt_pairs_use(&paths, &error), 0);
+        save_pair(KT_PAIR_NODE, KT_PKI_NODE);
+        look(KT_PAIR_NODE, own);
+        assert_int_equal(kt_pairs_use(&paths, &error), KT_ERR_EXISTS);
+        assert_non_null(strstr(error.hint, "tls/next"));
+        run_shell("rm next");
+        assert_int_equal(stage(0, 1), 0);
+        assert_int_equal(kt_pairs_use(&paths, &error), 0);
+        assert_int_equal(kt_pairs_end(&paths, &error), 0);
+        look(KT_PAIR_NODE, now);
+        assert_memory_equal(now, own, sizeof(now));
+    }
+    // The same content is nobody's own.
+    assert_int_equal(stage(1, 1), 0);
+    run_shell("cp -L node-cert.pem x && mv x node-cert.pem");
+    assert_int_equal(kt_pairs_use(&paths, &error), 0);
+}
+
+static void a_certificate_that_has_expired_is_not_taken_into_use(void **state)
+{
+    uint8_t old[KT_SHA256_LEN], now[KT_SHA256_LEN];
+    int is_used = 0;
+
+    (void)state;
+    look(KT_PAIR_NODE, old);
+    lifetime_s = 1;
+    save_pair(KT_PAIR_SERVER, KT_PKI_SERVER); // one that is not renewed is no hindrance
+    assert_int_equal(stage(1, 0), 0);
+    for (int64_t until = kt_time_now() + 2100000; kt_time_now() < until;)
+        usleep(50000);
+    assert_int_equal(kt_pairs_use(&paths, &error), KT_ERR_CERTIFICATE_EXPIRED);
+    assert_int_equal(kt_pairs_drop(&paths, &error), 0);
+    assert_int_equal(kt_pairs_is_begun(&paths, NULL), 0);
+    lifetime_s = 86400;
+    assert_int_equal(stage(1, 0), 0);
+    assert_int_equal(kt_pairs_use(&paths, &error), 0);
+    assert_int_equal(kt_pairs_is_begun(&paths, &is_used), 1);
+    assert_true(is_used);
+    assert_int_equal(kt_pairs_drop(&paths, &error), KT_ERR_INVALID);
+    look(KT_PAIR_NODE, now);
+    assert_memory_not_equal(now, old, sizeof(now));
+}
+
 static void keys_are_for_their_owner_only(void **state)
 {
     char path[KT_PATH_MAX];
@@ -352,10 +455,14 @@ int main(void)
         CASE(a_pair_that_is_not_renewed_stays),
         cmocka_unit_test(killed_at_any_step_of_the_first_renewal_the_pairs_fit),
         cmocka_unit_test(killed_at_any_step_of_a_later_renewal_the_pairs_fit),
+        cmocka_unit_test(killed_at_any_step_after_a_restore_the_pairs_fit),
         CASE(a_renewal_that_has_begun_is_not_begun_again),
         CASE(without_a_renewal_there_is_nothing_to_use_or_to_end),
         CASE(a_key_that_is_not_its_certificates_is_not_used),
         CASE(files_that_were_put_back_by_hand_count),
+        CASE(folders_in_the_place_of_links_are_no_hindrance),
+        CASE(a_pair_that_is_put_there_meanwhile_is_not_destroyed),
+        CASE(a_certificate_that_has_expired_is_not_taken_into_use),
         CASE(keys_are_for_their_owner_only),
     };
 
