@@ -305,6 +305,8 @@ has "$KT_TMP/err" 'hint: '
 is "$(serial_of kts-02 node)" "$old"
 start_node kts-01
 comes_true 60 counts kts-01 kts-02
+shows_role kts-01 active
+comes_true 30 takes_deposits kts-01
 succeeds admin_for 60 kts-02 rotate
 [[ $(serial_of kts-02 node) != "$old" ]] || problem "the node certificate is the old one"
 
