@@ -7,9 +7,6 @@
 #include <libpq-fe.h>
 
 #include "db/replication_inner.h"
-#include "lib/pki.h"
-
-#define BEGIN_LOCAL "BEGIN READ WRITE; SET LOCAL synchronous_commit = local"
 
 // What the statements are given, in their order.
 struct texts {
@@ -17,26 +14,14 @@ struct texts {
     char node[KT_NODE_NAME_MAX + 1];
 };
 
-static int make_texts(const struct kt_peer *peer, const char *pem, struct texts *texts)
+static int make_texts(const struct kt_peer *peer, const char *pem, struct texts *texts,
+                      struct kt_error *error)
 {
-    uint8_t hash[KT_SHA256_LEN];
-    int64_t from = 0, to = 0;
-    X509 *cert = NULL;
-    int rc = kt_pki_cert_from_pem(pem, strlen(pem), &cert);
-
-    if (rc == 0)
-        rc = kt_pki_cert_sha256(cert, hash);
-    if (rc == 0)
-        rc = kt_pki_cert_validity(cert, &from, &to);
-    if (rc == 0 && memcmp(hash, peer->cert_sha256, sizeof(hash)) != 0)
-        rc = KT_ERR_INVALID;
-    X509_free(cert);
     kt_hex_encode(peer->cert_sha256, KT_SHA256_LEN, texts->hash);
     kt_hex_encode(peer->cert_before, KT_SHA256_LEN, texts->before);
-    kt_time_format(to, texts->not_after);
     snprintf(texts->revision, sizeof(texts->revision), "%" PRIu32, peer->revision);
     kt_member_node(peer->member, texts->node);
-    return rc;
+    return db_node_certificate_end(peer, pem, texts->not_after, error);
 }
 
 // The list that was asked may be behind the table: what is written now is newer than any entry of
@@ -89,14 +74,11 @@ int db_admin_node_renew(struct db_admin *admin, const struct kt_peer *peer, cons
                         struct kt_error *error)
 {
     struct texts texts;
-    int rc = kt_member_check(peer->member);
+    int rc = make_texts(peer, cert_pem, &texts, error);
 
-    if (rc == 0)
-        rc = make_texts(peer, cert_pem, &texts);
     if (rc)
-        return kt_error_set(error, rc, NULL, "the certificate is not that of member '%.40s'",
-                            peer->member);
-    rc = db_pg_run(admin->conn, DB_ADMIN_MS, BEGIN_LOCAL, error);
+        return rc;
+    rc = db_pg_run(admin->conn, DB_ADMIN_MS, DB_BEGIN_LOCAL, error);
     if (rc == 0)
         rc = put_row(admin, peer->member, &texts, error);
     if (rc == 0)

@@ -11,12 +11,9 @@
 #include "db/replication_inner.h"
 #include "lib/pki.h"
 
-#define END_MS      15000 // of a removed node's sessions
-#define BEGIN_LOCAL "BEGIN READ WRITE; SET LOCAL synchronous_commit = local"
+#define END_MS 15000 // of a removed node's sessions
 
-// The text of the certificate as the table wants it: hash and end. KT_ERR_INVALID when it is not
-// the one that the peer's entry names.
-static int read_certificate(const char *pem, const struct kt_peer *peer,
+int db_node_certificate_end(const struct kt_peer *peer, const char *pem,
                             char not_after[KT_TIME_TEXT], struct kt_error *error)
 {
     uint8_t hash[KT_SHA256_LEN];
@@ -144,9 +141,9 @@ int db_admin_node_put(struct db_admin *admin, const struct kt_peer *peer, const 
     if (rc)
         return kt_error_set(error, rc, NULL, "'%.40s' is no member id", peer->member);
     if (cert_pem)
-        rc = read_certificate(cert_pem, peer, not_after, error);
+        rc = db_node_certificate_end(peer, cert_pem, not_after, error);
     if (rc == 0)
-        rc = db_pg_run(admin->conn, DB_ADMIN_MS, BEGIN_LOCAL, error);
+        rc = db_pg_run(admin->conn, DB_ADMIN_MS, DB_BEGIN_LOCAL, error);
     if (rc)
         return rc;
     rc = put_row(admin, peer, error);
@@ -243,7 +240,7 @@ static int change_node(struct db_admin *admin, const char *member,
                                      struct kt_error *error),
                        struct kt_error *error)
 {
-    int rc = db_pg_run(admin->conn, DB_ADMIN_MS, BEGIN_LOCAL, error);
+    int rc = db_pg_run(admin->conn, DB_ADMIN_MS, DB_BEGIN_LOCAL, error);
 
     if (rc == 0)
         rc = change(admin, member, error);

@@ -66,6 +66,12 @@ struct db_admin {
     struct db_cluster *cluster;
 };
 #define DB_ADMIN_MS 10000
+// A node that is not yet, or no longer, a member is not waited for.
+#define DB_BEGIN_LOCAL "BEGIN READ WRITE; SET LOCAL synchronous_commit = local"
+// The end of a node's certificate as the tables want it (admin_nodes.c). KT_ERR_INVALID when `pem` is
+// not the one that the peer's entry names.
+int db_node_certificate_end(const struct kt_peer *peer, const char *pem,
+                            char not_after[KT_TIME_TEXT], struct kt_error *error) KT_MUST_CHECK;
 // One statement on the owner's session.
 int db_admin_ask(struct db_admin *admin, const char *sql, int count, const char *const *parameters,
                  PGresult **result, struct kt_error *error) KT_MUST_CHECK;

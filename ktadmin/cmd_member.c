@@ -188,28 +188,6 @@ static int stop_server(const struct kta_node *own, struct kt_error *error)
     return 0;
 }
 
-// By this node's own promise or list of nodes.
-static int own_has_left(const struct kta_nodes *nodes)
-{
-    struct kt_peers peers = {0};
-    const struct kt_peer *own = NULL;
-
-    if (kt_peers_load(nodes->own.paths.peers, &peers, NULL) == 0)
-        own = kt_peers_by_member(&peers, nodes->oath.member);
-    return nodes->oath.retired_by[0] != '\0' || (own && own->removed);
-}
-
-// A run that was stopped behind its work is repeated: what still runs is stopped, or named.
-static int leave_again(const struct kta_nodes *nodes)
-{
-    struct kt_error error = {0};
-
-    if (stop_database(&nodes->own, &error) || stop_server(&nodes->own, &error))
-        fprintf(stderr, "note: %s\nhint: %s\n", error.message,
-                error.hint[0] ? error.hint : "stop it by hand");
-    return 0;
-}
-
 // *again receives 1 when it had left before: there is no result then.
 static int leave(const struct kt_cli_run *run, struct kta_nodes *nodes, int *again, json_t **result,
                  struct kt_error *error)
@@ -217,9 +195,11 @@ static int leave(const struct kt_cli_run *run, struct kta_nodes *nodes, int *aga
     size_t active = 0;
     int rc = kta_nodes_open(run, nodes, error);
 
-    if (rc == 0 && own_has_left(nodes)) {
+    // A run that was stopped behind its work is repeated: what still runs is stopped.
+    if (rc == 0 && kta_has_left(&nodes->own.paths)) {
         *again = 1;
-        return leave_again(nodes);
+        rc = stop_database(&nodes->own, error);
+        return rc ? rc : stop_server(&nodes->own, error);
     }
     if (rc == 0)
         rc = kta_nodes_look(nodes, error);

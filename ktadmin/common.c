@@ -12,6 +12,7 @@
 #include "ktadmin/init.h"
 #include "lib/agent_call.h"
 #include "lib/file.h"
+#include "lib/peers.h"
 #include "lib/proc.h"
 
 // Says who may, when the caller is neither root nor the owner.
@@ -56,6 +57,19 @@ int kta_join_unfinished(const struct kt_paths *paths, struct kt_error *error)
     return kt_error_set(error, KT_ERR_NOT_INITIALISED,
                         "run ktadmin join again, with the same token or a new one",
                         "a join was not finished in '%s'", paths->confdir);
+}
+
+int kta_has_left(const struct kt_paths *paths)
+{
+    struct kt_peers peers = {0};
+    const struct kt_peer *own = NULL;
+    struct kt_promise promise;
+
+    if (kt_promise_load(paths->promise, &promise, NULL) != 0)
+        return 0;
+    if (kt_peers_load(paths->peers, &peers, NULL) == 0)
+        own = kt_peers_by_member(&peers, promise.member);
+    return promise.retired_by[0] != '\0' || (own && own->removed);
 }
 
 int kta_open(const struct kt_cli_run *run, enum kta_use use, struct kta_node *node,

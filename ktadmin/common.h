@@ -59,6 +59,8 @@ int kta_confirm_cluster(const struct kt_cli_run *run, const char *cluster_id, co
         "cluster-id", 0, "ID", "the cluster id, instead of typing it"                              \
     }
 
+// 1 when the node was removed, or swore never to vote again, by its own files.
+int kta_has_left(const struct kt_paths *paths);
 // Whether a join was begun in the confdir and has not ended; and the error that says so.
 int kta_join_is_unfinished(const struct kt_paths *paths);
 int kta_join_unfinished(const struct kt_paths *paths, struct kt_error *error);

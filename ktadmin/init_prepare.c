@@ -12,7 +12,6 @@
 
 #include "ktadmin/init.h"
 #include "lib/file.h"
-#include "lib/peers.h"
 #include "lib/proc.h"
 
 #define DEFAULT_NODE "kts-01"
@@ -251,20 +250,6 @@ static int has_note(const struct kt_paths *paths, const char *name)
     return kt_path_join(path, sizeof(path), paths->confdir, name) == 0 && kt_file_exists(path);
 }
 
-// It was removed, or swore never to vote again.
-static int is_of_the_past(const struct kt_paths *paths)
-{
-    struct kt_peers peers = {0};
-    const struct kt_peer *own = NULL;
-    struct kt_promise promise;
-
-    if (kt_promise_load(paths->promise, &promise, NULL) != 0)
-        return 0;
-    if (kt_peers_load(paths->peers, &peers, NULL) == 0)
-        own = kt_peers_by_member(&peers, promise.member);
-    return promise.retired_by[0] != '\0' || (own && own->removed);
-}
-
 // For join: nothing, or what a run that was stopped has left.
 static int check_joining(const struct kt_paths *paths, struct kt_error *error)
 {
@@ -279,7 +264,7 @@ static int check_joining(const struct kt_paths *paths, struct kt_error *error)
         return check_fresh(paths, error);
     if (kt_cluster_info_load(paths->cluster, &info, error) != 0)
         return KT_ERR_INVALID;
-    if (is_of_the_past(paths))
+    if (kta_has_left(paths))
         return kt_error_set(error, KT_ERR_NOT_OURS,
                             "wipe or move it away, or choose another place with --confdir",
                             "'%s' is what is left of node '%s', which has left its cluster",

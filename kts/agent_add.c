@@ -195,10 +195,9 @@ static int job_add(struct kts_job *job, const json_t *args, json_t **result, str
     return rc;
 }
 
-static int check_cert(const struct kts_agent *agent, const struct kt_peer *peer, const char *pem,
-                      struct kt_error *error)
+int kts_join_check_cert(const struct kts_agent *agent, const char *member, const char *pem,
+                        uint8_t sha256[KT_SHA256_LEN])
 {
-    uint8_t sha256[KT_SHA256_LEN];
     X509 *cert = NULL;
     int rc = kt_pki_cert_from_pem(pem, strlen(pem), &cert);
 
@@ -206,13 +205,22 @@ static int check_cert(const struct kts_agent *agent, const struct kt_peer *peer,
         rc = kt_pki_cert_check(cert, agent->ca_cert, kt_time_now());
     if (rc == 0)
         rc = kt_pki_cert_sha256(cert, sha256);
-    if (rc == 0 && (memcmp(sha256, peer->cert_sha256, KT_SHA256_LEN) != 0 ||
-                    !kt_pki_is_node(cert, peer->member)))
+    if (rc == 0 && !kt_pki_is_node(cert, member))
         rc = KT_ERR_INVALID;
     X509_free(cert);
-    return rc ? kt_error_set(error, KT_ERR_INVALID, NULL,
-                             "the certificate is not that of '%s' in this cluster", peer->member)
-              : 0;
+    return rc;
+}
+
+static int check_cert(const struct kts_agent *agent, const struct kt_peer *peer, const char *pem,
+                      struct kt_error *error)
+{
+    uint8_t sha256[KT_SHA256_LEN];
+
+    return kts_join_check_cert(agent, peer->member, pem, sha256) == 0 &&
+                   memcmp(sha256, peer->cert_sha256, KT_SHA256_LEN) == 0
+               ? 0
+               : kt_error_set(error, KT_ERR_INVALID, NULL,
+                              "the certificate is not that of '%s' in this cluster", peer->member);
 }
 
 // On the active, asked by the node that has let the newcomer in.

@@ -8,6 +8,9 @@
 #include "lib/peers.h"
 
 // --- agent_add.c ---
+// 0 when it is a certificate of this cluster's CA, good now, and that member's; its fingerprint.
+int kts_join_check_cert(const struct kts_agent *agent, const char *member, const char *pem,
+                        uint8_t sha256[KT_SHA256_LEN]) KT_MUST_CHECK;
 // The node that acts as the active: NULL when this one does (*here 1), or when none is in sight.
 const struct kt_peer *kts_join_find_active(const struct kts_agent *agent, int *here);
 // *list receives the list of now with the newcomer in it, whose revision may be raised.

@@ -25,26 +25,6 @@ static int check_caller(const struct kts_call *call, const char *member, struct 
                                     "a node renews its own certificate only");
 }
 
-// The certificate is of this cluster's CA, and that member's.
-static int check_cert(const struct kts_agent *agent, const char *member, const char *pem,
-                      uint8_t sha256[KT_SHA256_LEN], struct kt_error *error)
-{
-    X509 *cert = NULL;
-    int rc = kt_pki_cert_from_pem(pem, strlen(pem), &cert);
-
-    if (rc == 0)
-        rc = kt_pki_cert_check(cert, agent->ca_cert, kt_time_now());
-    if (rc == 0)
-        rc = kt_pki_cert_sha256(cert, sha256);
-    if (rc == 0 && !kt_pki_is_node(cert, member))
-        rc = KT_ERR_INVALID;
-    X509_free(cert);
-    return rc ? kt_error_set(error, KT_ERR_INVALID,
-                             "compare the clocks of the nodes; they must have the same CA",
-                             "the certificate is not that of '%s' in this cluster", member)
-              : 0;
-}
-
 static int raise_revision(struct kt_peer *peer, struct kt_error *error)
 {
     if (peer->revision == UINT32_MAX)
@@ -159,9 +139,11 @@ int kts_run_node_renew(struct kts_call *call, const json_t *args, json_t **resul
         return kt_error_set(error, KT_ERR_NOT_MEMBER, NULL, "'%s' is no node of this cluster",
                             member);
     peer = *there;
-    rc = check_cert(agent, member, pem, sha256, error);
-    if (rc == 0)
-        rc = change_entry(&peer, sha256, before ? listed : NULL, error);
+    if (kts_join_check_cert(agent, member, pem, sha256))
+        return kt_error_set(error, KT_ERR_INVALID,
+                            "compare the clocks of the nodes; they must have the same CA",
+                            "the certificate is not that of '%s' in this cluster", member);
+    rc = change_entry(&peer, sha256, before ? listed : NULL, error);
     return rc ? rc : start_renew(call, &peer, pem, error);
 }
 

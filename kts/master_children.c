@@ -217,11 +217,11 @@ static void clear_status(const struct kts_child *child, int was_killed)
 
     // A group that it was about to commit stands prepared. How many there are the agent's next look
     // says; until then none is called undone.
-    if (child->process == KTS_WRITER && was_killed)
-        atomic_store(&status->left_prepared, 1);
-    if (child->process == KTS_WRITER)
+    if (child->process == KTS_WRITER) {
+        if (was_killed)
+            atomic_store(&status->left_prepared, 1);
         atomic_store(&status->writer_open, 0);
-    else if (child->process == KTS_AUDIT)
+    } else if (child->process == KTS_AUDIT)
         atomic_store(&status->audit_open, 0);
     else if (child->process == KTS_AGENT)
         atomic_store(&status->database_up, 0);

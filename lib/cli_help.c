@@ -145,7 +145,6 @@ void kt_cli_help_group(const struct kt_cli_program *program, const char *group, 
 
 void kt_cli_help_program(const struct kt_cli_program *program, FILE *out)
 {
-
     if (kt_cli_single(program)) {
         help_single(program, out);
         return;

@@ -425,7 +425,7 @@ static void a_renewed_certificate_is_listed_beside_the_one_before_and_then_alone
                                " AND k.revoked_at IS NULL"),
                         "1");
     assert_int_equal(db_admin_node_renew(admins[0], &peer, "", &error), KT_ERR_INVALID);
-    strcpy(nobody.member, "kts-09.00000009");
+    snprintf(nobody.member, sizeof(nobody.member), "kts-09.00000009");
     free(first);
     first = certificate_for(&nobody);
     assert_int_equal(db_admin_node_renew(admins[0], &nobody, first, &error), KT_ERR_NOT_MEMBER);
