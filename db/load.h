@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loading a backup into a new database: the node's own (restore), or one that only lives as long as
+// the check (trial).
+#ifndef DB_LOAD_H
+#define DB_LOAD_H
+
+#include "db/backup.h"
+#include "db/cluster.h"
+
+// What a restored cluster's first rows say.
+struct db_restored {
+    struct kt_incarnation incarnation; // the new one
+    const char *statement;             // signed by the cluster key, with the key (docs/formats.md)
+    uint64_t epoch;                    // of the new first row
+    const struct kt_peer *self;        // the node as a new member: row in `nodes`, its role
+    int64_t cert_not_after_us;
+    const char *note; // of the row: "restored from <stem>"
+};
+
+// --- a scratch PostgreSQL ---
+struct db_scratch;
+// initdb in a new folder below `above`, started without network, without fsync. `bin` is the folder
+// of PostgreSQL's programs, NULL: looked for as db_cluster_open does. Not as root.
+int db_scratch_new(const char *above, const char *bin, struct db_scratch **scratch,
+                   struct kt_error *error) KT_MUST_CHECK;
+// Stops it and removes the folder. NULL is fine.
+void db_scratch_free(struct db_scratch *scratch);
+
+// --- loading: one connection, one transaction ---
+struct db_load;
+// Into a scratch PostgreSQL: roles without login, schema files 1..`schema`.
+int db_load_scratch(struct db_scratch *scratch, uint32_t schema, struct db_load **load,
+                    struct kt_error *error) KT_MUST_CHECK;
+// Into the node's own running PostgreSQL, whose database is made anew unless it is populated
+// (KT_ERR_EXISTS): roles with the secrets of the confdir, schema files 1..`schema`.
+int db_load_cluster(struct db_cluster *cluster, uint32_t schema, struct db_load **load,
+                    struct kt_error *error) KT_MUST_CHECK;
+// A table's COPY binary, in pieces. Only tables of the schema. Table by table.
+int db_load_begin(struct db_load *load, const char *table, struct kt_error *error) KT_MUST_CHECK;
+int db_load_put(struct db_load *load, const void *bytes, size_t n,
+                struct kt_error *error) KT_MUST_CHECK;
+int db_load_end(struct db_load *load, uint64_t *rows, struct kt_error *error) KT_MUST_CHECK;
+// Indexes and constraints again, all checked; sequences; statistics. With `restored` the rows of a
+// new cluster in the same transaction: incarnation, first epoch row (`ends`), old nodes removed and
+// their certificates revoked, state 'normal'; then the schema files that are newer, and the data
+// directory's mark. Commits.
+int db_load_finish(struct db_load *load, const struct db_restored *restored,
+                   struct kt_error *error) KT_MUST_CHECK;
+// What the loaded database says of itself, after db_load_finish: counts, log index and head. Fills
+// the facts but for bytes.
+int db_load_facts(struct db_load *load, struct db_backup_facts *facts,
+                  struct kt_error *error) KT_MUST_CHECK;
+// Also gives up what was not finished. NULL is fine.
+void db_load_free(struct db_load *load);
+
+// A database that was restored with stock tools (state 'restored') becomes the first of a new
+// incarnation: prepared groups that are left are rolled back (they belong to the history that ends
+// here), the roles get the confdir's secrets, then the rows as in db_load_finish. KT_ERR_EXISTS: it
+// is 'normal'. May be repeated with the same `restored`.
+int db_adopt(struct db_cluster *cluster, const struct db_restored *restored,
+             struct kt_error *error) KT_MUST_CHECK;
+
+#endif
