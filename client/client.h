@@ -42,13 +42,16 @@ int ktc_state_save(const char *path, const struct ktc_state *state,
 
 enum ktc_seen {
     KTC_SEEN_SAME,
-    KTC_SEEN_NEWER,    // a higher epoch: state was changed, to be saved
-    KTC_SEEN_RESTORED, // a higher incarnation: the same, and the person should know
+    KTC_SEEN_NEWER,    // a higher epoch, or the first that is seen at all
+    KTC_SEEN_RESTORED, // a higher incarnation: its statement has to be seen before it is believed
     KTC_SEEN_OLDER,    // an epoch that has been replaced
     KTC_SEEN_UNDONE,   // an incarnation that has been replaced, by a restored cluster
 };
-// Compares what a server says with the highest seen, and remembers it. KT_ERR_PROTOCOL when two
-// histories claim one incarnation number.
+// Compares what a server says with the highest seen. KT_ERR_PROTOCOL when two histories claim one
+// incarnation number.
+int ktc_state_compare(const struct ktc_state *state, const struct kt_incarnation *incarnation,
+                      uint64_t epoch, enum ktc_seen *seen) KT_MUST_CHECK;
+// As ktc_state_compare, and remembers what is newer: for what may be believed.
 int ktc_state_observe(struct ktc_state *state, const struct kt_incarnation *incarnation,
                       uint64_t epoch, enum ktc_seen *seen) KT_MUST_CHECK;
 
@@ -206,10 +209,26 @@ uint32_t ktc_answered_version(const struct ktc_answer *answer, int json);
 // The error an answer carries as code and words; KT_ERR_PROTOCOL when it has none.
 int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
                      struct kt_error *error);
-// Remembers incarnation and epoch of an answer, which errors may lack. KT_ERR_FENCED for a replaced
-// epoch or incarnation, KT_ERR_SIGNATURE for another history.
+// Remembers incarnation and epoch of an answer, which errors may lack; a higher incarnation only
+// once its statement was seen. KT_ERR_FENCED for a replaced epoch or incarnation, KT_ERR_SIGNATURE
+// for another history or a restored cluster without a good statement, KT_ERR_UNCHECKED when the
+// statement cannot be had now. Nothing of an answer may be used unless this returns 0.
 int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, const char *server,
                 enum ktc_seen *seen, struct kt_error *error) KT_MUST_CHECK;
+
+// --- restored clusters (lib_incarnation.c) ---
+// A higher incarnation than the one that is known, as `server` claims: asks it for the statement,
+// which must be by the cluster's OpenPGP key for exactly this incarnation, then remembers it and
+// warns. `pin` as in struct ktc_call. KT_ERR_SIGNATURE, KT_ERR_UNCHECKED: the state is as before.
+int ktc_restored_accept(struct keytrustee *client, const struct kt_incarnation *incarnation,
+                        uint64_t epoch, const char *server, const uint8_t *pin,
+                        struct kt_error *error) KT_MUST_CHECK;
+// Remembers a place in history that may be believed, also on disk; failing there is only a warning.
+void ktc_history_remember(struct keytrustee *client, const struct kt_incarnation *incarnation,
+                          uint64_t epoch);
+// Takes over what other processes of this confdir have accepted since.
+void ktc_history_reload(struct keytrustee *client);
+
 // A path of deposits: "/v1/deposits/<handle>[tail][?version=n]";
 // the caller frees. NULL = no memory.
 char *ktc_deposit_path(const char *handle, const char *tail, uint32_t version);
@@ -312,6 +331,10 @@ int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SH
 // --- registration (lib_identity.c) ---
 // Writes client.json.
 int ktc_identity_save(const struct keytrustee *client, struct kt_error *error) KT_MUST_CHECK;
+// Before it is kept: a client that registers again, at a cluster that was restored since, needs the
+// statement of that. As ktc_restored_accept; 0 where there is nothing to show.
+int ktc_identity_history(struct keytrustee *client, const json_t *object, const char *server,
+                         const struct kt_authcode *code, struct kt_error *error) KT_MUST_CHECK;
 // Checks the answer of `server` to a registration and keeps what is in it.
 int ktc_identity_keep(struct keytrustee *client, const json_t *object, const char *server,
                       const struct kt_authcode *code, struct kt_error *error) KT_MUST_CHECK;

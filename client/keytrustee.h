@@ -138,7 +138,13 @@ KEYTRUSTEE_API void keytrustee_close(struct keytrustee *client);
  * The newest incarnation and epoch that any node has shown are remembered. Nodes of an older epoch
  * are not believed about absence, lists and rights, and get no changes; a deposit of theirs is
  * taken when no node of the newest epoch answers, with a warning. Nodes of an older incarnation are
- * not believed at all. */
+ * not believed at all.
+ *
+ * A newer incarnation is a cluster that was restored from a backup. It is believed when its node
+ * shows a statement of it for this cluster, signed by the cluster's OpenPGP key: that is asked once,
+ * and `warn` is told what the backup lacks. Without one the call fails: KEYTRUSTEE_INTEGRITY
+ * ("signature"), or KEYTRUSTEE_UNAVAILABLE ("unchecked") when the statement cannot be had now; a
+ * change that such a node has taken is KEYTRUSTEE_IN_DOUBT. */
 
 /* Whom the last answer that counted came from. */
 struct keytrustee_source {

@@ -3,7 +3,6 @@
 // history, and whether it can be believed.
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/client.h"
 #include "lib/json.h"
@@ -55,62 +54,33 @@ uint32_t ktc_answered_version(const struct ktc_answer *answer, int json)
 
 // --- history ---
 
-// Saves a newer epoch; other processes may have seen a newer one still.
-static void save_epoch(struct keytrustee *client)
-{
-    struct ktc_state disk = {0};
-    enum ktc_seen seen = KTC_SEEN_SAME;
-    char path[KT_PATH_MAX];
-    struct kt_error why = {0};
-    int fd = -1;
-    int rc = ktc_path(client, "client.json", path);
-
-    if (rc == 0)
-        rc = ktc_lock(client, &fd, &why);
-    if (rc == 0)
-        rc = ktc_state_load(path, &disk, &why);
-    if (rc == 0)
-        rc = ktc_state_observe(&disk, &client->state.incarnation, client->state.epoch, &seen);
-    if (rc == 0 && (seen == KTC_SEEN_NEWER || seen == KTC_SEEN_RESTORED))
-        rc = ktc_state_save(path, &disk, &why);
-    if (rc == 0) {
-        client->state.incarnation = disk.incarnation;
-        client->state.epoch = disk.epoch;
-    } else {
-        ktc_warn(client, NULL, "cannot remember epoch %llu: %s",
-                 (unsigned long long)client->state.epoch,
-                 why.message[0] ? why.message : kt_err_text(rc));
-    }
-    if (fd >= 0)
-        close(fd);
-}
-
 // Says what is wrong with a place in history that is not the newest, and remembers the newest.
 static int judge_seen(struct keytrustee *client, enum ktc_seen seen, const char *server,
-                      const char *incarnation, uint64_t epoch, struct kt_error *error)
+                      const struct kt_incarnation *incarnation, uint64_t epoch,
+                      struct kt_error *error)
 {
+    char text[KT_INCARNATION_TEXT];
+
+    kt_incarnation_format(incarnation, text);
     switch (seen) {
     case KTC_SEEN_SAME:
         break;
     case KTC_SEEN_RESTORED:
-        ktc_warn(client, "check with keytrustee info what you deposited after the backup was made",
-                 "the cluster was restored from a backup (incarnation %.31s)", incarnation);
-        save_epoch(client);
-        break;
+        return ktc_restored_accept(client, incarnation, epoch, server, NULL, error);
     case KTC_SEEN_NEWER:
-        save_epoch(client);
+        ktc_history_remember(client, incarnation, epoch);
         break;
     case KTC_SEEN_OLDER:
         return kt_error_set(error, KT_ERR_FENCED, "ask the operator: this node was replaced",
-                            "%s is still in epoch %llu of incarnation %.31s, but epoch %llu has "
+                            "%s is still in epoch %llu of incarnation %s, but epoch %llu has "
                             "been seen",
-                            server, (unsigned long long)epoch, incarnation,
+                            server, (unsigned long long)epoch, text,
                             (unsigned long long)client->state.epoch);
     case KTC_SEEN_UNDONE:
         return kt_error_set(error, KT_ERR_FENCED, "ask the operator: this node was replaced",
-                            "%s is still in incarnation %.31s, but the cluster was restored as "
+                            "%s is still in incarnation %s, but the cluster was restored as "
                             "incarnation %u",
-                            server, incarnation, (unsigned)client->state.incarnation.number);
+                            server, text, (unsigned)client->state.incarnation.number);
     }
     return 0;
 }
@@ -122,6 +92,7 @@ int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, 
     const char *epoch_text = kt_http_answer_header(answer, "KT-Epoch");
     struct kt_incarnation incarnation;
     uint64_t epoch = 0;
+    int rc = 0;
 
     *seen = KTC_SEEN_SAME;
     if (incarnation_text == NULL || epoch_text == NULL) {
@@ -134,12 +105,17 @@ int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, 
         kt_u64_parse(epoch_text, 0, INT64_MAX, &epoch) != 0)
         return kt_error_set(error, KT_ERR_PROTOCOL, NULL, "%s: malformed incarnation or epoch",
                             server);
-    if (ktc_state_observe(&client->state, &incarnation, epoch, seen) != 0)
+    rc = ktc_state_compare(&client->state, &incarnation, epoch, seen);
+    if (rc == 0 && *seen == KTC_SEEN_RESTORED) {
+        ktc_history_reload(client); // another process may have accepted it
+        rc = ktc_state_compare(&client->state, &incarnation, epoch, seen);
+    }
+    if (rc != 0)
         return kt_error_set(error, KT_ERR_SIGNATURE,
                             "two restored clusters exist: ask the operator which is the right one",
                             "%s: incarnation %.31s is not the history this client knows", server,
                             incarnation_text);
-    return judge_seen(client, *seen, server, incarnation_text, epoch, error);
+    return judge_seen(client, *seen, server, &incarnation, epoch, error);
 }
 
 // --- one answer ---
@@ -210,6 +186,7 @@ static int judge_success(struct keytrustee *client, const struct ktc_call *call,
     if (stale != 0) {
         verdict->doubt = call->change;
         verdict->elsewhere = !call->change || stale == KT_ERR_FENCED;
+        verdict->again = stale == KT_ERR_UNCHECKED; // its statement may be had the next time
         verdict->older = seen == KTC_SEEN_OLDER && call->immutable && !call->barrier && !old;
         if (verdict->older)
             note_source(client, answer, 1);
@@ -250,6 +227,7 @@ int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc
         return judge_success(client, call, answer, stale, seen, verdict);
     if (stale != 0 && http->status < 500) {
         verdict->elsewhere = !call->change || stale == KT_ERR_FENCED;
+        verdict->again = stale == KT_ERR_UNCHECKED;
         return stale; // a replaced node cannot say "not found" or "not permitted" either
     }
     rc = ktc_answer_error(http, answer->server, &verdict->error);

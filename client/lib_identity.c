@@ -52,13 +52,43 @@ static int copy_text(const json_t *object, const char *name, char *out, size_t s
     return rc;
 }
 
+static int take_history(const json_t *object, struct kt_incarnation *incarnation, int64_t *epoch,
+                        struct kt_error *error)
+{
+    const json_t *cluster = json_object_get(object, "cluster");
+    char text[KT_INCARNATION_TEXT];
+    int rc = copy_text(cluster, "incarnation", text, sizeof text, error);
+
+    if (rc == 0)
+        rc = kt_incarnation_parse(text, incarnation);
+    if (rc == 0)
+        rc = kt_json_integer(cluster, "epoch", 0, INT64_MAX, 1, epoch, error);
+    return rc;
+}
+
+int ktc_identity_history(struct keytrustee *client, const json_t *object, const char *server,
+                         const struct kt_authcode *code, struct kt_error *error)
+{
+    struct kt_incarnation incarnation;
+    enum ktc_seen seen = KTC_SEEN_SAME;
+    int64_t epoch = 0;
+    int rc = take_history(object, &incarnation, &epoch, error);
+
+    if (rc != 0)
+        return ktc_protocol(error, server, rc);
+    if (ktc_state_compare(&client->state, &incarnation, (uint64_t)epoch, &seen) != 0 ||
+        seen != KTC_SEEN_RESTORED)
+        return 0; // ktc_identity_keep refuses what is not the newest history
+    return ktc_restored_accept(client, &incarnation, (uint64_t)epoch, server, code->ca_sha256,
+                               error);
+}
+
 // What client.json says of us once we are registered.
 static int take_identity(const json_t *object, struct ktc_state *state, struct kt_error *error)
 {
     const json_t *cluster = json_object_get(object, "cluster");
     struct kt_incarnation incarnation;
     enum ktc_seen seen = KTC_SEEN_SAME;
-    char text[KT_INCARNATION_TEXT];
     struct kt_uuid uuid;
     int64_t epoch = 0;
     int rc = copy_text(object, "client", state->client, sizeof state->client, error);
@@ -74,15 +104,11 @@ static int take_identity(const json_t *object, struct ktc_state *state, struct k
         rc = copy_text(cluster, "openpgp_fingerprint", state->cluster_fingerprint,
                        sizeof state->cluster_fingerprint, error);
     if (rc == 0)
-        rc = copy_text(cluster, "incarnation", text, sizeof text, error);
-    if (rc == 0)
-        rc = kt_incarnation_parse(text, &incarnation);
-    if (rc == 0)
-        rc = kt_json_integer(cluster, "epoch", 0, INT64_MAX, 1, &epoch, error);
+        rc = take_history(object, &incarnation, &epoch, error);
     if (rc != 0)
         return rc;
     rc = ktc_state_observe(state, &incarnation, (uint64_t)epoch, &seen);
-    if (rc != 0 || seen == KTC_SEEN_OLDER || seen == KTC_SEEN_UNDONE)
+    if (rc != 0 || seen == KTC_SEEN_OLDER || seen == KTC_SEEN_UNDONE || seen == KTC_SEEN_RESTORED)
         rc = kt_error_set(error, rc != 0 ? KT_ERR_SIGNATURE : KT_ERR_FENCED, NULL,
                           "the server is not in the newest history this client has seen");
     return rc;

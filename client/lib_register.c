@@ -307,6 +307,8 @@ static int do_register(struct keytrustee *client, const struct keytrustee_regist
     if (rc == 0)
         rc = ask(client, code, &answer, &object, error);
     if (rc == 0)
+        rc = ktc_identity_history(client, object, answer.server, code, error);
+    if (rc == 0)
         rc = keep(client, object, answer.server, code, error);
     if (rc != 0 && before.client[0] != '\0')
         client->state = before;

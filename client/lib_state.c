@@ -132,30 +132,37 @@ int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_er
     return rc;
 }
 
-int ktc_state_observe(struct ktc_state *state, const struct kt_incarnation *incarnation,
+int ktc_state_compare(const struct ktc_state *state, const struct kt_incarnation *incarnation,
                       uint64_t epoch, enum ktc_seen *seen)
 {
     int order = 0;
     int rc = 0;
 
     if (state->incarnation.number == 0) { // the first answer ever
-        state->incarnation = *incarnation;
-        state->epoch = epoch;
         *seen = KTC_SEEN_NEWER;
         return 0;
     }
     rc = kt_incarnation_compare(incarnation, epoch, &state->incarnation, state->epoch, &order);
     if (rc != 0)
         return rc;
-    if (order < 0) {
+    if (order < 0)
         *seen = incarnation->number < state->incarnation.number ? KTC_SEEN_UNDONE : KTC_SEEN_OLDER;
-    } else if (order == 0) {
+    else if (order == 0)
         *seen = KTC_SEEN_SAME;
-    } else {
+    else
         *seen =
             incarnation->number > state->incarnation.number ? KTC_SEEN_RESTORED : KTC_SEEN_NEWER;
+    return 0;
+}
+
+int ktc_state_observe(struct ktc_state *state, const struct kt_incarnation *incarnation,
+                      uint64_t epoch, enum ktc_seen *seen)
+{
+    int rc = ktc_state_compare(state, incarnation, epoch, seen);
+
+    if (rc == 0 && (*seen == KTC_SEEN_NEWER || *seen == KTC_SEEN_RESTORED)) {
         state->incarnation = *incarnation;
         state->epoch = epoch;
     }
-    return 0;
+    return rc;
 }

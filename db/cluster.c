@@ -242,6 +242,20 @@ out:
     return rc;
 }
 
+int db_find_programs(const char *given, char out[KT_PATH_MAX], struct kt_error *error)
+{
+    struct db_cluster *probe = calloc(1, sizeof(*probe));
+    int rc;
+
+    if (!probe)
+        return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    rc = given ? try_folder(given, 0, probe, error) : search_folders(0, probe, error);
+    if (rc == 0)
+        memcpy(out, probe->bin, sizeof(probe->bin));
+    free(probe);
+    return rc;
+}
+
 void db_cluster_close(struct db_cluster *cluster)
 {
     free(cluster);

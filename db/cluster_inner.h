@@ -63,6 +63,30 @@ int db_config_ident(const char *account, struct kt_buf *out) KT_MUST_CHECK;
 // characters and backslashes.
 int db_config_quote(const char *text, struct kt_buf *out) KT_MUST_CHECK;
 
+// --- what populates a database (cluster_populate.c), for restoring one ---
+typedef struct pg_conn PGconn;
+// Held by whoever populates ("ktpo"). The session of a killed run holds it until its last statement
+// has come to its end.
+#define DB_POPULATE_LOCK "SELECT pg_advisory_lock(1802793071)"
+// A role without its secret, as SQL: made unless it is there, its attributes and settings.
+int db_role_statements(enum db_role role, struct kt_buf *out) KT_MUST_CHECK;
+// The roles with the confdir's secrets. On the database "postgres", outside of a transaction.
+int db_make_roles(struct db_cluster *cluster, PGconn *conn, struct kt_error *error) KT_MUST_CHECK;
+// CREATE DATABASE unless it is there, and who may connect to it. The roles must be there.
+int db_make_database(PGconn *conn, const char *name, struct kt_error *error) KT_MUST_CHECK;
+// The node's row in `nodes`, and its role, which a killed run may have left.
+int db_insert_self(PGconn *conn, const struct kt_peer *self, struct kt_error *error) KT_MUST_CHECK;
+// The data directory's mark, last.
+int db_mark_populated(const struct db_cluster *cluster, struct kt_error *error) KT_MUST_CHECK;
+// The text of one schema file, which the caller frees, and its hash. KT_ERR_NOT_FOUND.
+int db_schema_text(const char *dir, int version, char **text, char sha256[KT_SHA256_TEXT],
+                   struct kt_error *error) KT_MUST_CHECK;
+// Applies one schema file and records it, in the transaction that is open on `conn`.
+int db_schema_add(PGconn *conn, const char *dir, int version, struct kt_error *error) KT_MUST_CHECK;
+// The folder of PostgreSQL's programs: `given`, or NULL to look for it as db_cluster_open does.
+int db_find_programs(const char *given, char out[KT_PATH_MAX],
+                     struct kt_error *error) KT_MUST_CHECK;
+
 // The owner's way in, by peer authentication.
 void db_target_owner(const struct kt_paths *paths, const struct kt_settings *settings,
                      const char *database, struct db_target *target);

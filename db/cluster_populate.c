@@ -12,28 +12,22 @@
 
 #define STEP_MS       60000
 #define STATEMENT_MAX 2048
-// Held by whoever populates ("ktpo"). The session of a killed run holds it until its last statement
-// has come to its end.
-#define LOCK_SQL "SELECT pg_advisory_lock(1802793071)"
 
 // The least that each role needs. `inherit`: NOINHERIT where no membership is given. The writer
 // compares flush positions and the agent shows them, which needs the statistics of other sessions.
 static const struct {
-    enum db_role role;
     const char *attributes;
     const char *member_of; // or NULL
     const char *settings[4];
-} ROLES[] = {
-    {DB_ROLE_READER,
-     "NOINHERIT CONNECTION LIMIT 160",
-     NULL,
-     {"default_transaction_read_only = on", "statement_timeout = '5s'",
-      "idle_in_transaction_session_timeout = '10s'", NULL}},
-    {DB_ROLE_WRITER, "INHERIT CONNECTION LIMIT 8", "pg_read_all_stats", {NULL}},
-    {DB_ROLE_AGENT,
-     "INHERIT CONNECTION LIMIT 8",
-     "pg_monitor",
-     {"idle_in_transaction_session_timeout = '30s'", NULL}},
+} ROLES[DB_ROLE_COUNT] = {
+    [DB_ROLE_READER] = {"NOINHERIT CONNECTION LIMIT 160",
+                        NULL,
+                        {"default_transaction_read_only = on", "statement_timeout = '5s'",
+                         "idle_in_transaction_session_timeout = '10s'", NULL}},
+    [DB_ROLE_WRITER] = {"INHERIT CONNECTION LIMIT 8", "pg_read_all_stats", {NULL}},
+    [DB_ROLE_AGENT] = {"INHERIT CONNECTION LIMIT 8",
+                       "pg_monitor",
+                       {"idle_in_transaction_session_timeout = '30s'", NULL}},
 };
 
 static int run_format(PGconn *conn, struct kt_error *error, const char *fmt, ...)
@@ -84,40 +78,59 @@ static int set_password(PGconn *conn, const char *role, const char *password,
     return rc;
 }
 
+int db_role_statements(enum db_role role, struct kt_buf *out)
+{
+    const char *name = db_role_name(role);
+    int rc = kt_buf_putf(out,
+                         "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%s')"
+                         " THEN CREATE ROLE %s; END IF; END $$;\n"
+                         "ALTER ROLE %s LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
+                         " NOBYPASSRLS %s;\n"
+                         "ALTER ROLE %s SET lock_timeout = '200ms';\n",
+                         name, name, name, ROLES[role].attributes, name);
+
+    for (int k = 0; k < 4 && ROLES[role].settings[k] && rc == 0; k++)
+        rc = kt_buf_putf(out, "ALTER ROLE %s SET %s;\n", name, ROLES[role].settings[k]);
+    if (rc == 0 && ROLES[role].member_of)
+        rc = kt_buf_putf(out, "GRANT %s TO %s;\n", ROLES[role].member_of, name);
+    return rc;
+}
+
+static int make_role(struct db_cluster *cluster, PGconn *conn, enum db_role role,
+                     struct kt_error *error)
+{
+    struct kt_buf sql = KT_BUF_INIT(STATEMENT_MAX);
+    struct kt_secret *secret = NULL;
+    struct db_target target = {0};
+    int rc = db_role_statements(role, &sql);
+
+    if (rc == 0)
+        rc = kt_buf_put_u8(&sql, 0);
+    if (rc)
+        kt_error_set(error, rc, NULL, "the statements of a role are too long");
+    else
+        rc = db_pg_run(conn, STEP_MS, (const char *)kt_buf_ptr(&sql), error);
+    if (rc == 0)
+        rc = db_target_load(cluster->paths, cluster->settings, role, &target, &secret, error);
+    if (rc == 0)
+        rc = set_password(conn, db_role_name(role), target.password, error);
+    kt_secret_free(secret);
+    kt_buf_free(&sql);
+    return rc;
+}
+
 // Roles are shared by all databases of the cluster: made in one transaction, set anew on a repeat.
-static int make_roles(struct db_cluster *cluster, PGconn *conn, struct kt_error *error)
+int db_make_roles(struct db_cluster *cluster, PGconn *conn, struct kt_error *error)
 {
     int rc = db_pg_run(conn, STEP_MS, "BEGIN", error);
 
-    for (size_t i = 0; i < sizeof(ROLES) / sizeof(ROLES[0]) && rc == 0; i++) {
-        const char *name = db_role_name(ROLES[i].role);
-        struct kt_secret *secret = NULL;
-        struct db_target target = {0};
-
-        rc = ask(conn, "SELECT 1 FROM pg_roles WHERE rolname = $1", name, error);
-        if (rc == 0)
-            rc = run_format(conn, error, "CREATE ROLE %s", name);
-        if (rc >= 0)
-            rc = run_format(conn, error,
-                            "ALTER ROLE %s LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
-                            " NOBYPASSRLS %s; ALTER ROLE %s SET lock_timeout = '200ms'",
-                            name, ROLES[i].attributes, name);
-        for (int k = 0; k < 4 && ROLES[i].settings[k] && rc == 0; k++)
-            rc = run_format(conn, error, "ALTER ROLE %s SET %s", name, ROLES[i].settings[k]);
-        if (rc == 0 && ROLES[i].member_of)
-            rc = run_format(conn, error, "GRANT %s TO %s", ROLES[i].member_of, name);
-        if (rc == 0)
-            rc = db_target_load(cluster->paths, cluster->settings, ROLES[i].role, &target, &secret,
-                                error);
-        if (rc == 0)
-            rc = set_password(conn, name, target.password, error);
-        kt_secret_free(secret);
-    }
+    for (int role = 0; role < DB_ROLE_COUNT && rc == 0; role++)
+        rc = make_role(cluster, conn, (enum db_role)role, error);
     return rc ? rc : db_pg_run(conn, STEP_MS, "COMMIT", error);
 }
 
 // CREATE DATABASE cannot be part of a transaction; it is all or nothing by itself.
-static int make_database(PGconn *conn, const char *name, struct kt_error *error)
+int db_make_database(PGconn *conn, const char *name, struct kt_error *error)
 {
     char *quoted;
     int rc = ask(conn, "SELECT 1 FROM pg_database WHERE datname = $1", name, error);
@@ -142,7 +155,7 @@ static int make_database(PGconn *conn, const char *name, struct kt_error *error)
 }
 
 // The node itself: a role to stream under, should it ever be a passive, and its row.
-static int insert_self(PGconn *conn, const struct kt_peer *self, struct kt_error *error)
+int db_insert_self(PGconn *conn, const struct kt_peer *self, struct kt_error *error)
 {
     char ports[3][8], hash[KT_SHA256_TEXT];
     const char *node[] = {self->member, self->address, ports[0], ports[1], ports[2], hash};
@@ -161,9 +174,11 @@ static int insert_self(PGconn *conn, const struct kt_peer *self, struct kt_error
                      6, node, NULL, error);
     return rc ? rc
               : run_format(conn, error,
-                           "CREATE ROLE \"%s\" LOGIN REPLICATION CONNECTION LIMIT 8"
-                           " IN ROLE kts_members",
-                           self->member);
+                           "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%s')"
+                           " THEN CREATE ROLE \"%s\"; END IF; END $$;"
+                           " ALTER ROLE \"%s\" LOGIN REPLICATION CONNECTION LIMIT 8;"
+                           " GRANT kts_members TO \"%s\"",
+                           self->member, self->member, self->member, self->member);
 }
 
 static int insert_rows(PGconn *conn, const struct db_first_rows *rows, struct kt_error *error)
@@ -207,7 +222,7 @@ static int insert_rows(PGconn *conn, const struct db_first_rows *rows, struct kt
         rc = db_pg_query(conn, STEP_MS, statements[i].sql, statements[i].count,
                          statements[i].parameters, NULL, error);
     if (rc == 0)
-        rc = insert_self(conn, rows->self, error);
+        rc = db_insert_self(conn, rows->self, error);
     return rc ? rc : db_pg_run(conn, STEP_MS, "COMMIT", error);
 }
 
@@ -258,7 +273,7 @@ static int fill(struct db_cluster *cluster, const struct db_first_rows *rows, in
     return rc;
 }
 
-static int mark_populated(const struct db_cluster *cluster, struct kt_error *error)
+int db_mark_populated(const struct db_cluster *cluster, struct kt_error *error)
 {
     struct db_mark mark;
     int rc = db_cluster_check_ours(cluster, &mark, error);
@@ -281,20 +296,20 @@ int db_cluster_populate(struct db_cluster *cluster, const struct db_first_rows *
     rc = db_pg_connect(&owner, STEP_MS, &conn, error);
     if (rc)
         return rc;
-    rc = db_pg_query(conn, STEP_MS, LOCK_SQL, 0, NULL, NULL, error);
+    rc = db_pg_query(conn, STEP_MS, DB_POPULATE_LOCK, 0, NULL, NULL, error);
     if (rc == 0)
         rc = ask(conn, "SELECT 1 WHERE pg_is_in_recovery()", NULL, error);
     if (rc > 0)
         rc = kt_error_set(error, KT_ERR_PASSIVE, NULL,
                           "this database follows another node and cannot be populated");
     if (rc == 0)
-        rc = make_roles(cluster, conn, error);
+        rc = db_make_roles(cluster, conn, error);
     if (rc == 0)
-        rc = make_database(conn, name, error);
+        rc = db_make_database(conn, name, error);
     if (rc == 0)
         rc = fill(cluster, rows, &filled, error);
     if (rc == 0)
-        rc = mark_populated(cluster, error);
+        rc = db_mark_populated(cluster, error);
     if (rc == 0)
         *done = filled;
     PQfinish(conn);

@@ -167,6 +167,16 @@ static void value_done(void (*done)(void), void *arg, int code, const PGresult *
     answer_done(done)(arg, 0, &answer);
 }
 
+// One value, for whoever asks.
+static void public_done(void (*done)(void), void *arg, int code, const PGresult *r)
+{
+    struct db_answer answer = {0};
+
+    if (code == 0)
+        answer.text = (const char *)cell(r, 0, 0, &answer.text_len);
+    answer_done(done)(arg, code, code ? NULL : &answer);
+}
+
 static void add(struct db_params *params, const void *value, size_t n)
 {
     params->values[params->count] = value;
@@ -281,5 +291,14 @@ int db_read_operator(struct db_reader *reader, const uint8_t certificate[KT_SHA2
 
     add(&params, certificate, KT_SHA256_LEN);
     return db_reader_send(reader, statement(OPERATOR), &params, value_done, (void (*)(void))done,
+                          arg, read);
+}
+
+int db_read_incarnations(struct db_reader *reader, db_answer_done done, void *arg,
+                         struct db_read **read)
+{
+    const struct db_params none = {0};
+
+    return db_reader_send(reader, statement(INCARNATIONS), &none, public_done, (void (*)(void))done,
                           arg, read);
 }

@@ -46,7 +46,7 @@ struct db_answer {
     int version_found;    // 0: no such version; the row is another one under that handle
     const uint8_t *bytes; // the body, or the OpenPGP key; NULL unless granted
     size_t len;
-    const char *text; // db_read_self: a JSON object
+    const char *text; // db_read_self, db_read_incarnations: a JSON object
     size_t text_len;
 };
 
@@ -82,5 +82,9 @@ int db_read_openpgp(struct db_reader *reader, const uint8_t certificate[KT_SHA25
 // Whether an operator has the certificate: `known`, and in `who` the state of the certificate.
 int db_read_operator(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
                      db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
+// The newest 64 incarnations with their statements, newest last: `text`. Anybody may ask: nobody is
+// `known`.
+int db_read_incarnations(struct db_reader *reader, db_answer_done done, void *arg,
+                         struct db_read **read) KT_MUST_CHECK;
 
 #endif

@@ -19,6 +19,7 @@ enum statement {
     SELF,
     OPENPGP,
     OPERATOR,
+    INCARNATIONS,
 };
 
 // Columns of a row. Those of the caller stand in all statements; those of deposits, receipt and

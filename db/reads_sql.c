@@ -41,6 +41,9 @@
 #define ISO_TIME(column)                                                                           \
     "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
+// KT_STATEMENT_MAX; a longer one is no statement.
+#define STATEMENT_MAX "32768"
+
 #define PRESENT "d.deleted_at IS NULL AND d.purged_at IS NULL"
 
 // Columns behind WHO_COLUMNS, in the order of enum column, the same in all statements on deposits
@@ -162,6 +165,16 @@ static const struct db_statement STATEMENTS[] = {
                   " n.not_after, false FROM node_certificates n"
                   " WHERE n.sha256 = $1 AND n.kind = 'operator'",
                   1, {DB_OID_BYTEA}},
+    // Nobody in particular asks. A statement is ASCII, which 'escape' leaves as it is; what is none
+    // is changed rather than refused, since an error would abort the neighbours.
+    [INCARNATIONS] = {"incarnations",
+                      "SELECT json_build_object('incarnations', coalesce(json_agg("
+                      "json_build_object('incarnation', i.number || '.' || encode(i.bits, 'hex'),"
+                      " 'started_at', " ISO_TIME("i.started_at") ","
+                      " 'statement', CASE WHEN octet_length(i.statement) <= " STATEMENT_MAX
+                      "  THEN encode(i.statement, 'escape') END) ORDER BY i.number), '[]'))::text"
+                      " FROM (SELECT * FROM incarnations ORDER BY number DESC LIMIT 64) i",
+                      0, {0}},
 };
 // clang-format on
 

@@ -112,6 +112,21 @@ static int load_file(const char *dir, int version, struct schema_file *file, str
     return rc;
 }
 
+int db_schema_text(const char *dir, int version, char **text, char sha256[KT_SHA256_TEXT],
+                   struct kt_error *error)
+{
+    struct schema_file file = {0};
+    int rc = load_file(dir, version, &file, error);
+
+    if (rc == 0) {
+        memcpy(sha256, file.sha256, sizeof(file.sha256));
+        *text = file.text;
+        file.text = NULL;
+    }
+    free_file(&file);
+    return rc;
+}
+
 // What is recorded must be what the files say.
 static int check_recorded(const PGresult *rows, const char *dir, struct kt_error *error)
 {
@@ -139,16 +154,14 @@ static int check_recorded(const PGresult *rows, const char *dir, struct kt_error
     return 0;
 }
 
-static int apply_one(PGconn *conn, const struct schema_file *file, struct kt_error *error)
+// In the transaction that is open.
+static int run_file(PGconn *conn, const struct schema_file *file, struct kt_error *error)
 {
     char number[16];
     const char *parameters[] = {number, file->name, file->sha256};
     struct kt_error inner;
-    int rc = db_pg_run(conn, STEP_MS, "BEGIN", error);
+    int rc = db_pg_run(conn, STEP_MS, file->text, &inner);
 
-    if (rc)
-        return rc;
-    rc = db_pg_run(conn, STEP_MS, file->text, &inner);
     // A COMMIT inside of the file would end our transaction.
     if (rc == 0 && PQtransactionStatus(conn) != PQTRANS_INTRANS)
         rc = kt_error_set(&inner, KT_ERR_INVALID, NULL, "the file ends the transaction");
@@ -158,10 +171,28 @@ static int apply_one(PGconn *conn, const struct schema_file *file, struct kt_err
                          "INSERT INTO schema_version (version, file, sha256)"
                          " VALUES ($1, $2, decode($3, 'hex'))",
                          3, parameters, NULL, &inner);
-    if (rc == 0)
-        rc = db_pg_run(conn, STEP_MS, "COMMIT", &inner);
     if (rc)
         kt_error_set(error, rc, inner.hint, "schema file '%s': %.300s", file->name, inner.message);
+    return rc;
+}
+
+static int apply_one(PGconn *conn, const struct schema_file *file, struct kt_error *error)
+{
+    int rc = db_pg_run(conn, STEP_MS, "BEGIN", error);
+
+    if (rc == 0)
+        rc = run_file(conn, file, error);
+    return rc ? rc : db_pg_run(conn, STEP_MS, "COMMIT", error);
+}
+
+int db_schema_add(PGconn *conn, const char *dir, int version, struct kt_error *error)
+{
+    struct schema_file file = {0};
+    int rc = load_file(dir, version, &file, error);
+
+    if (rc == 0)
+        rc = run_file(conn, &file, error);
+    free_file(&file);
     return rc;
 }
 

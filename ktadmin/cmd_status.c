@@ -108,6 +108,9 @@ static void print_cluster(struct kta_nodes *nodes, const json_t *status)
     if (json_array_size(json_object_get(status, "attention")) > 0)
         printf("\n");
     print_texts("attention: ", json_object_get(status, "attention"));
+    if (json_array_size(json_object_get(status, "notes")) > 0)
+        printf("\n");
+    print_texts("note: ", json_object_get(status, "notes"));
 }
 
 // Asks all nodes; adds what they say to `status`.
@@ -121,6 +124,7 @@ static int add_cluster(struct kta_nodes *nodes, json_t *status, int *exit_code)
     json_object_set_new(status, "overrides", kta_status_overrides(nodes));
     json_object_set_new(status, "attention",
                         kta_status_attention(nodes, json_object_get(status, "proofs"), exit_code));
+    json_object_set_new(status, "notes", kta_status_notes(nodes));
     json_object_set_new(status, "health",
                         json_string(*exit_code == KT_EXIT_OK ? "ok"
                                     : *exit_code >= KTA_EXIT_DEGRADED
@@ -146,6 +150,16 @@ static int own_status(struct kta_nodes *nodes, json_t **status, struct kt_error 
     return rc ? kt_error_set(error, rc, said.hint, "%s", said.message) : 0;
 }
 
+static void print_own(json_t *status)
+{
+    json_t *backup = json_incref(json_object_get(status, "backup"));
+
+    json_object_del(status, "backup"); // in words
+    print_lines(status, 0);
+    kta_status_print_backup(backup);
+    json_decref(backup);
+}
+
 static int show(struct kt_cli_run *run, struct kta_nodes *nodes, struct kt_error *error)
 {
     struct kt_error why = {0};
@@ -159,7 +173,7 @@ static int show(struct kt_cli_run *run, struct kta_nodes *nodes, struct kt_error
     if (rc)
         return kt_cli_fail(run, error);
     if (!kt_cli_flag(run, "json"))
-        print_lines(status, 0);
+        print_own(status);
     (void)add_cluster(nodes, status, &exit_code);
     if (kt_cli_flag(run, "json"))
         kta_print_json(status);

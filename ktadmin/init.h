@@ -9,7 +9,9 @@
 #include "lib/formats.h"
 
 #define KTA_CA_LIFETIME_S (INT64_C(20) * 365 * 86400)
-#define KTA_JOIN_NOTE     "join.json" // in the confdir while a join has not finished
+// In the confdir while a join, a restore has not finished.
+#define KTA_JOIN_NOTE    "join.json"
+#define KTA_RESTORE_NOTE "restore.json"
 
 struct kta_init {
     const struct kt_cli_run *run;
@@ -20,7 +22,8 @@ struct kta_init {
     struct db_cluster *cluster;
     char node[KT_NODE_NAME_MAX + 1]; // asked for with --node, or derived from the host's name
     int lock_fd;
-    int joins; // join uses these steps: another note of an unfinished run
+    // join and restore use these steps: their own note of an unfinished run; NULL: init
+    const char *note;
 };
 
 // --- init_prepare.c: before anything is touched ---

@@ -250,16 +250,29 @@ static int has_note(const struct kt_paths *paths, const char *name)
     return kt_path_join(path, sizeof(path), paths->confdir, name) == 0 && kt_file_exists(path);
 }
 
-// For join: nothing, or what a run that was stopped has left.
-static int check_joining(const struct kt_paths *paths, struct kt_error *error)
+// Runs that have not finished, of other commands than this one.
+static int check_others(const struct kt_paths *paths, const char *own, struct kt_error *error)
+{
+    static const struct {
+        const char *note, *command;
+    } NOTES[] = {{"init.json", "init"}, {KTA_JOIN_NOTE, "join"}, {KTA_RESTORE_NOTE, "restore"}};
+
+    for (size_t i = 0; i < sizeof(NOTES) / sizeof(NOTES[0]); i++)
+        if (strcmp(NOTES[i].note, own) != 0 && has_note(paths, NOTES[i].note))
+            return kt_error_set(error, KT_ERR_NOT_OURS, "finish it, or choose another --confdir",
+                                "a run of ktadmin %s was begun in '%s'", NOTES[i].command,
+                                paths->confdir);
+    return 0;
+}
+
+// For join and restore: nothing, or what a run that was stopped has left.
+static int check_unused(const struct kt_paths *paths, const char *note, struct kt_error *error)
 {
     struct kt_cluster_info info;
+    int rc = check_others(paths, note, error);
 
-    if (has_note(paths, KTA_JOIN_NOTE))
-        return 0;
-    if (has_note(paths, "init.json"))
-        return kt_error_set(error, KT_ERR_NOT_OURS, "finish it, or choose another --confdir",
-                            "a run of ktadmin init was begun in '%s'", paths->confdir);
+    if (rc || has_note(paths, note))
+        return rc;
     if (!kt_file_exists(paths->cluster))
         return check_fresh(paths, error);
     if (kt_cluster_info_load(paths->cluster, &info, error) != 0)
@@ -278,9 +291,8 @@ static int check_in_the_way(const struct kt_paths *paths, struct kt_error *error
     struct kt_cluster_info state, info;
     int unfinished = kta_init_state_load(paths, &state, NULL) == 0;
 
-    if (has_note(paths, KTA_JOIN_NOTE))
-        return kt_error_set(error, KT_ERR_NOT_OURS, "finish it, or choose another --confdir",
-                            "a run of ktadmin join was begun in '%s'", paths->confdir);
+    if (check_others(paths, "init.json", error) != 0)
+        return KT_ERR_NOT_OURS;
     if (!kt_file_exists(paths->cluster))
         return unfinished ? 0 : check_fresh(paths, error);
     if (kt_cluster_info_load(paths->cluster, &info, error) != 0)
@@ -313,8 +325,8 @@ int kta_init_prepare(struct kta_init *init, struct kt_error *error)
     if (rc == 0)
         rc = take_settings_file(init, error);
     if (rc == 0)
-        rc = init->joins ? check_joining(&init->paths, error)
-                         : check_in_the_way(&init->paths, error);
+        rc = init->note ? check_unused(&init->paths, init->note, error)
+                        : check_in_the_way(&init->paths, error);
     if (rc == 0)
         rc = db_cluster_open(&init->paths, init->settings, &init->cluster, error);
     if (rc == 0)

@@ -117,7 +117,7 @@ int kta_join_prepare(struct kta_join *join, struct kt_error *error)
     struct kta_init *base = &join->base;
     int rc = take_token(join, join->token_text, error);
 
-    base->joins = 1;
+    base->note = KTA_JOIN_NOTE;
     if (rc == 0)
         rc = kta_init_prepare(base, error);
     if (rc == 0)

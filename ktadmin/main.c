@@ -24,6 +24,7 @@ static const struct kt_cli_command *const COMMANDS[] = {
     &kta_cmd_db,
     &kta_cmd_join,
     &kta_cmd_restore,
+    &kta_cmd_drill_restore,
     &kta_cmd_failover,
     &kta_cmd_switchover,
     &kta_cmd_rejoin,

@@ -24,4 +24,14 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
 // Overrides that the cluster's rows keep for ever.
 json_t *kta_status_overrides(const struct kta_nodes *nodes);
 
+// --- status_backup.c ---
+// `backup` is what this node's agent says of its backups: a line for each thing worth knowing.
+void kta_status_print_backup(const json_t *backup);
+// Adds what wants attention: of one node, and of the last backup of them all.
+void kta_status_look_at_backup(const struct kta_member *member, json_t *list);
+void kta_status_look_at_backups(const struct kta_nodes *nodes, json_t *list);
+// What is worth knowing and not wrong with the cluster: a sentence each. Does not count for the exit
+// code.
+json_t *kta_status_notes(const struct kta_nodes *nodes);
+
 #endif

@@ -107,6 +107,7 @@ static void look_at_node(const struct kta_member *member, json_t *list)
     json_array_foreach(unequal, i, one) if (json_is_string(one))
         say(list, "%s: the setting %s differs", member->name, json_string_value(one));
     look_at_certificates(member, list);
+    kta_status_look_at_backup(member, list);
 }
 
 static int same(const char *a, const char *b)
@@ -256,6 +257,7 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
         look_at_node(member, list);
     }
     compare(nodes, list);
+    kta_status_look_at_backups(nodes, list);
     if (kta_nodes_active(nodes, &active, NULL) == 0) {
         const struct kta_member *member = &nodes->list[active];
         writes = strcmp(kta_state_text(member, "writer"), "open") == 0;

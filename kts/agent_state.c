@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kts/agent_backup.h"
 #include "kts/agent_cluster.h"
 #include "kts/agent_peers.h"
 #include "kts/agent_view.h"
@@ -223,6 +224,7 @@ int kts_run_node_state(struct kts_call *call, const json_t *args, json_t **resul
     put_database(agent, state);
     put_writer(status, state);
     put_settings(agent, state);
+    set(state, "backup", kts_agent_backup_json(agent));
     set(state, "log_index", json_integer((json_int_t)agent->view->log_index));
     set(state, "joining", json_boolean(agent->view->is_joining));
     set(state, "job", kts_job_state(agent));

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kts/agent_backup.h"
 #include "kts/agent_job.h"
 #include "lib/json.h"
 #include "lib/version.h"
@@ -79,7 +80,7 @@ static json_t *certificates(const struct kts_agent *agent)
 static int run_status(struct kts_call *call, const json_t *args, json_t **result,
                       struct kt_error *error)
 {
-    const struct kts_agent *agent = kts_call_agent(call);
+    struct kts_agent *agent = kts_call_agent(call);
     const struct kts_start *start = agent->start;
     struct kts_status *status = start->status;
     char cluster_id[KT_UUID_TEXT];
@@ -99,6 +100,7 @@ static int run_status(struct kts_call *call, const json_t *args, json_t **result
     set_number(object, "requests", atomic_load(&status->requests));
     set_number(object, "retrievals", atomic_load(&status->retrievals));
     json_object_set_new(object, "certificates", certificates(agent));
+    json_object_set_new(object, "backup", kts_agent_backup_json(agent));
     set_text(object, "fingerprint", start->info->openpgp_fingerprint);
     set_text(object, "version", KT_VERSION);
     set_number(object, "pid", (uint64_t)getppid());

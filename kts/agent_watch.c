@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kts/agent_backup.h"
 #include "kts/agent_cluster.h"
 #include "kts/agent_own.h"
 #include "kts/agent_peers.h"
@@ -314,6 +315,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     kts_view_files(agent->start->paths, agent->view);
+    kts_agent_backup_look(agent);
     forget_operators(agent);
     if (look(agent, &why) == 0) {
         publish(agent);

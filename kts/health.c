@@ -4,7 +4,8 @@
 
 #include "lib/err.h"
 
-#define DAY_US (86400 * INT64_C(1000000))
+#define SECOND_US INT64_C(1000000)
+#define DAY_US    (86400 * SECOND_US)
 
 int kts_health_ready(const struct kts_status *status, const struct kts_health *health)
 {
@@ -65,6 +66,7 @@ json_t *kts_health_json(struct kts_status *s, const struct kts_health *health, i
                                          atomic_load(&s->incarnation_bits)};
     uint32_t role = atomic_load(&s->role);
     int64_t not_after_us = atomic_load(&s->server_certificate_not_after_us);
+    int64_t made_us = atomic_load(&s->backup_made_us), age_us = now_us - made_us;
     char text[KT_INCARNATION_TEXT];
     json_t *object;
 
@@ -79,6 +81,8 @@ json_t *kts_health_json(struct kts_status *s, const struct kts_health *health, i
     if (set_replication(object, s, now_us) ||
         set(object, "certificate_days_left",
             not_after_us ? json_integer((not_after_us - now_us) / DAY_US) : json_null()) ||
+        set(object, "backup_age_s",
+            made_us ? json_integer(age_us > 0 ? age_us / SECOND_US : 0) : json_null()) ||
         (role == KTS_ROLE_STANDALONE &&
          set(object, "copies", json_string("acknowledged means fsynced on this node only")))) {
         json_decref(object);

@@ -27,6 +27,12 @@ enum what {
     CONNECTIONS,
     AUDIT_RECORDS,
     CERTIFICATE,
+    BACKUP_MADE,
+    BACKUP_BYTES,
+    BACKUP_DEPOSITS,
+    BACKUP_VERIFIED,
+    BACKUP_FAILED,
+    RESTORE_PROVEN,
 };
 
 static const struct kts_metric METRICS[] = {
@@ -61,6 +67,18 @@ static const struct kts_metric METRICS[] = {
      AUDIT_RECORDS, 0},
     {"keytrustee_certificate_not_after_timestamp_seconds", "gauge",
      "End of the server certificate's validity, 0: not known.", CERTIFICATE, 1},
+    {"keytrustee_backup_last_success_timestamp_seconds", "gauge",
+     "When the last backup of this node was made, 0: never.", BACKUP_MADE, 1},
+    {"keytrustee_backup_last_bytes", "gauge", "Size of the last backup.", BACKUP_BYTES, 0},
+    {"keytrustee_backup_last_deposits", "gauge", "Deposits in the last backup.", BACKUP_DEPOSITS,
+     0},
+    {"keytrustee_backup_last_verified_timestamp_seconds", "gauge",
+     "When a backup was last checked and found good, 0: never.", BACKUP_VERIFIED, 1},
+    {"keytrustee_backup_last_failure_timestamp_seconds", "gauge",
+     "When the last run of ktbackup failed, 0: never, or one has succeeded since.", BACKUP_FAILED,
+     1},
+    {"keytrustee_restore_last_proven_timestamp_seconds", "gauge",
+     "When a backup was last restored on trial and found whole, 0: never.", RESTORE_PROVEN, 1},
 };
 
 #define COUNT (sizeof(METRICS) / sizeof(METRICS[0]))
@@ -113,6 +131,18 @@ static int64_t value_of(enum what what, struct kts_status *s)
         return (int64_t)atomic_load(&s->audit_seq);
     case CERTIFICATE:
         return atomic_load(&s->server_certificate_not_after_us);
+    case BACKUP_MADE:
+        return atomic_load(&s->backup_made_us);
+    case BACKUP_BYTES:
+        return (int64_t)atomic_load(&s->backup_bytes);
+    case BACKUP_DEPOSITS:
+        return (int64_t)atomic_load(&s->backup_deposits);
+    case BACKUP_VERIFIED:
+        return atomic_load(&s->backup_verified_us);
+    case BACKUP_FAILED:
+        return atomic_load(&s->backup_failed_us);
+    case RESTORE_PROVEN:
+        return atomic_load(&s->restore_proven_us);
     }
     return 0;
 }

@@ -218,6 +218,8 @@ static int begin_read(struct kts_request *request, const struct kts_query *query
         return db_read_openpgp(reader, who, match->fingerprint, on_read, request, read);
     case KTS_READ_OPERATOR:
         return db_read_operator(reader, who, on_read, request, read);
+    case KTS_READ_INCARNATIONS:
+        return db_read_incarnations(reader, on_read, request, read);
     }
     return KT_ERR_INTERNAL;
 }

@@ -85,7 +85,8 @@ enum kts_query_kind {
     KTS_READ_LIST,
     KTS_READ_SELF,
     KTS_READ_OPENPGP,
-    KTS_READ_OPERATOR // whether the caller is one
+    KTS_READ_OPERATOR,    // whether the caller is one
+    KTS_READ_INCARNATIONS // for anybody
 };
 struct kts_query {
     enum kts_query_kind kind;

@@ -23,6 +23,8 @@ static const struct kts_route ROUTES[] = {
         NULL, KTS_READ, KTS_ANYONE, 0, 0, KTS_ACCEPTS_NOTHING, 0},
     {"health.write", KTS_GET, "/v1/health/write", "", kts_h_health_write,
         NULL, KTS_READ, KTS_ANYONE, 0, 0, KTS_ACCEPTS_NOTHING, 0},
+    {"incarnations", KTS_GET, "/v1/incarnations", "", kts_h_incarnations,
+        NULL, KTS_READ, KTS_ANYONE, 0, 0, KTS_ACCEPTS_NOTHING, 0},
     {"client.register", KTS_POST, "/v1/clients", "", kts_h_client_register,
         NULL, KTS_CHANGE, KTS_AUTH_CODE, 0, REGISTER_MAX, KTS_ACCEPTS_JSON, 0},
     {"client.self", KTS_GET, "/v1/clients/self", "", kts_h_client_self,

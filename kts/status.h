@@ -47,7 +47,12 @@ struct kts_status {
     _Atomic uint32_t database_up;          // the agent's own connection works
     _Atomic uint64_t database_generation;  // grows each time the database comes back
     _Atomic int64_t server_certificate_not_after_us;
-    _Atomic uint32_t left_prepared; // groups that PostgreSQL holds while no writer is open
+    // From node/backup.json; 0: never.
+    _Atomic int64_t backup_made_us;
+    _Atomic uint64_t backup_bytes, backup_deposits; // of that one
+    _Atomic int64_t backup_verified_us, backup_failed_us;
+    _Atomic int64_t restore_proven_us; // a drill or trial restore that passed
+    _Atomic uint32_t left_prepared;    // groups that PostgreSQL holds while no writer is open
     // writer
     _Atomic uint32_t writer_open;   // 1: takes changes; 0: starting, settling or gone
     _Atomic uint32_t gave_in_doubt; // groups that a writer gave up, not yet settled

@@ -17,9 +17,9 @@
 struct kt_archive_member {
     char path[KT_PATH_MAX]; // relative, without "." and "..", a folder's without its last slash
     int is_dir;
-    uint64_t size; // bytes of a file
-    mode_t mode;   // permission bits
-    int64_t mtime_us;
+    uint64_t size;             // bytes of a file
+    mode_t mode;               // permission bits
+    int64_t mtime_us;          // written as whole seconds
     char owner[33], group[33]; // names; "" when not known
 };
 
@@ -56,12 +56,12 @@ void kt_archive_reader_free(struct kt_archive_reader *reader);
 // KT_ERR_TRUNCATED.
 int kt_archive_next(struct kt_archive_reader *reader, struct kt_archive_member *member,
                     struct kt_error *error) KT_MUST_CHECK;
-// Up to `size` bytes of the member's data; *n 0 at its end, where `sha256` (may be NULL) receives
-// the hash of all its data.
+// Up to `size` bytes (not 0) of the member's data; *n 0 at its end, where `sha256` receives the hash
+// of all its data. It is given in every call for a member, or NULL in every one.
 int kt_archive_read(struct kt_archive_reader *reader, void *bytes, size_t size, size_t *n,
                     uint8_t sha256[KT_SHA256_LEN], struct kt_error *error) KT_MUST_CHECK;
 
-// 0, or KT_ERR_INVALID: what kt_archive_next refuses of a path.
+// 0, or KT_ERR_INVALID: what kt_archive_next refuses of a path, and what is not UTF-8.
 int kt_archive_path_check(const char *path) KT_MUST_CHECK;
 
 #endif

@@ -41,7 +41,7 @@ static int usage(const struct parse *parse, const char *what, const char *arg, c
     fputc('\n', stderr);
     if (known)
         fprintf(stderr, "hint: did you mean '%s'?\n", known);
-    else if (parse->command && !kt_cli_single(parse->program))
+    else if (parse->command && parse->command->verb[0] != '\0')
         fprintf(stderr, "hint: see '%s %s --help'\n", parse->program->name, parse->command->verb);
     else
         fprintf(stderr, "hint: see '%s --help'\n", parse->program->name);
@@ -229,9 +229,32 @@ static void add_word(struct parse *parse, const char *word)
     parse->words[parse->word_count++] = word;
 }
 
+// In a program that has a command without a verb, a first word is the verb of another one.
+static int leave_default(struct parse *parse, const char *word)
+{
+    const struct kt_cli_command *command = find_verb(parse->program, word, NULL);
+
+    if (strcmp(word, "help") == 0) {
+        parse->help = 1;
+        return 0;
+    }
+    if (!command)
+        return unknown_verb(parse, word, NULL);
+    parse->command = command;
+    for (int i = 0; i < parse->given_count; i++) {
+        const char *name = parse->given[i].name;
+        if (!find_option(parse, name, strlen(name), 0))
+            return usage(parse, "the command does not take the option:", name, NULL);
+    }
+    return 0;
+}
+
 // A word that is no option: part of the verb, or an argument.
 static int take_word(struct parse *parse, const char *word)
 {
+    if (parse->command && parse->command->verb[0] == '\0' && !kt_cli_single(parse->program) &&
+        !parse->only_words)
+        return leave_default(parse, word);
     if (parse->command) {
         add_word(parse, word);
         return 0;
@@ -330,14 +353,14 @@ int kt_cli_main(const struct kt_cli_program *program, int argc, char **argv)
         rc = KT_EXIT_FAILURE;
         goto out;
     }
-    if (kt_cli_single(program))
+    if (program->commands[0] && program->commands[0]->verb[0] == '\0')
         parse.command = program->commands[0];
     rc = parse_all(&parse, argc, argv);
     if (rc)
         goto out;
     if (parse.version) {
         printf("%s %s\n", program->name, program->version);
-    } else if (parse.help && parse.command && !kt_cli_single(program)) {
+    } else if (parse.help && parse.command && parse.command->verb[0] != '\0') {
         kt_cli_help_command(program, parse.command, stdout);
     } else if (parse.help && parse.first) {
         kt_cli_help_group(program, parse.first, stdout);

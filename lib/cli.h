@@ -43,7 +43,8 @@ struct kt_cli_program {
     const char *summary;
     const char *synopsis;                // for programs without verbs: the arguments; else NULL
     const struct kt_cli_option *globals; // before or behind the verb
-    // NULL-terminated list of pointers: each command is declared in its own file.
+    // NULL-terminated list of pointers: each command is declared in its own file. The first one may
+    // have the verb "": it is meant when no verb is given.
     const struct kt_cli_command *const *commands;
     const char *version; // printed by --version
     void *context;       // for the commands

@@ -19,7 +19,7 @@ const struct kt_cli_option kt_cli_builtins[] = {
 
 int kt_cli_single(const struct kt_cli_program *program)
 {
-    return program->commands[0] && program->commands[0]->verb[0] == '\0';
+    return program->commands[0] && program->commands[0]->verb[0] == '\0' && !program->commands[1];
 }
 
 void kt_cli_put_clean(const char *text, FILE *out)
@@ -102,7 +102,10 @@ static void put_help_text(const char *help, FILE *out)
     fprintf(out, "\n%s%s", help, n > 0 && help[n - 1] == '\n' ? "" : "\n");
 }
 
-static void help_single(const struct kt_cli_program *program, FILE *out)
+static void put_commands(const struct kt_cli_program *program, const char *group, FILE *out);
+
+// Of a program with a command without a verb, and perhaps others.
+static void help_default(const struct kt_cli_program *program, FILE *out)
 {
     const struct kt_cli_command *command = program->commands[0];
     const char *arguments = program->synopsis ? program->synopsis : command->arguments;
@@ -112,9 +115,16 @@ static void help_single(const struct kt_cli_program *program, FILE *out)
             arguments && arguments[0] ? " " : "", arguments ? arguments : "", program->summary);
     if (command->help)
         put_help_text(command->help, out);
+    if (!kt_cli_single(program)) {
+        fputs("\nOther commands:\n", out);
+        put_commands(program, NULL, out);
+    }
     fputs("\nOptions:\n", out);
     put_options(command->options, NULL, width, out);
     put_globals(program, command->options, width, out);
+    if (!kt_cli_single(program))
+        fprintf(out, "\n'%s COMMAND --help' shows the options of a command; see also 'man %s'.\n",
+                program->name, program->name);
 }
 
 // Commands, all or (`group` not NULL) those of two words that begin with it.
@@ -127,7 +137,7 @@ static void put_commands(const struct kt_cli_program *program, const char *group
         for (size_t i = 0; program->commands[i]; i++) {
             const char *verb = program->commands[i]->verb;
             int n = (int)strlen(verb);
-            if (group && (strncmp(verb, group, length) != 0 || verb[length] != ' '))
+            if (n == 0 || (group && (strncmp(verb, group, length) != 0 || verb[length] != ' ')))
                 continue;
             if (prints)
                 fprintf(out, "  %-*s   %s\n", width, verb, program->commands[i]->summary);
@@ -145,8 +155,8 @@ void kt_cli_help_group(const struct kt_cli_program *program, const char *group, 
 
 void kt_cli_help_program(const struct kt_cli_program *program, FILE *out)
 {
-    if (kt_cli_single(program)) {
-        help_single(program, out);
+    if (program->commands[0] && program->commands[0]->verb[0] == '\0') {
+        help_default(program, out);
         return;
     }
     fprintf(out, "Usage: %s [OPTION...] COMMAND [ARGUMENT...]\n\n%s\n\nCommands:\n", program->name,

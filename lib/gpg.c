@@ -30,6 +30,11 @@ static void init_gpgme(void)
     gpgme_check_version(NULL);
 }
 
+void kt_gpg_init(void)
+{
+    pthread_once(&once, init_gpgme);
+}
+
 void kt_gpg_guard_enter(struct kt_gpg_guard *guard)
 {
     sigset_t set;
@@ -206,7 +211,7 @@ int kt_gpg_new(const char *home, struct kt_gpg **gpg, struct kt_error *error)
     struct kt_gpg *made = NULL;
     int rc = 0;
 
-    pthread_once(&once, init_gpgme);
+    kt_gpg_init();
     if (stat(home, &st) != 0)
         return kt_error_errno(error, "cannot use GnuPG home \"%s\"", home);
     if (!S_ISDIR(st.st_mode) || (st.st_mode & 077) != 0)

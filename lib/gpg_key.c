@@ -6,8 +6,7 @@
 
 #include "lib/gpg_inner.h"
 
-// Copies 40 hex digits in upper case; KT_ERR_CRYPTO for anything else (a version 5 key).
-static int take_fingerprint(const char *from, char out[KT_OPENPGP_FINGERPRINT_TEXT],
+int kt_gpg_take_fingerprint(const char *from, char out[KT_OPENPGP_FINGERPRINT_TEXT],
                             struct kt_error *error)
 {
     if (from == NULL || strlen(from) != KT_OPENPGP_FINGERPRINT_TEXT - 1)
@@ -50,7 +49,7 @@ int kt_gpg_generate(struct kt_gpg *gpg, enum kt_gpg_kind kind, const char *user_
         rc = kt_gpg_fail(error, err, "cannot make an OpenPGP key");
     } else {
         gpgme_genkey_result_t result = gpgme_op_genkey_result(gpg->ctx);
-        rc = take_fingerprint(result ? result->fpr : NULL, fingerprint, error);
+        rc = kt_gpg_take_fingerprint(result ? result->fpr : NULL, fingerprint, error);
     }
     kt_gpg_guard_leave(&guard);
     return rc;
@@ -76,7 +75,7 @@ int kt_gpg_find_secret(struct kt_gpg *gpg, const char *user_id,
     while (err == 0 && rc == KT_ERR_NOT_FOUND &&
            (err = gpgme_op_keylist_next(gpg->ctx, &key)) == 0) {
         if (!key->revoked && !key->expired && !key->disabled && has_user_id(key, user_id))
-            rc = take_fingerprint(key->fpr, fingerprint, error);
+            rc = kt_gpg_take_fingerprint(key->fpr, fingerprint, error);
         gpgme_key_unref(key);
     }
     gpgme_op_keylist_end(gpg->ctx);
@@ -136,7 +135,7 @@ int kt_gpg_import(struct kt_gpg *gpg, const void *bytes, size_t n,
             rc = kt_error_set(error, KT_ERR_OPENPGP_KEY_INVALID, NULL,
                               "the bytes hold no OpenPGP key");
         else
-            rc = take_fingerprint(first->fpr, fingerprint, error);
+            rc = kt_gpg_take_fingerprint(first->fpr, fingerprint, error);
     }
     gpgme_data_release(data);
     kt_gpg_guard_leave(&guard);

@@ -47,12 +47,16 @@ int kt_gpg_encrypt_stream(struct kt_gpg *gpg, const struct kt_gpg_recipient *rec
                           struct kt_error *error) KT_MUST_CHECK;
 // Decrypts `in_fd` and hands the plaintext on as it comes, before the message's end (and with it
 // its integrity) is known: nothing may be believed until this returned 0. KT_ERR_NOT_FOUND: none of
-// the secret keys is here; the message names the key ids.
+// the secret keys is here; the message names the key ids. KT_ERR_NOT_CIPHERTEXT: it is not one whole
+// encrypted message in form (lib/openpgp.h). KT_ERR_SIGNATURE: its integrity does not show.
 int kt_gpg_decrypt_stream(struct kt_gpg *gpg, int in_fd, kt_gpg_sink sink, void *arg,
                           struct kt_error *error) KT_MUST_CHECK;
 // 1 when a secret key of the keyring can decrypt for one of these ids.
 int kt_gpg_has_secret(struct kt_gpg *gpg, const uint64_t *key_ids, size_t count);
 
+// The public key as armored text, appended to `out`. KT_ERR_NOT_FOUND.
+int kt_gpg_export_text(struct kt_gpg *gpg, const char *fingerprint, struct kt_buf *out,
+                       struct kt_error *error) KT_MUST_CHECK;
 // Text with a signature around it ("-----BEGIN PGP SIGNED MESSAGE-----"). `text` is UTF-8 and ends
 // with a newline; no line of it begins with '-' or ends with a space.
 int kt_gpg_sign_text(struct kt_gpg *gpg, const char *signer, const char *text, struct kt_buf *out,

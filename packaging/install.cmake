@@ -7,9 +7,10 @@ install(TARGETS ktadmin keytrustee RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(CODE "execute_process(COMMAND ${CMAKE_COMMAND} -E create_symlink ktadmin
     \$ENV{DESTDIR}${CMAKE_INSTALL_FULL_BINDIR}/keytrustee-orgtool)")
 install(TARGETS keytrustee_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-if(TARGET ktbackup)
-    install(TARGETS ktbackup RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
+install(TARGETS ktbackup RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+# Crontabs call it by the name that it had as a script.
+install(CODE "execute_process(COMMAND ${CMAKE_COMMAND} -E create_symlink ktbackup
+    \$ENV{DESTDIR}${CMAKE_INSTALL_FULL_BINDIR}/ktbackup.sh)")
 
 # The client library, for those who write programs that deposit keys.
 install(FILES client/keytrustee.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} OPTIONAL)

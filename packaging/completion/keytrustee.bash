@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Completion for keytrustee, ktadmin and kts: it asks the program's own help, so it cannot be stale.
+# Completion for keytrustee, ktadmin, kts and ktbackup: it asks the program's own help, so it cannot be stale.
 
 # Prints the commands that PROGRAM --help lists, two words in one line where a command has two.
 _keytrustee_commands() {
-    "$1" --help 2>/dev/null | sed -n '/^Commands:$/,/^$/s/^  \([a-z]\+\( [a-z]\+\)\?\)  .*/\1/p'
+    "$1" --help 2>/dev/null | sed -n '/^\(Other c\|C\)ommands:$/,/^$/s/^  \([a-z]\+\( [a-z]\+\)\?\)  .*/\1/p'
 }
 
 # Prints the long options in the help of PROGRAM [COMMAND...]; those with a value end in "=".
@@ -47,4 +47,4 @@ _keytrustee() {
     fi
 }
 
-complete -F _keytrustee keytrustee ktadmin kts
+complete -F _keytrustee keytrustee ktadmin kts ktbackup

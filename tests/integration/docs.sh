@@ -14,7 +14,7 @@ options_in_help() {
 }
 
 commands_in_help() {
-    "$1" --help | sed -n '/^Commands:$/,/^$/s/^  \([a-z]\+\( [a-z]\+\)\?\)  .*/\1/p'
+    "$1" --help | sed -n '/^\(Other c\|C\)ommands:$/,/^$/s/^  \([a-z]\+\( [a-z]\+\)\?\)  .*/\1/p'
 }
 
 compare_program() {
@@ -47,9 +47,10 @@ compare_program() {
 compare_program "$KTS" kts.8
 compare_program "$KTADMIN" ktadmin.8
 compare_program "$KEYTRUSTEE" keytrustee.1
+compare_program "$KTBACKUP" ktbackup.1
 
 check "the commands print protocol and schema with their version"
-for program in "$KTS" "$KTADMIN" "$KEYTRUSTEE"; do
+for program in "$KTS" "$KTADMIN" "$KEYTRUSTEE" "$KTBACKUP"; do
     succeeds "$program" --version
     has "$KT_TMP/out" '[0-9]+\.[0-9]+\.[0-9]+ \(protocol [0-9]+, schema [0-9]+\)$'
 done
@@ -61,6 +62,8 @@ exits 2 "$KEYTRUSTEE" gte
 has "$KT_TMP/err" 'get'
 exits 2 "$KTS" --chekc
 has "$KT_TMP/err" 'check'
+exits 2 "$KTBACKUP" --gpg-recipent=john
+has "$KT_TMP/err" 'gpg-recipient'
 
 check "every error code that reaches the wire is in the protocol, with its status"
 table=$(sed -n 's/^ *{KT_[A-Z_]*, "\([a-z_]*\)", \([0-9]*\), .*/\1 \2/p' "$KT_SOURCE/lib/err.c")
@@ -96,10 +99,10 @@ for file in "$KT_SOURCE"/README.md "$KT_SOURCE"/docs/*.md; do
 done
 
 check "the files that the guides name exist"
-for file in "$KT_SOURCE"/README.md "$KT_SOURCE"/docs/{architecture,security,coding,contributing}.md; do
+for file in "$KT_SOURCE"/README.md "$KT_SOURCE"/docs/{architecture,security,coding,contributing,backup-format,restore}.md; do
     while read -r target; do
         compgen -G "$KT_SOURCE/$target" >/dev/null || problem "$(basename "$file") names $target"
-    done < <(grep -oE '`(lib|db|kts|ktadmin|client|packaging|tests|docs|\.ci)/[a-zA-Z0-9_./*-]*`' "$file" |
+    done < <(grep -oE '`(lib|db|kts|ktadmin|ktbackup|client|packaging|tests|docs|\.ci)/[a-zA-Z0-9_./*-]*`' "$file" |
         tr -d '`' | sort -u)
 done
 

@@ -13,6 +13,7 @@ set -uo pipefail
 KTS=$KT_ROOT/usr/sbin/kts
 KTADMIN=$KT_ROOT/usr/bin/ktadmin
 KEYTRUSTEE=$KT_ROOT/usr/bin/keytrustee
+KTBACKUP=$KT_ROOT/usr/bin/ktbackup
 export HOME=$KT_TMP/home LC_ALL=C.UTF-8
 unset GNUPGHOME KEYTRUSTEE_CONFDIR
 mkdir -p "$HOME"
@@ -434,7 +435,7 @@ fingerprint_of() {
 end_gpg_agents() {
     local dir
 
-    for dir in "$KT_TMP"/clients/*/gnupg; do
+    for dir in "$KT_TMP"/clients/*/gnupg "$KT_TMP"/gnupg*; do
         [[ -d $dir ]] && gpgconf --homedir "$dir" --kill all 2>/dev/null
     done
     true

@@ -43,9 +43,12 @@ static struct {
     unsigned long long epoch;
     const char *incarnation;
     int registrations, renewals, requests;
-    const char *state;  // of the client
-    const char *active; // KT-Active of every answer, or NULL
-    char asked[4096];   // "one two ", the servers in the order of the requests
+    const char *state; // of the client
+    // What /v1/incarnations gives; NULL: an old server, which has no such call.
+    const char *incarnations;
+    int statements_asked; // how often it was
+    const char *active;   // KT-Active of every answer, or NULL
+    char asked[4096];     // "one two ", the servers in the order of the requests
     // Called for each request; anything but 0 is what kt_http_client_run returns. `*sent` = 1 lets
     // the request be acted on first, as when only the answer is lost.
     int (*network)(const char *server, const struct kt_http_request *request, int *sent);
@@ -55,6 +58,10 @@ static struct {
     void (*meddle)(const char *server, const struct kt_http_request *request,
                    struct kt_http_answer *answer);
 } fake;
+
+static char fake_fingerprint[KT_OPENPGP_FINGERPRINT_TEXT] = // of the cluster's OpenPGP key
+    "0123456789ABCDEF0123456789ABCDEF01234567";
+#define FAKE_CLUSTER_ID "11111111-2222-4333-8444-555555555555"
 
 struct kt_http_client {
     char server[KTC_SERVER_TEXT];
@@ -204,9 +211,8 @@ static void fake_register(const struct kt_http_request *request, struct kt_http_
               json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:s, s:s, s:I}}", "client",
                         fake.client, "organisation", "org", "state", fake.state, "certificate",
                         fake.certificate, "ca", ca, "receipt_keys", fake_receipt_keys(), "cluster",
-                        "id", "11111111-2222-4333-8444-555555555555", "openpgp_fingerprint",
-                        "0123456789ABCDEF0123456789ABCDEF01234567", "incarnation", fake.incarnation,
-                        "epoch", (json_int_t)fake.epoch));
+                        "id", FAKE_CLUSTER_ID, "openpgp_fingerprint", fake_fingerprint,
+                        "incarnation", fake.incarnation, "epoch", (json_int_t)fake.epoch));
     json_decref(object);
 }
 
@@ -220,6 +226,15 @@ static void fake_self(struct kt_http_answer *answer)
                         fake_receipt_keys(), "grants", "right", "deposit", "object", "own", "right",
                         "browse", "object", "prefix", "prefix", "a/", "node", "name", "kts-01",
                         "role", "standalone", "members", 0, "w", 0));
+}
+
+static void fake_incarnations(struct kt_http_answer *answer)
+{
+    fake.statements_asked++;
+    if (fake.incarnations != NULL)
+        fake_body(answer, 200, fake.incarnations, strlen(fake.incarnations));
+    else
+        fake_error(answer, KT_ERR_ROUTE_UNKNOWN);
 }
 
 static void fake_renew(const struct kt_http_request *request, struct kt_http_answer *answer)
@@ -459,6 +474,8 @@ static void fake_serve(const struct kt_http_request *request, struct kt_http_ans
         fake_json(answer, 200,
                   json_pack("{s:s, s:s, s:I}", "node", "kts-01", "role", "standalone", "epoch",
                             (json_int_t)fake.epoch));
+    else if (strcmp(path, "/v1/incarnations") == 0)
+        fake_incarnations(answer);
     else if (strncmp(path, "/v1/deposits", 12) == 0)
         fake_deposits(request, path + 12, query, answer);
     else

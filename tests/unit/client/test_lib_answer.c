@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/client/fake_nodes.h"
+#include "tests/unit/client/fake_statement.h"
 
 static struct keytrustee_error error;
 static struct keytrustee_deposit deposit;
@@ -120,7 +121,7 @@ static void an_older_epoch_gives_no_list_and_no_barrier(void **state)
 static void an_older_incarnation_is_never_believed(void **state)
 {
     (void)state;
-    fake.incarnation = "2.00000000000000cd";
+    fake_restore("2.00000000000000cd", fake.incarnation, 1);
     must_work(get("h", 1), &error);
     for (size_t i = 0; i < 3; i++)
         fake_nodes[i].incarnation = "1.00000000000000ab";
@@ -192,5 +193,5 @@ int main(void)
         CASE(a_newer_epoch_is_remembered_by_the_next_process),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, fake_key_make, fake_key_remove);
 }

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/client/fake_cluster.h"
+#include "tests/unit/client/fake_statement.h"
 
 static struct keytrustee_deposit deposit;
 static struct keytrustee_error error;
@@ -203,7 +204,7 @@ static void a_deposit_to_a_restored_cluster_is_the_latest(void **state)
     free(fake.deposits[1].body); // the backup has the first one only
     free(fake.deposits[2].body);
     fake.deposit_count = 1;
-    fake.incarnation = "2.00000000000000cd";
+    fake_restore("2.00000000000000cd", fake.incarnation, 1);
     refused(KEYTRUSTEE_INTEGRITY, "h", 0);
     assert_non_null(strstr(error.hint, "restored"));
     put("h", "new");
@@ -422,7 +423,7 @@ static void a_restored_cluster_is_told_once(void **state)
 {
     (void)state;
     put("h", "secret");
-    fake.incarnation = "2.00000000000000cd";
+    fake_restore("2.00000000000000cd", fake.incarnation, 1);
     must_work(get("h", 0), &error);
     assert_got("secret");
     assert_non_null(strstr(warned, "restored"));
@@ -507,5 +508,5 @@ int main(void)
         CASE(info_with_another_receipt_is_refused),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, fake_key_make, fake_key_remove);
 }

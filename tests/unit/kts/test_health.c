@@ -109,6 +109,22 @@ static void body_of_an_active_has_members_and_barrier_and_no_lag(void **state)
     json_decref(object);
 }
 
+static void age_of_the_last_backup_is_told_or_null(void **state)
+{
+    json_t *object = kts_health_json(&status, &well, INT64_C(5000000));
+
+    (void)state;
+    assert_true(json_is_null(json_object_get(object, "backup_age_s")));
+    json_decref(object);
+    atomic_store(&status.backup_made_us, 1500000);
+    object = kts_health_json(&status, &well, INT64_C(5000000));
+    assert_int_equal(number(object, "backup_age_s"), 3);
+    json_decref(object);
+    object = kts_health_json(&status, &well, INT64_C(1000000)); // the clock went back
+    assert_int_equal(number(object, "backup_age_s"), 0);
+    json_decref(object);
+}
+
 static void body_of_a_passive_has_its_lag(void **state)
 {
     json_t *object;
@@ -151,6 +167,7 @@ int main(void)
         CASE(without_audit_records_nothing_is_served),
         CASE(node_without_a_role_is_not_initialised_or_has_no_database),
         CASE(body_of_an_active_has_members_and_barrier_and_no_lag),
+        CASE(age_of_the_last_backup_is_told_or_null),
         CASE(body_of_a_passive_has_its_lag),
         CASE(standalone_node_says_that_there_is_one_copy),
     };

@@ -66,6 +66,11 @@ static void values_are_those_of_the_shared_status(void **state)
     atomic_store(&status.lag_us, 1500000);
     atomic_store(&status.last_commit_us, INT64_C(1700000000000001));
     atomic_store(kts_status_connections_of(&status, 3), 4);
+    atomic_store(&status.backup_made_us, INT64_C(1700000001000002));
+    atomic_store(&status.backup_bytes, 4096);
+    atomic_store(&status.backup_deposits, 12);
+    atomic_store(&status.backup_verified_us, INT64_C(1700000002000000));
+    atomic_store(&status.backup_failed_us, INT64_C(1700000003000000));
     all = text();
     assert_true(has_line(all, "keytrustee_role{role=\"passive\"} 1"));
     assert_true(has_line(all, "keytrustee_role{role=\"active\"} 0"));
@@ -78,6 +83,15 @@ static void values_are_those_of_the_shared_status(void **state)
     assert_true(has_line(all, "keytrustee_replication_lag_seconds 1.500000"));
     assert_true(has_line(all, "keytrustee_last_commit_timestamp_seconds 1700000000.000001"));
     assert_true(has_line(all, "keytrustee_connections 4"));
+    assert_true(
+        has_line(all, "keytrustee_backup_last_success_timestamp_seconds 1700000001.000002"));
+    assert_true(has_line(all, "keytrustee_backup_last_bytes 4096"));
+    assert_true(has_line(all, "keytrustee_backup_last_deposits 12"));
+    assert_true(
+        has_line(all, "keytrustee_backup_last_verified_timestamp_seconds 1700000002.000000"));
+    assert_true(
+        has_line(all, "keytrustee_backup_last_failure_timestamp_seconds 1700000003.000000"));
+    assert_true(has_line(all, "keytrustee_restore_last_proven_timestamp_seconds 0.000000"));
 }
 
 static void clock_of_another_node_gives_no_malformed_number(void **state)

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// The place in the cluster's history that this client remembers. A cluster that was restored from a
+// backup is believed by its statement only, which its OpenPGP key has signed.
+#include <string.h>
+#include <unistd.h>
+
+#include "client/client.h"
+#include "lib/json.h"
+#include "lib/statement.h"
+
+#define LONGEST_FETCH_MS 5000
+#define NO_STATEMENT     "do not use this server; ask the operator, who must show how it was restored"
+
+// --- what is remembered ---
+
+// Other processes may have seen a newer place in history still.
+static void save_history(struct keytrustee *client)
+{
+    struct ktc_state disk = {0};
+    enum ktc_seen seen = KTC_SEEN_SAME;
+    char path[KT_PATH_MAX];
+    struct kt_error why = {0};
+    int fd = -1;
+    int rc = ktc_path(client, "client.json", path);
+
+    if (rc == 0)
+        rc = ktc_lock(client, &fd, &why);
+    if (rc == 0)
+        rc = ktc_state_load(path, &disk, &why);
+    if (rc == 0)
+        rc = ktc_state_observe(&disk, &client->state.incarnation, client->state.epoch, &seen);
+    if (rc == 0 && (seen == KTC_SEEN_NEWER || seen == KTC_SEEN_RESTORED))
+        rc = ktc_state_save(path, &disk, &why);
+    if (rc == 0) {
+        client->state.incarnation = disk.incarnation;
+        client->state.epoch = disk.epoch;
+    } else {
+        ktc_warn(client, NULL, "cannot remember epoch %llu: %s",
+                 (unsigned long long)client->state.epoch,
+                 why.message[0] ? why.message : kt_err_text(rc));
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+void ktc_history_remember(struct keytrustee *client, const struct kt_incarnation *incarnation,
+                          uint64_t epoch)
+{
+    enum ktc_seen seen = KTC_SEEN_SAME;
+
+    if (ktc_state_observe(&client->state, incarnation, epoch, &seen) == 0 &&
+        (seen == KTC_SEEN_NEWER || seen == KTC_SEEN_RESTORED))
+        save_history(client);
+}
+
+void ktc_history_reload(struct keytrustee *client)
+{
+    struct ktc_state disk = {0};
+    enum ktc_seen seen = KTC_SEEN_SAME;
+    char path[KT_PATH_MAX];
+
+    if (ktc_path(client, "client.json", path) == 0 && ktc_state_load(path, &disk, NULL) == 0 &&
+        disk.incarnation.number != 0 &&
+        ktc_state_observe(&client->state, &disk.incarnation, disk.epoch, &seen) != 0)
+        ktc_warn(client, NULL, "\"%s\" is of another history than this process has seen", path);
+}
+
+// --- the statement ---
+
+static int same(const struct kt_incarnation *a, const struct kt_incarnation *b)
+{
+    return a->number == b->number && a->bits == b->bits;
+}
+
+// The statement of exactly this incarnation, owned by `object`; NULL when there is none.
+static const char *find(const json_t *object, const struct kt_incarnation *wanted)
+{
+    const json_t *list = json_object_get(object, "incarnations");
+    const char *name = NULL, *text = NULL;
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        struct kt_incarnation incarnation;
+        if (kt_json_string(one, "incarnation", 1, KT_INCARNATION_TEXT, &name, NULL) != 0 ||
+            kt_incarnation_parse(name, &incarnation) != 0 || !same(&incarnation, wanted))
+            continue;
+        if (json_is_string(json_object_get(one, "statement")) &&
+            kt_json_string(one, "statement", 1, KT_STATEMENT_MAX, &text, NULL) == 0)
+            return text;
+    }
+    return NULL;
+}
+
+// Asks that server only, and once: what its answer says of its own place in history is not looked
+// at, since that is what is being asked.
+static int fetch(struct keytrustee *client, const char *server, const uint8_t *pin, json_t **object,
+                 struct kt_error *error)
+{
+    const struct ktc_call call = {.method = "GET", .path = "/v1/incarnations", .pin = pin};
+    size_t i = ktc_servers_find(&client->servers, server);
+    int time_ms = ktc_time_left(client) / 2 + 1; // others may have to be asked after it
+    struct ktc_answer answer = {0};
+    struct kt_error why = {0};
+    int rc = i == KTC_NONE ? KT_ERR_NETWORK : 0;
+
+    if (time_ms > LONGEST_FETCH_MS)
+        time_ms = LONGEST_FETCH_MS;
+    if (rc == 0)
+        rc = ktc_ask(client, &call, i, time_ms, client->connect_timeout_ms, 0, &answer, &why);
+    if (rc == 0 && answer.http.status != 200)
+        rc = ktc_answer_error(&answer.http, server, &why);
+    if (rc == 0) {
+        rc = kt_json_parse_object(kt_buf_ptr(&answer.http.body), kt_buf_left(&answer.http.body),
+                                  object, &why);
+        rc = ktc_protocol(&why, server, rc);
+    }
+    ktc_answer_free(&answer);
+    if (rc == 0 || rc == KT_ERR_ROUTE_UNKNOWN) // a server that does not know the call has none
+        return 0;
+    return kt_error_set(error, KT_ERR_UNCHECKED, "try again later",
+                        "%s says that the cluster was restored from a backup, and its statement of "
+                        "it cannot be had: %.250s",
+                        server, why.message[0] ? why.message : kt_err_text(rc));
+}
+
+static int check(const struct keytrustee *client, const char *text,
+                 const struct kt_incarnation *incarnation, const char *server,
+                 struct kt_statement *statement, struct kt_error *error)
+{
+    char name[KT_INCARNATION_TEXT];
+    struct kt_statement read = {0};
+    struct kt_error why = {0};
+    struct kt_uuid cluster;
+    const char *wrong = NULL;
+    int rc = 0;
+
+    kt_incarnation_format(incarnation, name);
+    if (text == NULL)
+        return kt_error_set(error, KT_ERR_SIGNATURE, NO_STATEMENT,
+                            "%s says that the cluster was restored as incarnation %s, and shows no "
+                            "statement of it by the cluster's OpenPGP key",
+                            server, name);
+    rc = kt_statement_verify(client->state.cluster_fingerprint, text, strlen(text), &read, &why);
+    if (rc != 0 && rc != KT_ERR_SIGNATURE && rc != KT_ERR_PROTOCOL)
+        return kt_error_set(error, KT_ERR_UNCHECKED, why.hint[0] ? why.hint : NULL,
+                            "the statement of incarnation %s cannot be verified here: %.250s", name,
+                            why.message[0] ? why.message : kt_err_text(rc));
+    if (rc != 0)
+        wrong = why.message[0] ? why.message : kt_err_text(rc);
+    else if (kt_uuid_parse(client->state.cluster, &cluster) != 0 ||
+             memcmp(&cluster, &read.cluster_id, sizeof cluster) != 0)
+        wrong = "it is of another cluster";
+    else if (!same(&read.incarnation, incarnation))
+        wrong = "it is of another incarnation";
+    if (wrong != NULL)
+        return kt_error_set(error, KT_ERR_SIGNATURE, NO_STATEMENT,
+                            "%s says that the cluster was restored as incarnation %s, and its "
+                            "statement of it is not good: %.200s",
+                            server, name, wrong);
+    *statement = read;
+    return 0;
+}
+
+// --- the verdict ---
+
+static void tell(const struct keytrustee *client, const struct kt_statement *statement,
+                 const struct kt_incarnation *known)
+{
+    char name[KT_INCARNATION_TEXT], previous[KT_INCARNATION_TEXT], before[KT_INCARNATION_TEXT];
+    unsigned long long index = statement->log_index;
+
+    kt_incarnation_format(&statement->incarnation, name);
+    kt_incarnation_format(&statement->previous, previous);
+    kt_incarnation_format(known, before);
+    ktc_warn(client,
+             "keytrustee receipts export, and let the operator run ktadmin receipts check: it "
+             "lists what is missing",
+             "the cluster was restored from a backup (incarnation %s): deposits that were "
+             "acknowledged after log index %llu are not in it",
+             name, index);
+    if (!same(&statement->previous, known))
+        ktc_warn(client, "check the receipts of all deposits of this client",
+                 "it was restored from incarnation %s, a line that this client has not seen (it "
+                 "knew %s): deposits up to log index %llu may be missing too",
+                 previous, before, index);
+}
+
+int ktc_restored_accept(struct keytrustee *client, const struct kt_incarnation *incarnation,
+                        uint64_t epoch, const char *server, const uint8_t *pin,
+                        struct kt_error *error)
+{
+    const struct kt_incarnation known = client->state.incarnation;
+    struct kt_statement statement = {0};
+    json_t *object = NULL;
+    int rc = fetch(client, server, pin, &object, error);
+
+    if (rc == 0)
+        rc = check(client, find(object, incarnation), incarnation, server, &statement, error);
+    if (rc == 0) {
+        ktc_history_remember(client, incarnation, epoch);
+        tell(client, &statement, &known);
+    }
+    if (rc != 0 && error != NULL)
+        ktc_printable(error->message);
+    json_decref(object);
+    return rc;
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checking receipts against a node's database, for `receipts check`, `restore` and `drill`.
+#ifndef KTA_RECEIPTS_H
+#define KTA_RECEIPTS_H
+
+#include "ktadmin/common.h"
+
+// Files with receipts, read as whoever called, before anything is given up.
+struct kta_receipt_files {
+    const char **names;
+    char **texts;
+    size_t count;
+};
+int kta_receipts_read(const char *const *names, size_t count, struct kta_receipt_files *files,
+                      struct kt_error *error) KT_MUST_CHECK;
+// The values of a repeatable option.
+int kta_receipts_read_options(const struct kt_cli_run *run, const char *option,
+                              struct kta_receipt_files *files,
+                              struct kt_error *error) KT_MUST_CHECK;
+void kta_receipts_free(struct kta_receipt_files *files);
+
+// Prints each receipt that the database does not prove, and their number. *missing receives 1 when
+// there is one. The node's PostgreSQL must run.
+int kta_receipts_check(const struct kt_cli_run *run, const struct kt_paths *paths,
+                       const struct kt_settings *settings, const struct kta_receipt_files *files,
+                       int *missing, struct kt_error *error) KT_MUST_CHECK;
+
+#endif

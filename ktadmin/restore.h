@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// restore FILE: a node of a new incarnation out of a backup. Each part can be run again after a
+// kill; the promise file, without which nothing starts, is written last.
+#ifndef KTA_RESTORE_H
+#define KTA_RESTORE_H
+
+#include "db/load.h"
+#include "ktadmin/init.h"
+#include "ktadmin/nodes.h"
+#include "lib/backup_read.h"
+
+// A small file of the backup that is not written where it was.
+struct kta_kept {
+    char *text; // NUL-terminated; NULL: it was not there
+    size_t n;
+};
+enum kta_kept_file {
+    KTA_KEPT_SETTINGS,
+    KTA_KEPT_CLUSTER,
+    KTA_KEPT_NODE_KEY,
+    KTA_KEPT_NODE_CERT,
+    KTA_KEPT_COUNT
+};
+
+struct kta_restore {
+    struct kta_init init; // paths, settings, identity, account, lock: as init has them
+    int is_dry, accepts_loss;
+    struct kt_backup_file file;
+    int fd; // the artefact, or standard input
+    struct kt_backup_stream *stream;
+    struct kt_secret *passphrase;
+    struct kt_backup_about about;
+    struct kta_kept kept[KTA_KEPT_COUNT];
+    // what confdir/restore.json fixes
+    struct kt_incarnation incarnation;
+    uint64_t epoch;
+    int is_loaded;           // the database has it all
+    struct kta_nodes *nodes; // of the cluster that was
+    size_t answered, sealed;
+    struct db_load *load;
+    uint64_t files, others; // files of the confdir; files that are not restored
+    int out;                // the file that is being written, or -1
+    enum kta_kept_file keeping;
+    int is_keeping, is_table;
+    int64_t shown_us; // progress
+    uint64_t restored_rows;
+    struct db_backup_facts facts; // of the loaded database
+    int is_begun;                 // the database
+};
+
+// Prints "what" as a step that has been done, unless --quiet.
+void kta_restore_say(const struct kta_restore *restore, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+// --- restore_note.c: confdir/restore.json ---
+// Fixes member, incarnation and epoch at the first run, and reads them at the others.
+int kta_restore_note(struct kta_restore *restore, const struct kt_incarnation *before,
+                     uint64_t epoch, struct kt_error *error) KT_MUST_CHECK;
+int kta_restore_note_loaded(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
+// 1 when there is one.
+int kta_restore_is_begun(const struct kt_paths *paths);
+int kta_restore_note_remove(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
+
+// --- restore_take.c: the members, as they come ---
+int kta_restore_take(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
+void kta_restore_forget(struct kta_restore *restore);
+
+// --- restore_identity.c ---
+// All of the confdir has come: settings, names, certificates, an empty database that runs.
+int kta_restore_identity(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
+// Promise, identity file; the note goes.
+int kta_restore_finish(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
+// What the database is to say of the new incarnation; `statement` is freed by the caller.
+int kta_restore_rows(struct kta_restore *restore, const struct kt_incarnation *previous,
+                     uint64_t previous_epoch, uint64_t log_index, const char *note,
+                     struct db_restored *rows, struct kt_peer *self, char **statement,
+                     struct kt_error *error) KT_MUST_CHECK;
+
+// --- restore_nodes.c: those of the cluster that was ---
+// Asks all that the backup knew, with the backup's node's own certificate. KT_ERR_EXISTS when one
+// answers, unless the loss is accepted by typing the cluster id.
+int kta_restore_look(struct kta_restore *restore, const struct kt_peers *peers,
+                     struct kt_error *error) KT_MUST_CHECK;
+// Those that answered promise the new incarnation: what they had is history then.
+int kta_restore_seal(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
+
+// --- restore_adopt.c ---
+int kta_restore_adopt(struct kt_cli_run *run);
+// --- restore_file.c ---
+int kta_restore_file(struct kt_cli_run *run);
+void kta_restore_free(struct kta_restore *restore);
+
+#endif

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// A new member with the cluster's old keys: settings, names, certificates, an empty database; and at
+// the end its promise.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/replication.h"
+#include "ktadmin/restore.h"
+#include "lib/file.h"
+#include "lib/gpg.h"
+#include "lib/json.h"
+#include "lib/pki.h"
+#include "lib/statement.h"
+
+#define START_S     120
+#define CLUSTER_MAX 4096
+
+// --- settings ---
+
+// The node's own of before, and over them the options. A data directory of its own is kept only
+// where the confdir is where it was: beside the old one it would be the old one's.
+static int take_settings(struct kta_restore *restore, struct kt_error *error)
+{
+    const struct kta_kept *kept = &restore->kept[KTA_KEPT_SETTINGS];
+    struct kt_settings *old = NULL, *given = restore->init.settings;
+    int is_same = strcmp(restore->about.confdir, restore->init.paths.confdir) == 0, rc;
+    char path[KT_PATH_MAX];
+
+    if (kt_file_exists(restore->init.paths.settings) || !kept->text) // of a run before, or none
+        return 0;
+    rc = kt_path_join(path, sizeof(path), restore->init.paths.confdir, "restore.conf");
+    if (rc == 0)
+        rc = kt_file_replace(path, kept->text, kept->n, 0600, error);
+    if (rc == 0)
+        rc = kt_settings_load(path, &old, error);
+    (void)unlink(path);
+    for (int i = 0; i < KT_SET_COUNT && rc == 0; i++) {
+        enum kt_setting setting = (enum kt_setting)i;
+        if (!kt_settings_is_set(old, setting) || kt_settings_is_set(given, setting))
+            continue;
+        if (!is_same && kt_setting_info(setting)->type == KT_TYPE_PATH)
+            continue;
+        // Where it is reached follows the machine, unless it is the machine of before.
+        if (setting == KT_SET_NODE_ADDRESS && kt_cli_value(restore->init.run, "advertise"))
+            continue;
+        rc = kt_settings_set(given, setting, kt_settings_text(old, setting), error);
+    }
+    kt_settings_free(old);
+    return rc;
+}
+
+// --- names ---
+
+static int read_cluster(struct kta_restore *restore, struct kt_cluster_info *info,
+                        struct kt_error *error)
+{
+    const struct kta_kept *kept = &restore->kept[KTA_KEPT_CLUSTER];
+    char path[KT_PATH_MAX];
+    int rc = kt_path_join(path, sizeof(path), restore->init.paths.confdir, "restore.cluster");
+
+    if (!kept->text || kept->n > CLUSTER_MAX)
+        return kt_error_set(error, KT_ERR_INVALID, "use another backup",
+                            "the backup does not say of which cluster it is");
+    if (rc == 0)
+        rc = kt_file_replace(path, kept->text, kept->n, 0600, error);
+    if (rc == 0)
+        rc = kt_cluster_info_load(path, info, error);
+    (void)unlink(path);
+    if (rc == 0 && memcmp(&info->cluster_id, &restore->file.manifest.cluster_id,
+                          sizeof(info->cluster_id)) != 0)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
+                          "the manifest is of another cluster than the backup");
+    return rc;
+}
+
+static int take_names(struct kta_restore *restore, struct kt_error *error)
+{
+    struct kta_init *init = &restore->init;
+    struct kt_cluster_info info;
+    int rc = read_cluster(restore, &info, error);
+
+    if (rc)
+        return rc;
+    init->info = info;
+    if (kt_cli_value(init->run, "node"))
+        memcpy(init->info.node, init->node, sizeof(init->node));
+    rc = kta_restore_note(restore, &restore->file.manifest.incarnation,
+                          restore->file.manifest.epoch, error);
+    if (rc == 0)
+        kta_restore_say(restore, "%s becomes %s, in incarnation %u", init->info.node,
+                        init->promise.member, (unsigned)restore->incarnation.number);
+    return rc;
+}
+
+// The keys that came must be those that signed the manifest: then artefact, manifest and content
+// belong together, whatever else is known of the cluster.
+static int check_signature(struct kta_restore *restore, struct kt_error *error)
+{
+    struct kt_backup_trust trust = {0};
+    int rc = kt_gpg_new(restore->init.paths.gnupg, &trust.gpg, error);
+
+    memcpy(trust.signer, restore->init.info.openpgp_fingerprint, sizeof(trust.signer));
+    if (rc == 0)
+        rc = kt_backup_check_signature(&restore->file, &trust, error);
+    kt_gpg_free(trust.gpg);
+    if (rc == 0 && restore->file.signature != KT_SIGNATURE_GOOD)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
+                          "the manifest is not signed");
+    return rc;
+}
+
+// --- the steps ---
+
+static int make_database(struct kta_init *init, int *done, struct kt_error *error)
+{
+    int rc = kta_init_initdb(init, done, error);
+
+    if (rc == 0)
+        rc = kta_init_configure(init, done, error);
+    return rc ? rc : db_cluster_start(init->cluster, START_S, error);
+}
+
+static const struct {
+    const char *text;
+    int (*run)(struct kta_init *init, int *done, struct kt_error *error);
+} STEPS[] = {
+    {"settings file", kta_init_settings},    {"the cluster's CA", kta_init_ca},
+    {"receipt key", kta_init_receipt},       {"the cluster's OpenPGP key", kta_init_openpgp},
+    {"server certificate", kta_init_server}, {"node certificate", kta_init_node},
+    {"node's files", kta_init_node_files},   {"secrets of the database roles", kta_init_secrets},
+    {"an empty database", make_database},
+};
+
+// With the settings that the backup brought.
+static int open_cluster(struct kta_init *init, struct kt_error *error)
+{
+    int exists = 0, rc;
+
+    db_cluster_close(init->cluster);
+    init->cluster = NULL;
+    rc = db_cluster_open(&init->paths, init->settings, &init->cluster, error);
+    return rc ? rc : db_cluster_look(init->cluster, &exists, error);
+}
+
+int kta_restore_identity(struct kta_restore *restore, struct kt_error *error)
+{
+    struct kta_init *init = &restore->init;
+    int rc = 0;
+
+    if (restore->is_dry)
+        return 0;
+    kta_restore_say(restore, "%llu files of keys", (unsigned long long)restore->files);
+    rc = take_settings(restore, error);
+    if (rc == 0)
+        rc = take_names(restore, error);
+    if (rc == 0)
+        rc = check_signature(restore, error);
+    if (rc == 0)
+        rc = kta_restore_look(restore, &restore->about.peers, error);
+    if (rc == 0)
+        rc = open_cluster(init, error);
+    for (size_t i = 0; i < sizeof(STEPS) / sizeof(STEPS[0]) && rc == 0; i++) {
+        int done = 0;
+        rc = STEPS[i].run(init, &done, error);
+        if (rc == 0)
+            kta_restore_say(restore, "%s%s", STEPS[i].text, done ? " (already there)" : "");
+    }
+    if (rc == 0)
+        rc = db_load_cluster(init->cluster, restore->file.manifest.schema, &restore->load, error);
+    return rc;
+}
+
+int kta_restore_finish(struct kta_restore *restore, struct kt_error *error)
+{
+    struct kta_init *init = &restore->init;
+    int rc = kt_promise_save(init->paths.promise, &init->promise, error);
+
+    if (rc == 0)
+        rc = kt_cluster_info_save(init->paths.cluster, &init->info, error);
+    return rc ? rc : kta_restore_note_remove(restore, error);
+}
+
+// --- what the database is to say ---
+
+static int sign(struct kta_restore *restore, const struct kt_statement *statement, char **text,
+                struct kt_error *error)
+{
+    struct kt_buf out = KT_BUF_INIT(KT_STATEMENT_MAX);
+    int rc = kt_statement_sign(restore->init.paths.gnupg, restore->init.info.openpgp_fingerprint,
+                               statement, &out, error);
+
+    if (rc == 0) {
+        *text = strndup((const char *)kt_buf_ptr(&out), kt_buf_left(&out));
+        if (!*text)
+            rc = kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    }
+    kt_buf_free(&out);
+    return rc;
+}
+
+int kta_restore_rows(struct kta_restore *restore, const struct kt_incarnation *previous,
+                     uint64_t previous_epoch, uint64_t log_index, const char *note,
+                     struct db_restored *rows, struct kt_peer *self, char **statement,
+                     struct kt_error *error)
+{
+    const struct kt_statement what = {.cluster_id = restore->init.info.cluster_id,
+                                      .incarnation = restore->incarnation,
+                                      .epoch = restore->epoch,
+                                      .previous = *previous,
+                                      .previous_epoch = previous_epoch,
+                                      .log_index = log_index,
+                                      .time_us = kt_time_now()};
+    const struct kt_peer *own;
+    struct kt_peers peers;
+    X509 *cert = NULL;
+    int64_t from;
+    int rc = kt_peers_load(restore->init.paths.peers, &peers, error);
+
+    if (rc)
+        return rc;
+    own = kt_peers_by_member(&peers, restore->init.promise.member);
+    if (!own)
+        return kt_error_set(error, KT_ERR_NOT_OURS, "remove the file and repeat the restore",
+                            "'%s' does not name this node", restore->init.paths.peers);
+    *self = *own;
+    *rows = (struct db_restored){
+        .incarnation = restore->incarnation, .epoch = restore->epoch, .self = self, .note = note};
+    rc = kt_pki_cert_load(restore->init.paths.node_cert, &cert, error);
+    if (rc == 0)
+        rc = kt_pki_cert_validity(cert, &from, &rows->cert_not_after_us);
+    X509_free(cert);
+    if (rc == 0)
+        rc = sign(restore, &what, statement, error);
+    rows->statement = *statement;
+    return rc;
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Statements about new incarnations: their text, and the signature of the cluster's key.
+#include "lib/statement.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/formats_text.h"
+#include "lib/gpg_stream.h"
+
+#define TEXT_MAX  1024
+#define BEGIN_KEY "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+
+int kt_statement_format(const struct kt_statement *statement, struct kt_buf *out)
+{
+    char cluster[KT_UUID_TEXT], incarnation[KT_INCARNATION_TEXT], previous[KT_INCARNATION_TEXT];
+    char when[KT_TIME_TEXT];
+
+    // A new incarnation is a greater number, or no client could tell which one is the newer.
+    if (kt_uuid_is_nil(&statement->cluster_id) ||
+        statement->incarnation.number <= statement->previous.number)
+        return KT_ERR_INVALID;
+    kt_uuid_format(&statement->cluster_id, cluster);
+    kt_incarnation_format(&statement->incarnation, incarnation);
+    kt_incarnation_format(&statement->previous, previous);
+    kt_time_format(statement->time_us, when);
+    return kt_buf_putf(out,
+                       "keytrustee-incarnation 1\n"
+                       "cluster %s\n"
+                       "incarnation %s\n"
+                       "epoch %" PRIu64 "\n"
+                       "previous %s\n"
+                       "previous-epoch %" PRIu64 "\n"
+                       "log-index %" PRIu64 "\n"
+                       "time %s\n",
+                       cluster, incarnation, statement->epoch, previous, statement->previous_epoch,
+                       statement->log_index, when);
+}
+
+int kt_statement_parse(const char *text, size_t n, struct kt_statement *statement)
+{
+    struct kt_text rest = {text, n};
+    struct kt_statement parsed = {.epoch = 0};
+    struct kt_buf again = KT_BUF_INIT(TEXT_MAX);
+    char when[KT_TEXT_VALUE];
+    int rc = kt_text_literal(&rest, "keytrustee-incarnation 1\n");
+
+    if (rc == 0)
+        rc = kt_text_uuid(&rest, "cluster", &parsed.cluster_id);
+    if (rc == 0)
+        rc = kt_text_incarnation(&rest, "incarnation", &parsed.incarnation);
+    if (rc == 0)
+        rc = kt_text_u64(&rest, "epoch", 0, UINT64_MAX, &parsed.epoch);
+    if (rc == 0)
+        rc = kt_text_incarnation(&rest, "previous", &parsed.previous);
+    if (rc == 0)
+        rc = kt_text_u64(&rest, "previous-epoch", 0, UINT64_MAX, &parsed.previous_epoch);
+    if (rc == 0)
+        rc = kt_text_u64(&rest, "log-index", 0, UINT64_MAX, &parsed.log_index);
+    if (rc == 0)
+        rc = kt_text_line(&rest, "time", when);
+    if (rc == 0 && kt_time_parse(when, &parsed.time_us) != 0)
+        rc = KT_ERR_INVALID;
+    if (rc == 0)
+        rc = kt_statement_format(&parsed, &again);
+    if (rc == 0 && (kt_buf_left(&again) != n || memcmp(kt_buf_ptr(&again), text, n) != 0))
+        rc = KT_ERR_INVALID;
+    kt_buf_free(&again);
+    if (rc == 0)
+        *statement = parsed;
+    return rc;
+}
+
+int kt_statement_sign(const char *home, const char *fingerprint,
+                      const struct kt_statement *statement, struct kt_buf *out,
+                      struct kt_error *error)
+{
+    struct kt_gpg *gpg = NULL;
+    struct kt_buf text = KT_BUF_INIT(TEXT_MAX), made = KT_BUF_INIT(KT_STATEMENT_MAX);
+    int rc = kt_statement_format(statement, &text);
+
+    if (rc == 0)
+        rc = kt_buf_put_u8(&text, 0);
+    if (rc != 0) {
+        kt_error_set(error, rc, NULL, "no statement can say this");
+        goto out;
+    }
+    rc = kt_gpg_new(home, &gpg, error);
+    if (rc == 0)
+        rc = kt_gpg_sign_text(gpg, fingerprint, (const char *)kt_buf_ptr(&text), &made, error);
+    if (rc == 0)
+        rc = kt_gpg_export_text(gpg, fingerprint, &made, error);
+    if (rc == 0)
+        rc = kt_buf_put(out, kt_buf_ptr(&made), kt_buf_left(&made));
+out:
+    kt_gpg_free(gpg);
+    kt_buf_free(&text);
+    kt_buf_free(&made);
+    return rc;
+}
+
+// Where the key begins: at the beginning of a line. NULL when there is none.
+static const uint8_t *find_key(const uint8_t *bytes, size_t n)
+{
+    const uint8_t *at = memmem(bytes, n, "\n" BEGIN_KEY, strlen(BEGIN_KEY) + 1);
+
+    return at ? at + 1 : NULL;
+}
+
+int kt_statement_verify(const char *fingerprint, const void *bytes, size_t n,
+                        struct kt_statement *statement, struct kt_error *error)
+{
+    const uint8_t *from = bytes, *key = n <= KT_STATEMENT_MAX ? find_key(bytes, n) : NULL;
+    struct kt_buf text = KT_BUF_INIT(KT_STATEMENT_MAX);
+    struct kt_gpg *gpg = NULL;
+    struct kt_statement parsed;
+    char found[KT_OPENPGP_FINGERPRINT_TEXT];
+    int rc;
+
+    if (key == NULL)
+        return kt_error_set(error, KT_ERR_PROTOCOL, NULL,
+                            "not a statement about an incarnation with its key");
+    rc = kt_gpg_new_temporary(key, n - (size_t)(key - from), &gpg, found, error);
+    if (rc == KT_ERR_OPENPGP_KEY_INVALID)
+        rc = kt_error_set(error, KT_ERR_PROTOCOL, NULL,
+                          "the statement about an incarnation has no key with it");
+    if (rc != 0)
+        goto out;
+    if (strcasecmp(found, fingerprint) != 0) {
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, NULL,
+                          "the statement is signed by key %s, not by the cluster's", found);
+        goto out;
+    }
+    rc = kt_gpg_verify_text(gpg, fingerprint, bytes, (size_t)(key - from), &text, error);
+    if (rc != 0)
+        goto out;
+    rc = kt_statement_parse((const char *)kt_buf_ptr(&text), kt_buf_left(&text), &parsed);
+    if (rc != 0)
+        rc = kt_error_set(error, KT_ERR_PROTOCOL, NULL,
+                          "the cluster's key signed something else than a statement");
+    else
+        *statement = parsed;
+out:
+    kt_gpg_free_temporary(gpg);
+    kt_buf_free(&text);
+    return rc;
+}
