@@ -68,7 +68,7 @@ void kta_restore_forget(struct kta_restore *restore);
 // --- restore_identity.c ---
 // All of the confdir has come: settings, names, certificates, an empty database that runs.
 int kta_restore_identity(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
-// Promise, identity file; the note goes.
+// The promise, and the note goes.
 int kta_restore_finish(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
 // What the database is to say of the new incarnation; `statement` is freed by the caller.
 int kta_restore_rows(struct kta_restore *restore, const struct kt_incarnation *previous,

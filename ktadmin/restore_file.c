@@ -150,13 +150,8 @@ static int resume(struct kta_restore *restore, struct kt_error *error)
 
     if (rc || !restore->is_loaded)
         return rc;
-    rc = kt_settings_load(init->paths.settings, &init->settings, error);
-    if (rc)
-        return rc;
-    init->info.cluster_id = restore->file.manifest.cluster_id;
-    memcpy(init->info.openpgp_fingerprint, restore->file.manifest.signer,
-           sizeof(init->info.openpgp_fingerprint));
-    return 0;
+    rc = kt_cluster_info_load(init->paths.cluster, &init->info, error);
+    return rc;
 }
 
 static int restore_all(struct kta_restore *restore, struct kt_error *error)

@@ -125,10 +125,15 @@ static const struct {
     const char *text;
     int (*run)(struct kta_init *init, int *done, struct kt_error *error);
 } STEPS[] = {
-    {"settings file", kta_init_settings},    {"the cluster's CA", kta_init_ca},
-    {"receipt key", kta_init_receipt},       {"the cluster's OpenPGP key", kta_init_openpgp},
-    {"server certificate", kta_init_server}, {"node certificate", kta_init_node},
-    {"node's files", kta_init_node_files},   {"secrets of the database roles", kta_init_secrets},
+    {"settings file", kta_init_settings},
+    {"the cluster's CA", kta_init_ca},
+    {"receipt key", kta_init_receipt},
+    {"the cluster's OpenPGP key", kta_init_openpgp},
+    {"identity file", kta_init_cluster_info},
+    {"server certificate", kta_init_server},
+    {"node certificate", kta_init_node},
+    {"node's files", kta_init_node_files},
+    {"secrets of the database roles", kta_init_secrets},
     {"an empty database", make_database},
 };
 
@@ -176,8 +181,6 @@ int kta_restore_finish(struct kta_restore *restore, struct kt_error *error)
     struct kta_init *init = &restore->init;
     int rc = kt_promise_save(init->paths.promise, &init->promise, error);
 
-    if (rc == 0)
-        rc = kt_cluster_info_save(init->paths.cluster, &init->info, error);
     return rc ? rc : kta_restore_note_remove(restore, error);
 }
 

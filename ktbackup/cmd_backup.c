@@ -332,9 +332,9 @@ static int run_all(struct backup *backup, struct kt_error *error)
     if (rc == 0)
         rc = open_database(backup, error);
     if (rc == 0)
-        rc = make_plan(backup, error);
-    if (rc == 0)
         rc = begin_manifest(backup, error);
+    if (rc == 0) // the last: checking signatures above makes gpg write to the keyring
+        rc = make_plan(backup, error);
     return rc ? rc : make(backup, error);
 }
 

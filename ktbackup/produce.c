@@ -140,10 +140,16 @@ static int put_about(struct ktb_producer *producer, struct kt_error *error)
 
 // --- files ---
 
-static int put_data(struct ktb_producer *producer, int fd, const struct ktb_file *file,
-                    struct kt_error *error)
+static int changed(const struct ktb_file *file, struct kt_error *error)
 {
-    uint64_t left = file->size;
+    return kt_error_set(error, KT_ERR_BUSY, "run ktbackup again",
+                        "'%s' was changed while it was read", file->path);
+}
+
+static int put_data(struct ktb_producer *producer, int fd, const struct ktb_file *file,
+                    uint64_t size, struct kt_error *error)
+{
+    uint64_t left = size;
     int rc = 0;
 
     while (rc == 0) {
@@ -155,23 +161,38 @@ static int put_data(struct ktb_producer *producer, int fd, const struct ktb_file
         if (n == 0)
             break;
         if ((uint64_t)n > left)
-            break;
+            return changed(file, error);
         rc = put(producer, producer->piece, (size_t)n, error);
         left -= (uint64_t)n;
     }
-    if (rc == 0 && (left > 0 || read(fd, producer->piece, 1) != 0))
-        rc = kt_error_set(error, KT_ERR_BUSY, "run ktbackup again",
-                          "'%s' was changed while it was read", file->path);
-    return rc;
+    return rc == 0 && left > 0 ? changed(file, error) : rc;
+}
+
+// As long as it is when it is opened: since the plan was made others may have written it.
+static int put_opened(struct ktb_producer *producer, int fd, const struct ktb_file *file,
+                      struct kt_archive_member *member, struct kt_error *error)
+{
+    struct stat st;
+    int rc;
+
+    if (fstat(fd, &st) != 0)
+        return kt_error_errno(error, "cannot look at '%s'", file->path);
+    if (!S_ISREG(st.st_mode))
+        return changed(file, error);
+    member->size = (uint64_t)st.st_size;
+    rc = kt_archive_begin(producer->writer, member, error);
+    if (rc == 0)
+        rc = put_data(producer, fd, file, member->size, error);
+    return rc ? rc : end_member(producer, member->path, error);
 }
 
 static int put_file(struct ktb_producer *producer, const struct ktb_file *file,
                     struct kt_error *error)
 {
     struct kt_archive_member member;
-    int fd = -1, rc = 0;
+    int fd, rc;
 
-    fill_member(producer, &member, file->mode & 0777, file->size);
+    fill_member(producer, &member, file->mode & 0777, 0);
     member.is_dir = file->is_dir;
     member.mtime_us = file->mtime_us;
     memcpy(member.path, file->path + 1, strlen(file->path)); // the plan has checked it
@@ -181,14 +202,9 @@ static int put_file(struct ktb_producer *producer, const struct ktb_file *file,
     }
     fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return errno == ENOENT ? kt_error_set(error, KT_ERR_BUSY, "run ktbackup again",
-                                              "'%s' went away while it was read", file->path)
+        return errno == ENOENT ? changed(file, error)
                                : kt_error_errno(error, "cannot open '%s'", file->path);
-    rc = kt_archive_begin(producer->writer, &member, error);
-    if (rc == 0)
-        rc = put_data(producer, fd, file, error);
-    if (rc == 0)
-        rc = end_member(producer, member.path, error);
+    rc = put_opened(producer, fd, file, &member, error);
     close(fd);
     return rc;
 }

@@ -23,22 +23,27 @@ endif()
 # What the programs read, and what an operator copies from.
 install(DIRECTORY db/schema/ DESTINATION ${CMAKE_INSTALL_DATADIR}/keytrustee/schema
     FILES_MATCHING PATTERN "[0-9][0-9][0-9]_*.sql")
-install(FILES packaging/keytrustee.conf.sample packaging/profile
+install(FILES packaging/keytrustee.conf.sample packaging/profile packaging/keytrustee-backup.default
     DESTINATION ${CMAKE_INSTALL_DATADIR}/keytrustee)
 
+# Copies of backups on another machine: what sends them, and what takes them there.
+install(PROGRAMS packaging/offsite/send packaging/offsite/receive
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/keytrustee/offsite)
+
 # systemd: units, accounts, folders. The paths in them are those of this installation.
-foreach(unit IN ITEMS keytrusteed.service keytrustee-db.service)
+foreach(unit IN ITEMS keytrusteed.service keytrustee-db.service keytrustee-backup.service)
     configure_file(packaging/systemd/${unit}.in ${CMAKE_BINARY_DIR}/packaging/${unit} @ONLY)
     install(FILES ${CMAKE_BINARY_DIR}/packaging/${unit} DESTINATION lib/systemd/system)
 endforeach()
+install(FILES packaging/systemd/keytrustee-backup.timer DESTINATION lib/systemd/system)
 configure_file(packaging/tmpfiles.d/keytrustee.conf.in
     ${CMAKE_BINARY_DIR}/packaging/tmpfiles.conf @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/packaging/tmpfiles.conf DESTINATION lib/tmpfiles.d
     RENAME keytrustee.conf)
 install(FILES packaging/sysusers.d/keytrustee.conf DESTINATION lib/sysusers.d)
 
-# One completion serves the three commands; bash loads it by the command's name.
-foreach(command IN ITEMS keytrustee ktadmin kts)
+# One completion serves all commands; bash loads it by the command's name.
+foreach(command IN ITEMS keytrustee ktadmin kts ktbackup)
     install(FILES packaging/completion/keytrustee.bash
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME ${command})
 endforeach()

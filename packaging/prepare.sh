@@ -80,6 +80,15 @@ prepare_allow_cluster() {
     true
 }
 
+# openssh-server's package opens port 22 unless this file, which its service asks for, is there first.
+# It stays: who wants the service removes it.
+PREPARE_NO_SSHD=/etc/ssh/sshd_not_to_be_run
+
+prepare_withhold_sshd() {
+    install -d -m 0755 "${PREPARE_NO_SSHD%/*}" && : >"$PREPARE_NO_SSHD" || return 1
+    prepare_note "$PREPARE_NO_SSHD keeps the ssh service off: tests only need its program"
+}
+
 # prepare_apt whose output only matters when it fails.
 prepare_apt_quietly() {
     local log status=0
@@ -97,6 +106,9 @@ prepare_install() {
     if ! prepare_apt_quietly update; then
         prepare_note "hint: apt-get update failed; check the machine's network and apt sources"
         return 1
+    fi
+    if [[ " $* " == *" openssh-server "* ]]; then
+        prepare_withhold_sshd || return 1
     fi
     if [[ " $* " != *" postgresql "* ]]; then
         prepare_apt_quietly install "$@"

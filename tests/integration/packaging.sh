@@ -8,28 +8,32 @@ sanitize=()
 [[ $KT_SANITIZED == yes ]] && sanitize=(-fsanitize=address -fsanitize=undefined)
 
 check "everything is installed at its place"
-for file in sbin/kts bin/ktadmin bin/keytrustee include/keytrustee.h share/keytrustee/schema/001_initial.sql \
+for file in sbin/kts bin/ktadmin bin/keytrustee bin/ktbackup include/keytrustee.h share/keytrustee/schema/001_initial.sql \
     share/keytrustee/keytrustee.conf.sample share/keytrustee/profile lib/systemd/system/keytrusteed.service \
-    lib/systemd/system/keytrustee-db.service lib/sysusers.d/keytrustee.conf lib/tmpfiles.d/keytrustee.conf \
-    share/man/man8/kts.8 share/man/man8/ktadmin.8 share/man/man1/keytrustee.1 share/man/man5/keytrustee.conf.5 \
-    share/doc/keytrustee/README.md share/doc/keytrustee/example.c share/doc/keytrustee/LICENSE \
-    share/bash-completion/completions/keytrustee share/bash-completion/completions/ktadmin; do
+    lib/systemd/system/keytrustee-db.service lib/systemd/system/keytrustee-backup.service \
+    lib/systemd/system/keytrustee-backup.timer share/keytrustee/keytrustee-backup.default \
+    share/keytrustee/offsite/send share/keytrustee/offsite/receive lib/sysusers.d/keytrustee.conf lib/tmpfiles.d/keytrustee.conf \
+    share/man/man8/kts.8 share/man/man8/ktadmin.8 share/man/man1/keytrustee.1 share/man/man1/ktbackup.1 share/man/man5/keytrustee.conf.5 \
+    share/doc/keytrustee/README.md share/doc/keytrustee/restore.md share/doc/keytrustee/backup-format.md share/doc/keytrustee/example.c share/doc/keytrustee/LICENSE \
+    share/bash-completion/completions/keytrustee share/bash-completion/completions/ktadmin \
+    share/bash-completion/completions/ktbackup; do
     [[ -f $usr/$file ]] || problem "$file is missing"
 done
 is "$(find "$KT_ROOT" -mindepth 1 -maxdepth 1 -printf '%f ')" "usr " "folders at the root"
+is "$(readlink "$usr/bin/ktbackup.sh")" ktbackup "link of the old name"
 
 check "nothing that was installed can be changed by others, or gives rights to who runs it"
 is "$(find "$KT_ROOT" ! -type l -perm /022)" "" "writable files"
 is "$(find "$KT_ROOT" -perm /6000)" "" "setuid files"
 
 check "the programs need no library of the build folder and no run path"
-for program in "$KTS" "$KTADMIN" "$KEYTRUSTEE"; do
+for program in "$KTS" "$KTADMIN" "$KEYTRUSTEE" "$KTBACKUP"; do
     hasnt <(readelf -d "$program") 'RPATH|RUNPATH'
     hasnt <(ldd "$program") 'not found'
 done
 
 check "the programs are hardened: position independent, full RELRO, stack protector, no executable stack"
-for program in "$KTS" "$KTADMIN" "$KEYTRUSTEE"; do
+for program in "$KTS" "$KTADMIN" "$KEYTRUSTEE" "$KTBACKUP"; do
     has <(readelf -h "$program") 'DYN'
     has <(readelf -d "$program") 'BIND_NOW|NOW'
     has <(readelf -lW "$program") 'GNU_RELRO'
@@ -84,13 +88,14 @@ if command -v systemd-analyze >/dev/null; then
     check "systemd finds nothing wrong with the units"
     # The programs must exist where the units look for them.
     mkdir "$KT_TMP/units"
-    for unit in keytrusteed keytrustee-db; do
+    for unit in keytrusteed keytrustee-db keytrustee-backup; do
         sed "s,=/usr/,=$usr/," "$units/$unit.service" >"$KT_TMP/units/$unit.service"
     done
-    succeeds analyze verify "$KT_TMP/units/keytrusteed.service" "$KT_TMP/units/keytrustee-db.service"
+    cp "$units/keytrustee-backup.timer" "$KT_TMP/units/"
+    succeeds analyze verify "$KT_TMP/units"/*
     is "$(cat "$KT_TMP/out" "$KT_TMP/err")" "" "complaints"
 
-    for unit in keytrusteed keytrustee-db; do
+    for unit in keytrusteed keytrustee-db keytrustee-backup; do
         check "the unit $unit is exposed 2.0 or less"
         succeeds analyze security --offline=true --threshold=20 "$units/$unit.service"
         has "$KT_TMP/out" 'Overall exposure level for'
@@ -194,6 +199,25 @@ kill -INT "$database"
 comes_true 20 is_gone "$database"
 end_process "$server"
 
+check "the backup's unit runs ktbackup as it stands with the options of the sample, and fails loudly without any"
+gpg --batch --quiet --passphrase '' --quick-generate-key 'John Doe <john.doe@example.com>' default default never \
+    2>"$KT_TMP/gpg.err" || problem "gpg: $(cat "$KT_TMP/gpg.err")"
+mkdir -m 0700 "$KT_TMP/backups"
+read -r -a words < <(sed -n 's/^ExecStart=//p' "$units/keytrustee-backup.service" | sed "s,/usr/,$usr/,")
+is "${words[*]:1}" "--quiet \$KTBACKUP_OPTIONS" "arguments"
+has "$units/keytrustee-backup.service" '^EnvironmentFile=-/etc/default/keytrustee-backup$'
+# The sample's line, as systemd splits it, with this test's folder.
+options=$(sed -n 's/^#KTBACKUP_OPTIONS="\(.*\)"$/\1/p' "$usr/share/keytrustee/keytrustee-backup.default")
+read -r -a options <<<"${options//\/backup\/kts/$KT_TMP/backups}"
+is "${#options[@]}" 4 "options in the sample"
+start_database kts-01 || problem "the database does not start"
+succeeds "${words[0]}" --confdir "$dir" --quiet "${options[@]}"
+[[ -s $(cat "$KT_TMP/out") ]] || problem "no backup"
+exits 2 "${words[0]}" --confdir "$dir" --quiet
+has "$KT_TMP/err" 'gpg-recipient'
+stop_database_hard "$(head -n 1 "$dir/db/postmaster.pid")"
+gpgconf --kill all
+
 check "completion offers commands and options from the programs' own help"
 complete_line() {
     PATH=$usr/bin:$usr/sbin:$PATH bash -c '
@@ -211,5 +235,9 @@ succeeds complete_line ktadmin init --da
 has "$KT_TMP/out" '^--database-port='
 succeeds complete_line kts --ch
 has "$KT_TMP/out" '^--check'
+succeeds complete_line ktbackup ve
+has "$KT_TMP/out" '^verify$'
+succeeds complete_line ktbackup --gp
+has "$KT_TMP/out" '^--gpg-recipient='
 
 finish

@@ -48,6 +48,21 @@ static void the_facts_are_those_of_the_rows(void **state)
     db_backup_close(backup);
 }
 
+static void each_table_is_as_long_as_was_said(void **state)
+{
+    struct db_backup *backup = backup_of(&real);
+
+    (void)state;
+    for (size_t i = 0; i < db_backup_facts(backup)->table_count; i++) {
+        struct kt_buf rows;
+
+        assert_true(db_backup_facts(backup)->tables[i].rows > 0); // of every shape
+        read_table(backup, i, &rows);
+        kt_buf_free(&rows);
+    }
+    db_backup_close(backup);
+}
+
 static void what_is_there_before_is_in_it_and_what_comes_later_is_not(void **state)
 {
     struct db_backup *backup;
@@ -156,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_facts_are_those_of_the_rows),
+        cmocka_unit_test(each_table_is_as_long_as_was_said),
         cmocka_unit_test(what_is_there_before_is_in_it_and_what_comes_later_is_not),
         cmocka_unit_test(a_sink_that_is_full_ends_the_copy),
         cmocka_unit_test(a_table_of_another_length_is_refused),

@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A whole cluster is lost, and comes back out of a backup: what it holds, what it lists as lost, who
+# believes it, and when it refuses.
+. "$KT_SOURCE/tests/support/cluster.sh"
+# shellcheck source=tests/support/backup.sh
+. "$KT_SOURCE/tests/support/backup.sh"
+
+out=$KT_TMP/backups
+mkdir -m 0700 "$out"
+new_recipient 'John Doe' john.doe@example.com
+new_cluster 2
+add_clients kts-01
+for i in 1 2 3 4 5; do
+    put_as host-1 "covered/$i" "secret $i" >/dev/null 2>&1 || give_up "put $i"
+done
+
+# makes NODE ARGUMENTS...: ktbackup on that node.
+makes() {
+    succeeds on_node "$1" "$KTBACKUP" -c "${NODE_DIR[$1]}/.keytrustee" --gpg-recipient=john.doe@example.com \
+        --output="$out" --quiet "${@:2}"
+    made=$(cat "$KT_TMP/out")
+    [[ -f $made ]] || give_up "no backup"
+}
+
+# restores NODE FILE ARGUMENTS...: on the bare machine NODE.
+restores() {
+    on_node "$1" timeout 120 "$KTADMIN" --confdir "${NODE_DIR[$1]}" restore "$2" \
+        --address "${NODE_ADDRESS[$1]}" --advertise "${NODE_ADDRESS[$1]}" "${@:3}"
+}
+
+# has_deposit NODE HANDLE: it serves it.
+has_deposit() {
+    request "$1" host-1 GET "/v1/deposits/$(escape "$2")"
+    [[ $http == 200 ]]
+}
+
+# A machine of that name and address, with nothing on it.
+bare() {
+    rm -rf "${NODE_DIR[$1]}"
+    mkdir -m 0700 "${NODE_DIR[$1]}"
+}
+
+check "a backup of the passive is proven, and holds what the active had acknowledged"
+makes kts-02 --require-proof
+has "${made%.tar.gpg}.manifest" '^rows deposits 5$'
+has "${made%.tar.gpg}.manifest" '^role passive$'
+
+check "and so is one of the active"
+makes kts-01 --require-proof
+backup_file=$made
+has "${made%.tar.gpg}.manifest" '^proven yes$'
+
+put_as host-1 later/6 "secret 6" >/dev/null 2>&1 || give_up "put 6"
+put_as host-1 later/7 "secret 7" >/dev/null 2>&1 || give_up "put 7"
+client host-1 receipts export >"$KT_TMP/receipts" 2>/dev/null || give_up "receipts export"
+
+check "while a node of the cluster is alive, a restore refuses, names it, and leaves nothing behind"
+prepare_node kts-03
+exits some restores kts-03 "$backup_file" --node kts-03
+has "$KT_TMP/err" 'alive: .*kts-0'
+has "$KT_TMP/err" 'accept-loss'
+[[ ! -e ${NODE_DIR[kts-03]}/node/promise ]] || problem "there is a promise"
+postmaster_of kts-03 && problem "PostgreSQL runs"
+
+check "over a node that is there it refuses"
+exits some restores kts-01 "$backup_file"
+has "$KT_TMP/err" "already"
+
+kill_node kts-01
+kill_node kts-02
+
+check "a dry run reads all of it, says what would be, and writes nothing"
+bare kts-01
+succeeds restores kts-01 "$backup_file" --dry-run
+has "$KT_TMP/out" 'would be +incarnation 2'
+has "$KT_TMP/out" '5 deposits, log index 5'
+is "$(find "${NODE_DIR[kts-01]}" -mindepth 1 | wc -l)" 0 "files in the folder"
+
+check "without the private key it says which key it needs, and nothing is made"
+exits some restores kts-01 "$backup_file" --gnupg-home "$KT_TMP/gnupg-empty"
+has "$KT_TMP/err" 'secret key|private key|No secret'
+[[ ! -e ${NODE_DIR[kts-01]}/.keytrustee/cluster.json ]] || problem "a cluster is there"
+
+check "a restore that is killed at any moment is repeated with the same command"
+bare kts-01
+for limit in 0.2 0.4 0.6 0.8 1.0 1.2 1.4 1.7 2.0; do
+    on_node kts-01 timeout -s KILL "$limit" "$KTADMIN" --confdir "${NODE_DIR[kts-01]}" restore "$backup_file" \
+        --address "${NODE_ADDRESS[kts-01]}" --advertise "${NODE_ADDRESS[kts-01]}" >/dev/null 2>&1 </dev/null && break
+done
+[[ ! -e ${NODE_DIR[kts-01]}/node/promise ]] || bare kts-01 # one of them came to its end
+run restores kts-01 "$backup_file" --receipts "$KT_TMP/receipts"
+[[ $status -eq 7 ]] || { kt_show "$KT_TMP/err" stderr; problem "status $status"; }
+
+check "receipts that are newer than the backup are listed exactly"
+is "$(grep -c ': missing: ' "$KT_TMP/out")" 2 "missing receipts"
+has "$KT_TMP/out" 'missing: .*log index 6,'
+has "$KT_TMP/out" 'missing: .*log index 7,'
+has "$KT_TMP/out" '7 receipts: 2 not proven'
+has "$KT_TMP/out" 'No decrypted copy'
+
+check "every deposit of the backup is fetched and decrypted by its client"
+start_node kts-01
+wait_until 30 takes_writes kts-01 || give_up "the restored node takes no deposits: $(log_of kts-01)"
+for i in 1 2 3 4 5; do
+    succeeds gets host-1 "covered/$i" "secret $i"
+    [[ $i == 1 ]] && cp "$KT_TMP/err" "$KT_TMP/first.err"
+done
+
+check "the client accepts the restored cluster once, by its signed statement, and says so"
+has "$KT_TMP/first.err" 'restored from a backup'
+hasnt "$KT_TMP/err" 'restored from a backup'
+has "$(client_dir host-1)/client.json" '"incarnation": "2\.'
+
+check "what came after the backup is not there, and the client knows that it was acknowledged"
+run client host-1 get later/6
+[[ $status -ne 0 ]] || problem "later/6 is there"
+
+check "it is a new incarnation: log indexes go on from the backup, and deposits are taken"
+succeeds put_as host-1 after/1 "secret 8"
+succeeds client host-1 info after/1
+has "$KT_TMP/out" 'of incarnation 2\.'
+is "$(sql kts-01 "SELECT max(log_index) FROM deposits")" 6 "newest index"
+is "$(sql kts-01 "SELECT ends FROM epochs WHERE incarnation = 2 ORDER BY sequence LIMIT 1")" t "ends"
+
+check "the node of before that comes back is not believed, and does not get in the way"
+start_server kts-02
+comes_true 20 server_runs kts-02
+succeeds gets host-1 covered/1 "secret 1"
+stop_node kts-02
+
+check "the other node joins it as a new member, and counts"
+bare kts-02
+join_node kts-02 kts-01
+start_node kts-02
+comes_true 60 counts kts-01 kts-02
+succeeds put_as host-1 after/2 "secret 9"
+comes_true 10 has_deposit kts-02 after/2
+
+check "a backup of the restored cluster continues the sequence of that folder"
+makes kts-01 --require-proof
+has "${made%.tar.gpg}.manifest" '^incarnation 2\.'
+has "${made%.tar.gpg}.manifest" '^sequence [23]$'
+
+check "a drill restores it beside the node, compares, and status shows when"
+succeeds admin kts-01 drill restore --latest
+has "$KT_TMP/out" 'is what the node has'
+run admin kts-01 status
+has "$KT_TMP/out" 'last proven restore|proven restore'
+is "$(find "${NODE_DIR[kts-01]}" -maxdepth 1 -name '*scratch*' | wc -l)" 0 "scratch folders left"
+
+check "with one node alive the loss must be asked for by the cluster id; the node is sealed then"
+kill_node kts-01
+bare kts-01
+exits some restores kts-01 "$made"
+exits some restores kts-01 "$made" --accept-loss --cluster-id 00000000-0000-0000-0000-000000000000
+succeeds restores kts-01 "$made" --accept-loss --cluster-id "$(cluster_id_of kts-02)"
+start_node kts-01
+comes_true 30 takes_writes kts-01
+fails_on kts-02 failover --to kts-02
+comes_true 10 has_deposit kts-01 after/2
+finish
