@@ -88,7 +88,12 @@ static void look_at_node(const struct kta_member *member, json_t *list)
     }
     if (strcmp(kta_state_text(member, "database"), "up") != 0)
         say(list, "%s: the database is down", member->name);
-    if (strcmp(role, "fenced") == 0)
+    if (json_is_true(json_object_get(member->state, "restored")))
+        say(list,
+            "%s: its database was restored with stock tools and serves reads only: stop the server "
+            "and run ktadmin restore --adopt",
+            member->name);
+    else if (strcmp(role, "fenced") == 0)
         say(list, "%s is fenced: run ktadmin rejoin %s", member->name, member->name);
     else if (strcmp(role, "unestablished") == 0)
         say(list,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,21 @@ static int remove_file(const struct ktb_output *output, const char *path, struct
                : kt_error_errno(error, "cannot remove '%s'", path);
 }
 
+// First the manifest becomes a part again. A run that is killed before the artefact is gone has
+// removed nothing: ktb_output_settle gives the manifest its name back; afterwards it removes it.
+static int remove_backup(const struct ktb_output *output, const struct kt_backup_file *file,
+                         struct kt_error *error)
+{
+    char part[KT_PATH_MAX + sizeof(KT_BACKUP_PART)];
+    int rc;
+
+    snprintf(part, sizeof(part), "%s%s", file->manifest_path, KT_BACKUP_PART);
+    if (renameat(output->fd, name_of(file->manifest_path), output->fd, name_of(part)) != 0)
+        return kt_error_errno(error, "cannot rename '%s'", file->manifest_path);
+    rc = remove_file(output, file->artefact, error);
+    return rc ? rc : remove_file(output, part, error);
+}
+
 int ktb_roll(const struct ktb_output *output, const struct ktb_catalog *catalog,
              const struct ktb_retention *retention, size_t *removed, struct kt_error *error)
 {
@@ -34,9 +50,7 @@ int ktb_roll(const struct ktb_output *output, const struct ktb_catalog *catalog,
     for (size_t i = 0; i < catalog->count && rc == 0; i++) {
         if (!drop[i])
             continue;
-        rc = remove_file(output, catalog->entries[i]->file.artefact, error);
-        if (rc == 0)
-            rc = remove_file(output, catalog->entries[i]->file.manifest_path, error);
+        rc = remove_backup(output, &catalog->entries[i]->file, error);
         *removed += rc == 0;
     }
     if (rc == 0 && fsync(output->fd) != 0)

@@ -57,7 +57,7 @@ struct kt_backup_visitor {
     void *arg;
 };
 // Walks over the archive that `fd` gives. 0: every member was there with the hash that the list at
-// the end gives it, in its order, and the manifest's tables are those. Nothing that the visitor was
+// the end gives it, in its order, and the manifest's tables are those (none, with --plain-sql). Nothing that the visitor was
 // given may be believed before that, and before kt_backup_stream_finish. KT_ERR_SIGNATURE,
 // KT_ERR_INVALID, KT_ERR_TRUNCATED.
 int kt_backup_walk(int fd, const struct kt_backup_file *file,

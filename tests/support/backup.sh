@@ -35,3 +35,8 @@ newest() {
 json() {
     sed -n 's/^ *"'"$2"'": *"\{0,1\}\([^",]*\)"\{0,1\},\{0,1\}$/\1/p' "$1" | head -n 1
 }
+
+# Whether this user may trace a program from its start.
+may_trace() {
+    strace -qq -o /dev/null -e trace=none true 2>/dev/null
+}
