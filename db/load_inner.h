@@ -31,6 +31,7 @@ int db_walk(struct db_walk *walk, const void *bytes, size_t n) KT_MUST_CHECK;
 int db_walk_is_whole(const struct db_walk *walk);
 
 // --- load_scratch.c ---
+#define DB_SCRATCH_DATABASE "keytrustee"
 void db_scratch_target(const struct db_scratch *scratch, const char *database,
                        struct db_target *target);
 

@@ -12,8 +12,6 @@
 #include "db/rebuild_sql.h"
 #include "lib/version.h"
 
-#define DATABASE "keytrustee" // of a scratch
-
 static int new_load(uint32_t schema, struct db_load **out, struct kt_error *error)
 {
     struct db_load *load;
@@ -93,7 +91,7 @@ static int drop_database(PGconn *conn, const char *name, struct kt_error *error)
     if (!quoted || strlen(quoted) > 140) {
         rc = kt_error_set(error, KT_ERR_SETTINGS, NULL, "database.name cannot be '%.63s'", name);
     } else {
-        snprintf(sql, sizeof(sql), "DROP DATABASE IF EXISTS %s WITH (FORCE)", quoted);
+        snprintf(sql, sizeof(sql), "DROP DB_SCRATCH_DATABASE IF EXISTS %s WITH (FORCE)", quoted);
         rc = db_pg_run(conn, DB_BACKUP_MS, sql, error);
     }
     PQfreemem(quoted);
@@ -122,11 +120,11 @@ int db_load_scratch(struct db_scratch *scratch, uint32_t schema, struct db_load 
     if (rc == 0)
         rc = db_pg_run(conn, DB_BACKUP_MS, ROLES, error);
     if (rc == 0)
-        rc = drop_database(conn, DATABASE, error);
+        rc = drop_database(conn, DB_SCRATCH_DATABASE, error);
     if (rc == 0)
-        rc = db_make_database(conn, DATABASE, error);
+        rc = db_make_database(conn, DB_SCRATCH_DATABASE, error);
     PQfinish(conn);
-    db_scratch_target(scratch, DATABASE, &target);
+    db_scratch_target(scratch, DB_SCRATCH_DATABASE, &target);
     if (rc == 0)
         rc = begin(load, &target, error);
     if (rc) {

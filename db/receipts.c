@@ -27,17 +27,15 @@ static void bytea_text(const uint8_t *bytes, size_t n, char *out)
     kt_hex_encode(bytes, n, out + 2);
 }
 
-int db_receipts_open(const struct kt_paths *paths, const struct kt_settings *settings,
-                     struct db_receipts **receipts, struct kt_error *error)
+int db_receipts_open_target(const struct db_target *target, struct db_receipts **receipts,
+                            struct kt_error *error)
 {
     struct db_receipts *fresh = calloc(1, sizeof(*fresh));
-    struct db_target target;
     int rc;
 
     if (!fresh)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
-    db_target_owner(paths, settings, kt_settings_text(settings, KT_SET_DATABASE_NAME), &target);
-    rc = db_pg_connect(&target, CONNECT_MS, &fresh->conn, error);
+    rc = db_pg_connect(target, CONNECT_MS, &fresh->conn, error);
     if (rc == 0)
         rc = db_pg_query(fresh->conn, QUERY_MS, "SET default_transaction_read_only = on", 0, NULL,
                          NULL, error);
@@ -46,6 +44,15 @@ int db_receipts_open(const struct kt_paths *paths, const struct kt_settings *set
     else
         *receipts = fresh;
     return rc;
+}
+
+int db_receipts_open(const struct kt_paths *paths, const struct kt_settings *settings,
+                     struct db_receipts **receipts, struct kt_error *error)
+{
+    struct db_target target;
+
+    db_target_owner(paths, settings, kt_settings_text(settings, KT_SET_DATABASE_NAME), &target);
+    return db_receipts_open_target(&target, receipts, error);
 }
 
 void db_receipts_close(struct db_receipts *receipts)

@@ -11,6 +11,10 @@ struct db_receipts; // one connection
 
 int db_receipts_open(const struct kt_paths *paths, const struct kt_settings *settings,
                      struct db_receipts **receipts, struct kt_error *error) KT_MUST_CHECK;
+// The same in another database.
+struct db_target;
+int db_receipts_open_target(const struct db_target *target, struct db_receipts **receipts,
+                            struct kt_error *error) KT_MUST_CHECK;
 void db_receipts_close(struct db_receipts *receipts);
 // 1 when the database is a standby: what was acknowledged a moment ago may not have arrived.
 int db_receipts_is_standby(struct db_receipts *receipts);

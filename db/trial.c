@@ -140,6 +140,14 @@ const struct db_backup_facts *db_trial_facts(const struct db_trial *trial)
     return &trial->facts;
 }
 
+int db_trial_receipts(struct db_trial *trial, struct db_receipts **receipts, struct kt_error *error)
+{
+    struct db_target target;
+
+    db_scratch_target(trial->scratch, DB_SCRATCH_DATABASE, &target);
+    return db_receipts_open_target(&target, receipts, error);
+}
+
 void db_trial_free(struct db_trial *trial)
 {
     if (!trial)

@@ -4,6 +4,7 @@
 #define DB_TRIAL_H
 
 #include "db/load.h"
+#include "db/receipts.h"
 #include "lib/backup_read.h"
 
 struct db_trial;
@@ -21,6 +22,10 @@ const struct db_backup_facts *db_trial_facts(const struct db_trial *trial);
 int db_trial_compare(struct db_trial *trial, const struct kt_paths *paths,
                      const struct kt_settings *settings, uint64_t *live_index,
                      struct kt_error *error) KT_MUST_CHECK;
+// A session for looking for receipts in the loaded database; closed by db_receipts_close, before the
+// trial is freed.
+int db_trial_receipts(struct db_trial *trial, struct db_receipts **receipts,
+                      struct kt_error *error) KT_MUST_CHECK;
 // Stops and removes the scratch PostgreSQL. NULL is fine.
 void db_trial_free(struct db_trial *trial);
 

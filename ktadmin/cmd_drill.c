@@ -9,6 +9,7 @@
 
 #include "db/trial.h"
 #include "ktadmin/commands.h"
+#include "ktadmin/receipts.h"
 #include "lib/backup_state.h"
 #include "lib/cluster_info.h"
 #include "lib/file.h"
@@ -27,6 +28,7 @@ struct drill {
     char state_path[KT_PATH_MAX];
     struct kt_backup_state state;
     struct kt_backup_trust trust;
+    struct kta_receipt_files receipts;
     uint64_t live_index;
     int64_t begun_us, spent_us, shown_us;
 };
@@ -119,6 +121,25 @@ static int open_node(struct drill *drill, struct kt_error *error)
     return 0;
 }
 
+// Those that clients keep: the backup must hold what they prove, up to its end.
+static int check_receipts(struct drill *drill, struct db_trial *trial, struct kt_error *error)
+{
+    struct db_receipts *database = NULL;
+    int missing = 0, rc;
+
+    if (drill->receipts.count == 0)
+        return 0;
+    rc = db_trial_receipts(trial, &database, error);
+    if (rc == 0)
+        rc = kta_receipts_check(drill->run, &drill->node.paths, database,
+                                drill->file.manifest.log_index, &drill->receipts, &missing, error);
+    db_receipts_close(database);
+    if (rc == 0 && missing)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, "keep the receipts, and every other backup",
+                          "the backup does not hold what the receipts prove");
+    return rc;
+}
+
 static int try_restore(struct drill *drill, struct kt_error *error)
 {
     struct db_trial *trial = NULL;
@@ -132,9 +153,11 @@ static int try_restore(struct drill *drill, struct kt_error *error)
     if (rc == 0)
         rc = db_trial_compare(trial, &drill->node.paths, drill->node.settings, &drill->live_index,
                               error);
-    db_trial_free(trial);
     if (drill->shown_us)
         fputs("\r\033[K", stderr);
+    if (rc == 0)
+        rc = check_receipts(drill, trial, error);
+    db_trial_free(trial);
     return rc;
 }
 
@@ -190,7 +213,9 @@ static int run_drill(struct kt_cli_run *run)
     drill->run = run;
     drill->fd = -1;
     drill->begun_us = kt_monotonic_now();
-    rc = open_backup(drill, &error);
+    rc = kta_receipts_read_options(run, "receipts", &drill->receipts, &error);
+    if (rc == 0)
+        rc = open_backup(drill, &error);
     if (rc == 0)
         rc = open_node(drill, &error);
     if (rc == 0) {
@@ -208,6 +233,7 @@ static int run_drill(struct kt_cli_run *run)
         print_end(drill);
     if (rc == KT_ERR_SIGNATURE || rc == KT_ERR_INVALID || rc == KT_ERR_TRUNCATED)
         code = KT_EXIT_INTEGRITY;
+    kta_receipts_free(&drill->receipts);
     kt_gpg_free(drill->trust.gpg);
     kt_backup_stream_free(drill->stream);
     kt_secret_free(drill->passphrase);
@@ -221,6 +247,8 @@ static int run_drill(struct kt_cli_run *run)
 
 static const struct kt_cli_option OPTIONS[] = {
     {"latest", 0, NULL, "the newest backup that this node has made (the default)"},
+    {"receipts", 0, "FILE",
+     "receipts of clients: the backup must hold what they prove; repeatable"},
     {"gnupg-home", 0, "DIR", "keyring with the private key (GnuPG's default)"},
     {"passphrase-file", 0, "FILE", "the private key's passphrase; - is standard input"},
     {NULL},

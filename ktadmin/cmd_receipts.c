@@ -8,6 +8,7 @@
 static int run_check(struct kt_cli_run *run)
 {
     struct kta_receipt_files files = {0};
+    struct db_receipts *database = NULL;
     struct kta_node node = {0};
     struct kt_error error = {0};
     // As whoever calls, and where they are: the files may be a client's. Only then this process
@@ -17,7 +18,10 @@ static int run_check(struct kt_cli_run *run)
     if (rc == 0)
         rc = kta_open(run, KTA_FILES, &node, &error);
     if (rc == 0)
-        rc = kta_receipts_check(run, &node.paths, node.settings, &files, &missing, &error);
+        rc = db_receipts_open(&node.paths, node.settings, &database, &error);
+    if (rc == 0)
+        rc = kta_receipts_check(run, &node.paths, database, UINT64_MAX, &files, &missing, &error);
+    db_receipts_close(database);
     kta_receipts_free(&files);
     kta_close(&node);
     if (rc)

@@ -3,6 +3,7 @@
 #ifndef KTA_RECEIPTS_H
 #define KTA_RECEIPTS_H
 
+#include "db/receipts.h"
 #include "ktadmin/common.h"
 
 // Files with receipts, read as whoever called, before anything is given up.
@@ -19,10 +20,12 @@ int kta_receipts_read_options(const struct kt_cli_run *run, const char *option,
                               struct kt_error *error) KT_MUST_CHECK;
 void kta_receipts_free(struct kta_receipt_files *files);
 
-// Prints each receipt that the database does not prove, and their number. *missing receives 1 when
-// there is one. The node's PostgreSQL must run.
+// Prints each receipt that the database does not prove, and their number. `upto` is the log index
+// that the database is known to end with: newer receipts are counted, not looked for (UINT64_MAX:
+// all are). *missing receives 1 when there is one.
 int kta_receipts_check(const struct kt_cli_run *run, const struct kt_paths *paths,
-                       const struct kt_settings *settings, const struct kta_receipt_files *files,
-                       int *missing, struct kt_error *error) KT_MUST_CHECK;
+                       struct db_receipts *database, uint64_t upto,
+                       const struct kta_receipt_files *files, int *missing,
+                       struct kt_error *error) KT_MUST_CHECK;
 
 #endif

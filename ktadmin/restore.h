@@ -42,10 +42,11 @@ struct kta_restore {
     int out;                // the file that is being written, or -1
     enum kta_kept_file keeping;
     int is_keeping, is_table;
+    int has_identity; // all of the confdir has come
     int64_t shown_us; // progress
     uint64_t restored_rows;
     struct db_backup_facts facts; // of the loaded database
-    int is_begun;                 // the database
+    int is_begun;                 // PostgreSQL was started for this
 };
 
 // Prints "what" as a step that has been done, unless --quiet.
@@ -53,10 +54,10 @@ void kta_restore_say(const struct kta_restore *restore, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 // --- restore_note.c: confdir/restore.json ---
-// Fixes member, incarnation and epoch at the first run, and reads them at the others.
+// Fixes member, incarnation and epoch at the first run, and reads them at the others. KT_ERR_EXISTS:
+// another backup's restore was begun.
 int kta_restore_note(struct kta_restore *restore, const struct kt_incarnation *before,
                      uint64_t epoch, struct kt_error *error) KT_MUST_CHECK;
-int kta_restore_note_loaded(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
 // 1 when there is one.
 int kta_restore_is_begun(const struct kt_paths *paths);
 int kta_restore_note_remove(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;

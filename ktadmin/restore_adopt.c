@@ -39,6 +39,7 @@ static int start_alone(struct kta_restore *restore, struct kt_error *error)
     struct kta_init *init = &restore->init;
     int rc = db_cluster_stop(init->cluster, STOP_S, error);
 
+    restore->is_begun = 1;
     if (rc == 0)
         rc = db_replication_save(&init->paths, &alone, error);
     if (rc == 0)
@@ -232,7 +233,7 @@ int kta_restore_adopt(struct kt_cli_run *run)
     restore->init.lock_fd = -1;
     restore->accepts_loss = 1; // asked for by the cluster id
     rc = adopt_all(restore, &node, &error);
-    if (restore->init.cluster && (rc || !kt_cli_flag(run, "start"))) {
+    if (restore->is_begun && (rc || !kt_cli_flag(run, "start"))) {
         int stopped = db_cluster_stop(restore->init.cluster, STOP_S, rc ? NULL : &error);
         rc = rc ? rc : stopped;
     } else if (rc == 0) {

@@ -120,8 +120,6 @@ static int commit(struct kta_restore *restore, struct kt_error *error)
          memcmp(restore->facts.log_head, manifest->log_head, sizeof(manifest->log_head)) != 0))
         rc = kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
                           "the log's head is not the manifest's");
-    if (rc == 0)
-        rc = kta_restore_note_loaded(restore, error);
     free(statement);
     return rc;
 }
@@ -148,10 +146,10 @@ static int resume(struct kta_restore *restore, struct kt_error *error)
     const struct kt_incarnation none = {0};
     int rc = kta_restore_note(restore, &none, 0, error);
 
-    if (rc || !restore->is_loaded)
+    if (rc || !db_cluster_is_populated(init->cluster))
         return rc;
-    rc = kt_cluster_info_load(init->paths.cluster, &init->info, error);
-    return rc;
+    restore->is_loaded = 1;
+    return kt_cluster_info_load(init->paths.cluster, &init->info, error);
 }
 
 static int restore_all(struct kta_restore *restore, struct kt_error *error)
@@ -247,10 +245,17 @@ static void print_end(const struct kta_restore *restore)
 static int check_receipts(struct kta_restore *restore, struct kta_receipt_files *receipts,
                           int *missing, struct kt_error *error)
 {
+    struct db_receipts *database = NULL;
+    int rc;
+
     if (receipts->count == 0)
         return 0;
-    return kta_receipts_check(restore->init.run, &restore->init.paths, restore->init.settings,
-                              receipts, missing, error);
+    rc = db_receipts_open(&restore->init.paths, restore->init.settings, &database, error);
+    if (rc == 0)
+        rc = kta_receipts_check(restore->init.run, &restore->init.paths, database, UINT64_MAX,
+                                receipts, missing, error);
+    db_receipts_close(database);
+    return rc;
 }
 
 void kta_restore_free(struct kta_restore *restore)
@@ -279,9 +284,9 @@ static int settle_database(struct kta_restore *restore, int failed, struct kt_er
         return 0;
     if (!failed && kt_cli_flag(init->run, "start"))
         return kta_start_node(&init->paths, init->cluster, error);
-    if (db_cluster_is_populated(init->cluster) || restore->is_begun)
-        return db_cluster_stop(init->cluster, STOP_S, failed ? NULL : error);
-    return 0;
+    return restore->is_begun || restore->is_loaded
+               ? db_cluster_stop(init->cluster, STOP_S, failed ? NULL : error)
+               : 0;
 }
 
 int kta_restore_file(struct kt_cli_run *run)

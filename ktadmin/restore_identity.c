@@ -167,6 +167,7 @@ int kta_restore_identity(struct kta_restore *restore, struct kt_error *error)
         rc = open_cluster(init, error);
     for (size_t i = 0; i < sizeof(STEPS) / sizeof(STEPS[0]) && rc == 0; i++) {
         int done = 0;
+        restore->is_begun |= STEPS[i].run == make_database;
         rc = STEPS[i].run(init, &done, error);
         if (rc == 0)
             kta_restore_say(restore, "%s%s", STEPS[i].text, done ? " (already there)" : "");

@@ -28,7 +28,7 @@ int kta_restore_is_begun(const struct kt_paths *paths)
 
 static int take(struct kta_restore *restore, const json_t *object, struct kt_error *error)
 {
-    const char *member = NULL, *incarnation = NULL;
+    const char *member = NULL, *incarnation = NULL, *backup = NULL;
     int64_t epoch = 0;
     int rc = kt_json_string(object, "member", 1, KT_MEMBER_TEXT - 1, &member, error);
 
@@ -36,6 +36,8 @@ static int take(struct kta_restore *restore, const json_t *object, struct kt_err
         rc = kt_json_string(object, "incarnation", 1, KT_INCARNATION_TEXT - 1, &incarnation, error);
     if (rc == 0)
         rc = kt_json_integer(object, "epoch", 1, INT64_MAX, 1, &epoch, error);
+    if (rc == 0)
+        rc = kt_json_string(object, "backup", 0, KT_BACKUP_STEM - 1, &backup, error);
     if (rc == 0 && (kt_member_check(member) != 0 ||
                     kt_incarnation_parse(incarnation, &restore->incarnation) != 0))
         rc = KT_ERR_INVALID;
@@ -44,7 +46,10 @@ static int take(struct kta_restore *restore, const json_t *object, struct kt_err
     memcpy(restore->init.promise.member, member, strlen(member) + 1);
     kt_member_node(member, restore->init.info.node);
     restore->epoch = (uint64_t)epoch;
-    restore->is_loaded = kt_json_boolean(object, "loaded", 0);
+    if (strcmp(backup, restore->file.stem) != 0)
+        return kt_error_set(error, KT_ERR_EXISTS,
+                            "finish it with that one, or wipe the confdir and its data directory",
+                            "a restore of '%s' was begun here", backup);
     return 0;
 }
 
@@ -58,8 +63,8 @@ static int load(struct kta_restore *restore, const char *path, struct kt_error *
         return rc;
     rc = kt_json_parse_object(text, strlen(text), &object, NULL);
     if (rc == 0)
-        rc = take(restore, object, NULL);
-    if (rc)
+        rc = take(restore, object, error);
+    if (rc && rc != KT_ERR_EXISTS)
         rc = kt_error_set(error, KT_ERR_NOT_OURS, "move it away", "'%s' is not restore's", path);
     json_decref(object);
     free(text);
@@ -119,12 +124,6 @@ int kta_restore_note(struct kta_restore *restore, const struct kt_incarnation *b
     promise->epoch = promise->active_since = restore->epoch;
     memcpy(promise->active, restore->init.info.node, sizeof(restore->init.info.node));
     return rc;
-}
-
-int kta_restore_note_loaded(struct kta_restore *restore, struct kt_error *error)
-{
-    restore->is_loaded = 1;
-    return save(restore, error);
 }
 
 int kta_restore_note_remove(struct kta_restore *restore, struct kt_error *error)

@@ -62,7 +62,7 @@ static int begin_confdir(struct kta_restore *restore, const struct kt_backup_mem
 {
     if (member->member->is_dir)
         return 0;
-    if (restore->is_begun)
+    if (restore->has_identity)
         return kt_error_set(error, KT_ERR_INVALID, "use another backup",
                             "'%.200s' stands behind the database", member->path);
     for (size_t i = 0; i < sizeof(KEPT) / sizeof(KEPT[0]); i++)
@@ -96,13 +96,13 @@ static int begin(void *arg, const struct kt_backup_about *about,
     case KT_PART_CONFDIR:
         return begin_confdir(restore, member, error);
     case KT_PART_SCRIPT: // the confdir is complete
-        if (!restore->is_begun)
+        if (!restore->has_identity)
             rc = kta_restore_identity(restore, error);
-        restore->is_begun = 1;
+        restore->has_identity = 1;
         return rc;
     case KT_PART_TABLE:
         restore->is_table = !restore->is_dry;
-        if (!restore->is_begun)
+        if (!restore->has_identity)
             return kt_error_set(error, KT_ERR_INVALID, "use another backup",
                                 "the tables stand before the script");
         return restore->is_table ? db_load_begin(restore->load, member->path, error) : 0;
@@ -178,7 +178,7 @@ int kta_restore_take(struct kta_restore *restore, struct kt_error *error)
     restore->out = -1;
     if (restore->shown_us)
         fputs("\r\033[K", stderr);
-    if (rc == 0 && !restore->is_begun)
+    if (rc == 0 && !restore->has_identity)
         rc =
             kt_error_set(error, KT_ERR_INVALID, "use another backup", "the backup has no database");
     if (rc == 0 && restore->file.manifest.table_count > 0 && restore->restored_rows == 0 &&

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ktbackup/commands.h"
+#include "ktbackup/metrics.h"
 #include "ktbackup/position.h"
 #include "ktbackup/progress.h"
 #include "ktbackup/roll.h"
@@ -363,10 +364,21 @@ static int roll(struct backup *backup)
     return rc;
 }
 
+// Neither the state file nor the metrics are worth a backup that was made: a warning.
+static void save_state(const struct backup *backup, const struct kt_backup_state *state)
+{
+    const char *metrics = kt_cli_value(backup->run, "metrics");
+    struct kt_error error = {0};
+
+    if (backup->place.state[0] && kt_backup_state_save(backup->place.state, state, &error) != 0)
+        fprintf(stderr, "ktbackup: warning: %s\n", error.message);
+    if (metrics && ktb_metrics_write(metrics, state, &error) != 0)
+        fprintf(stderr, "ktbackup: warning: %s\n", error.message);
+}
+
 static void note_made(struct backup *backup)
 {
     struct kt_backup_state *state = &backup->state;
-    struct kt_error error = {0};
 
     state->made_us = backup->manifest.time_us;
     snprintf(state->path, sizeof(state->path), "%s", backup->path);
@@ -380,8 +392,7 @@ static void note_made(struct backup *backup)
     state->verified_us = kt_time_now();
     snprintf(state->verified, sizeof(state->verified), "%s", backup->manifest.artefact);
     snprintf(state->verified_how, sizeof(state->verified_how), "keyless");
-    if (backup->place.state[0] && kt_backup_state_save(backup->place.state, state, &error) != 0)
-        fprintf(stderr, "ktbackup: warning: %s\n", error.message);
+    save_state(backup, state);
 }
 
 static void note_failed(struct backup *backup, const struct kt_error *error)
@@ -394,7 +405,7 @@ static void note_failed(struct backup *backup, const struct kt_error *error)
         return;
     state.failed_us = kt_time_now();
     snprintf(state.failure, sizeof(state.failure), "%.255s", error->message);
-    (void)!kt_backup_state_save(backup->place.state, &state, NULL);
+    save_state(backup, &state);
 }
 
 static void print_json(const struct backup *backup)
@@ -515,6 +526,8 @@ static const struct kt_cli_option OPTIONS[] = {
     {"plain-sql", 0, NULL, "one .sql file with all rows: slower, larger, for psql alone"},
     {"require-proof", 0, NULL, "fail unless a quorum proves the position"},
     {"warn-days", 0, "N", "warn when a recipient's key expires within N days (30)"},
+    {"metrics", 0, "FILE",
+     "write the metrics of backups there, for node_exporter's textfile collector"},
     {"cleartext", 0, NULL, "do not encrypt; wants --accept-cleartext-risk"},
     {"accept-cleartext-risk", 0, NULL, "the file may hold private keys that anybody can read"},
     {"verbose", 0, NULL, "say more about what is done"},

@@ -81,8 +81,11 @@ static int read_all(struct cat *cat, struct ktb_source *source, struct kt_error 
 {
     const struct kt_backup_visitor visitor = {.begin = begin, .data = data, .end = end, .arg = cat};
     char id[KT_UUID_TEXT];
-    int rc = kt_backup_read(source->stream, &source->file, &visitor, error);
+    // The list at the end is of whoever encrypted it, which anybody can; the manifest is signed.
+    int rc = kt_backup_check(source->fd, &source->file.manifest, NULL, NULL, error);
 
+    if (rc == 0)
+        rc = kt_backup_read(source->stream, &source->file, &visitor, error);
     if (cat->is_deposits) // ended in the middle
         ktb_rows_free(&cat->rows);
     kt_uuid_format(&cat->id, id);
@@ -137,7 +140,9 @@ static int run_cat(struct kt_cli_run *run)
     kt_buf_free(&cat.body);
     ktb_source_close(source);
     free(source);
-    return rc ? kt_cli_fail(run, &error) : KT_EXIT_OK;
+    if (rc)
+        error.code = rc;
+    return rc ? ktb_source_fail(run, &error) : KT_EXIT_OK;
 }
 
 static const struct kt_cli_option OPTIONS[] = {

@@ -198,23 +198,6 @@ static void print_end(const struct verify *verify)
                                       : "every member, and a database was restored from it");
 }
 
-// Whatever is wrong with the backup itself is one exit code.
-static int exit_code(const struct kt_cli_run *run, const struct kt_error *error)
-{
-    int code = kt_cli_fail(run, error);
-
-    switch (error->code) {
-    case KT_ERR_SIGNATURE:
-    case KT_ERR_INVALID:
-    case KT_ERR_TRUNCATED:
-    case KT_ERR_NOT_CIPHERTEXT:
-    case KT_ERR_CRYPTO:
-        return KT_EXIT_INTEGRITY;
-    default:
-        return code;
-    }
-}
-
 static int run_verify(struct kt_cli_run *run)
 {
     struct verify *verify = calloc(1, sizeof(*verify));
@@ -232,7 +215,7 @@ static int run_verify(struct kt_cli_run *run)
         rc = check_all(verify, &error);
     if (rc) {
         error.code = rc;
-        code = exit_code(run, &error);
+        code = ktb_source_fail(run, &error);
     } else {
         note_verified(verify);
         if (kt_cli_flag(run, "json"))

@@ -109,12 +109,26 @@ static int complete(const struct ktb_output *output, const char *stem,
     return rc;
 }
 
+// Whether the backup is at fault. Of what could not be looked at nothing is removed.
+static int is_verdict(int rc)
+{
+    return rc == KT_ERR_NOT_FOUND || rc == KT_ERR_SIGNATURE || rc == KT_ERR_INVALID ||
+           rc == KT_ERR_TRUNCATED || rc == KT_ERR_TOO_LARGE || rc == KT_ERR_NOT_CIPHERTEXT;
+}
+
 static int settle_one(const struct ktb_output *output, const char *name, const char *stem,
                       const char *suffix, const struct kt_backup_trust *trust,
                       struct kt_error *error)
 {
-    if (strcmp(suffix, KT_BACKUP_MANIFEST) == 0 && complete(output, stem, trust) == 0)
+    int rc =
+        strcmp(suffix, KT_BACKUP_MANIFEST) == 0 ? complete(output, stem, trust) : KT_ERR_NOT_FOUND;
+
+    if (rc == 0)
         return 0;
+    if (!is_verdict(rc))
+        return kt_error_set(error, rc, NULL,
+                            "cannot check '%s/%s', which a stopped run left behind", output->path,
+                            name);
     if (unlinkat(output->fd, name, 0) != 0 && errno != ENOENT)
         return kt_error_errno(error, "cannot remove '%s/%s', which a stopped run left behind",
                               output->path, name);
@@ -211,6 +225,18 @@ static int give_name(const struct ktb_output *output, const char *stem, const ch
                : kt_error_errno(error, "cannot rename '%s/%s'", output->path, part);
 }
 
+// What is not known to be durable is not to be taken for a backup.
+static void take_back(const struct ktb_output *output, const char *stem, const char *suffix)
+{
+    char part[NAME_SIZE], name[NAME_SIZE];
+
+    make_name(stem, KT_BACKUP_MANIFEST, KT_BACKUP_PART, part);
+    make_name(stem, KT_BACKUP_MANIFEST, "", name);
+    (void)!renameat(output->fd, name, output->fd, part);
+    make_name(stem, suffix, "", name);
+    (void)unlinkat(output->fd, name, 0);
+}
+
 int ktb_output_publish(const struct ktb_output *output, const char *stem, const char *suffix,
                        const struct kt_buf *manifest, struct kt_error *error)
 {
@@ -221,7 +247,12 @@ int ktb_output_publish(const struct ktb_output *output, const char *stem, const 
         rc = sync_folder(output, error);
     if (rc == 0)
         rc = give_name(output, stem, suffix, error);
+    if (rc)
+        return rc;
+    rc = give_name(output, stem, KT_BACKUP_MANIFEST, error);
     if (rc == 0)
-        rc = give_name(output, stem, KT_BACKUP_MANIFEST, error);
-    return rc ? rc : sync_folder(output, error);
+        rc = sync_folder(output, error);
+    if (rc)
+        take_back(output, stem, suffix);
+    return rc;
 }

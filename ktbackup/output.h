@@ -32,7 +32,7 @@ int ktb_part_open(const struct ktb_output *output, const char *stem, const char 
 // Removes it; nothing when it is not there.
 void ktb_part_drop(const struct ktb_output *output, const char *stem, const char *suffix);
 // Writes the manifest's part, durable; then gives both their names, artefact first, and makes the
-// folder durable.
+// folder durable. After an error neither has its name; their parts are for ktb_part_drop.
 int ktb_output_publish(const struct ktb_output *output, const char *stem, const char *suffix,
                        const struct kt_buf *manifest, struct kt_error *error) KT_MUST_CHECK;
 

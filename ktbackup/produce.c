@@ -19,7 +19,6 @@
 
 #define PIECE      ((size_t)1 << 18)
 #define PIPE_BYTES (1 << 20)
-#define HEADER_MAX 8192
 #define ABOUT_MAX  ((size_t)1 << 20)
 
 struct ktb_producer {
@@ -248,37 +247,19 @@ static int put_files(struct ktb_producer *producer, struct kt_error *error)
 
 // --- the database ---
 
-static void write_header(const struct ktb_content *content, char out[HEADER_MAX])
-{
-    const char *base = content->place->base;
-
-    if (content->is_plain_sql)
-        snprintf(out, HEADER_MAX,
-                 "Backup of a key trustee's database, made by ktbackup " KT_VERSION ".\n"
-                 "Run it in a new, empty database: psql -p PORT -f FILE\n"
-                 "Afterwards the database serves reads only, until 'ktadmin restore --adopt'.");
-    else
-        snprintf(out, HEADER_MAX,
-                 "Backup of a key trustee's database, made by ktbackup " KT_VERSION ".\n"
-                 "Run it in a new, empty database, after 'tar -x -C /': psql -p PORT -f FILE\n"
-                 "It reads the tables' files from %s/%s.d.\n"
-                 "Unpacked elsewhere, below DIR:\n"
-                 "  sed 's|%s/%s.d/|DIR&|' FILE | psql -p PORT\n"
-                 "Afterwards the database serves reads only, until 'ktadmin restore --adopt'.",
-                 base, content->stem, base, content->stem);
-}
-
 static int script(const struct ktb_content *content, db_sink sink, void *arg, uint64_t *bytes,
                   struct kt_error *error)
 {
     const char *base = content->place->base;
-    char header[HEADER_MAX], folder[KT_PATH_MAX];
+    static const char HEADER[] =
+        "Backup of a key trustee's database, made by ktbackup " KT_VERSION ".\n"
+        "Afterwards the database serves reads only, until 'ktadmin restore --adopt'.";
+    char folder[KT_PATH_MAX];
     int n = snprintf(folder, sizeof(folder), "%s/%s.d", base[1] ? base : "", content->stem);
 
     if (n < 0 || n >= (int)sizeof(folder))
         return kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "a path in the backup is too long");
-    write_header(content, header);
-    return db_backup_script(content->database, content->is_plain_sql ? NULL : folder, header, sink,
+    return db_backup_script(content->database, content->is_plain_sql ? NULL : folder, HEADER, sink,
                             arg, bytes, error);
 }
 

@@ -58,3 +58,19 @@ void ktb_source_close(struct ktb_source *source)
     if (source->fd >= 0)
         close(source->fd);
 }
+
+int ktb_source_fail(const struct kt_cli_run *run, const struct kt_error *error)
+{
+    int code = kt_cli_fail(run, error);
+
+    switch (error->code) {
+    case KT_ERR_SIGNATURE:
+    case KT_ERR_INVALID:
+    case KT_ERR_TRUNCATED:
+    case KT_ERR_NOT_CIPHERTEXT:
+    case KT_ERR_CRYPTO:
+        return KT_EXIT_INTEGRITY;
+    default:
+        return code;
+    }
+}

@@ -21,4 +21,7 @@ int ktb_source_open(const struct kt_cli_run *run, const char *path, int decrypts
                     struct ktb_source *source, struct kt_error *error) KT_MUST_CHECK;
 void ktb_source_close(struct ktb_source *source);
 
+// Prints the error and gives the exit code: whatever is wrong with the backup itself is one.
+int ktb_source_fail(const struct kt_cli_run *run, const struct kt_error *error);
+
 #endif

@@ -63,9 +63,9 @@ END
     wait_until 20 can_connect "$port" || give_up "sshd: $(cat "$ssh/sshd.log")"
 }
 
-# As whoever has the server's key: any command, any option.
+# As whoever has the server's key: any command, any option. What should be refused and is not may last.
 as_server() {
-    ssh -F "$ssh/config" -o BatchMode=yes "$@"
+    timeout 60 ssh -F "$ssh/config" -o BatchMode=yes "$@"
 }
 
 put() {
@@ -158,15 +158,16 @@ no_parts() {
     ! parts
 }
 mkfifo "$KT_TMP/slow"
-put kts_bak_new_2026-01-01_00-00-01.tar.gpg "$(sha_of "$KT_TMP/half")" <"$KT_TMP/slow" 2>/dev/null &
+ssh -F "$ssh/config" -o BatchMode=yes offsite put kts_bak_new_2026-01-01_00-00-01.tar.gpg \
+    "$(sha_of "$KT_TMP/half")" <"$KT_TMP/slow" 2>/dev/null &
 client=$!
 exec {slow}>"$KT_TMP/slow"
 head -c 500 "$KT_TMP/half" >&"$slow"
 comes_true 20 parts
 kill -KILL "$client"
 wait "$client" 2>/dev/null
-exec {slow}>&-
 comes_true 20 no_parts
+exec {slow}>&-
 unchanged
 
 check "there is no shell, no other command, and nothing in a command is expanded"

@@ -84,11 +84,21 @@ has "$KT_TMP/err" 'secret key|private key|No secret'
 
 check "a restore that is killed at any moment is repeated with the same command"
 bare kts-01
-for limit in 0.2 0.4 0.6 0.8 1.0 1.2 1.4 1.7 2.0; do
+began=${EPOCHREALTIME/[.,]/}
+run restores kts-01 "$backup_file"
+[[ $status -eq 0 ]] || { kt_show "$KT_TMP/err" stderr; problem "status $status"; }
+whole=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
+bare kts-01
+for percent in 10 20 35 50 65 75 80 84 88 91 94 97 100; do
+    limit=$(awk "BEGIN { print $whole * $percent / 100000 }")
     on_node kts-01 timeout -s KILL "$limit" "$KTADMIN" --confdir "${NODE_DIR[kts-01]}" restore "$backup_file" \
         --address "${NODE_ADDRESS[kts-01]}" --advertise "${NODE_ADDRESS[kts-01]}" >/dev/null 2>&1 </dev/null && break
 done
-[[ ! -e ${NODE_DIR[kts-01]}/node/promise ]] || bare kts-01 # one of them came to its end
+[[ ! -e ${NODE_DIR[kts-01]}/.keytrustee/restore.json && -e ${NODE_DIR[kts-01]}/node/promise ]] ||
+    succeeds restores kts-01 "$backup_file"
+is "$(ls "${NODE_DIR[kts-01]}/.keytrustee" | grep -c '^restore')" 0 "notes left in the confdir"
+postmaster_of kts-01 && problem "PostgreSQL was left running"
+bare kts-01
 run restores kts-01 "$backup_file" --receipts "$KT_TMP/receipts"
 [[ $status -eq 7 ]] || { kt_show "$KT_TMP/err" stderr; problem "status $status"; }
 
@@ -143,11 +153,16 @@ has "${made%.tar.gpg}.manifest" '^incarnation 2\.'
 has "${made%.tar.gpg}.manifest" '^sequence [23]$'
 
 check "a drill restores it beside the node, compares, and status shows when"
+client host-1 receipts export >"$KT_TMP/receipts.now" 2>/dev/null
 succeeds admin kts-01 drill restore --latest
 has "$KT_TMP/out" 'is what the node has'
 run admin kts-01 status
 has "$KT_TMP/out" 'last proven restore|proven restore'
 is "$(find "${NODE_DIR[kts-01]}" -maxdepth 1 -name '*scratch*' | wc -l)" 0 "scratch folders left"
+
+check "with receipts it finds what the backup lost: those of the cluster before, and no others"
+exits 7 admin kts-01 drill restore "$made" --receipts "$KT_TMP/receipts.now"
+is "$(grep -c ': missing: ' "$KT_TMP/out")" 2 "missing receipts"
 
 check "with one node alive the loss must be asked for by the cluster id; the node is sealed then"
 kill_node kts-01

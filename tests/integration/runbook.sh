@@ -64,6 +64,18 @@ succeeds stock -f "$base/$stem.sql"
 is "$(sql n1 "SELECT count(*) FROM deposits")" 3 "deposits"
 is "$(sql n1 "SELECT state FROM cluster")" restored "state"
 
+check "unpacked elsewhere it is restored by the line that the script itself gives"
+mkdir -m 0700 "$KT_TMP/elsewhere" && cp "$base/$stem.d"/*.bin "$KT_TMP/elsewhere/"
+line=$(sed -n 's/^-- *\(sed .*\)$/\1/p' "$base/$stem.sql")
+line=${line//\/some\/where/$KT_TMP/elsewhere}
+(cd "$KT_TMP" && sh -c "${line//THIS_FILE/$base/$stem.sql}") || problem "of: $line"
+succeeds stock -d postgres -c 'CREATE DATABASE look'
+mv "$base/$stem.d" "$base/$stem.d.away"
+succeeds stock -d look -f "$KT_TMP/other.sql"
+is "$(stock -d look -Atc "SELECT count(*) FROM deposits")" 3 "deposits"
+mv "$base/$stem.d.away" "$base/$stem.d"
+succeeds stock -d postgres -c 'DROP DATABASE look'
+
 check "until it is adopted the node serves reads and refuses changes"
 start_server n1
 reads_again() { client host-1 get disks/sd2 -o "$KT_TMP/got" 2>"$KT_TMP/err"; }
@@ -77,6 +89,7 @@ has "$KT_TMP/out" 'attention: .*ktadmin restore --adopt'
 check "adoption wants the server stopped, and the cluster id"
 exits some admin n1 restore --adopt --cluster-id "$(sql n1 'SELECT cluster_id FROM cluster')"
 has "$KT_TMP/err" 'server is running'
+postmaster_of n1 || problem "its database was stopped"
 stop_server n1
 exits some admin n1 restore --adopt
 has "$KT_TMP/err" 'cluster id|cluster-id'
