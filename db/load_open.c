@@ -91,7 +91,7 @@ static int drop_database(PGconn *conn, const char *name, struct kt_error *error)
     if (!quoted || strlen(quoted) > 140) {
         rc = kt_error_set(error, KT_ERR_SETTINGS, NULL, "database.name cannot be '%.63s'", name);
     } else {
-        snprintf(sql, sizeof(sql), "DROP DB_SCRATCH_DATABASE IF EXISTS %s WITH (FORCE)", quoted);
+        snprintf(sql, sizeof(sql), "DROP DATABASE IF EXISTS %s WITH (FORCE)", quoted);
         rc = db_pg_run(conn, DB_BACKUP_MS, sql, error);
     }
     PQfreemem(quoted);

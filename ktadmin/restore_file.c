@@ -12,6 +12,7 @@
 #include "ktadmin/restore.h"
 #include "ktadmin/start.h"
 
+#define START_S        120
 #define STOP_S         120
 #define PASSPHRASE_MAX 1024
 
@@ -165,7 +166,7 @@ static int restore_all(struct kta_restore *restore, struct kt_error *error)
     kta_restore_say(restore, "%" PRIu64 " deposits, log index %" PRIu64,
                     kt_manifest_rows(&restore->file.manifest, "deposits"),
                     restore->file.manifest.log_index);
-    return kta_restore_finish(restore, error);
+    return 0;
 }
 
 // --- the end ---
@@ -250,7 +251,9 @@ static int check_receipts(struct kta_restore *restore, struct kta_receipt_files 
 
     if (receipts->count == 0)
         return 0;
-    rc = db_receipts_open(&restore->init.paths, restore->init.settings, &database, error);
+    rc = db_cluster_start(restore->init.cluster, START_S, error);
+    if (rc == 0)
+        rc = db_receipts_open(&restore->init.paths, restore->init.settings, &database, error);
     if (rc == 0)
         rc = kta_receipts_check(restore->init.run, &restore->init.paths, database, UINT64_MAX,
                                 receipts, missing, error);
@@ -275,18 +278,23 @@ void kta_restore_free(struct kta_restore *restore)
     free(restore);
 }
 
-// What was started for the load is stopped, unless the node is to run.
-static int settle_database(struct kta_restore *restore, int failed, struct kt_error *error)
+// PostgreSQL was started for the load. The promise comes last: with it the node is one, and there is
+// nothing left that a repeated run would have to do.
+static int end_restore(struct kta_restore *restore, int failed, struct kt_error *error)
 {
     struct kta_init *init = &restore->init;
+    int rc = 0;
 
-    if (!init->cluster || restore->is_dry)
+    if (restore->is_dry)
         return 0;
-    if (!failed && kt_cli_flag(init->run, "start"))
-        return kta_start_node(&init->paths, init->cluster, error);
-    return restore->is_begun || restore->is_loaded
-               ? db_cluster_stop(init->cluster, STOP_S, failed ? NULL : error)
-               : 0;
+    if (restore->is_begun || restore->is_loaded)
+        rc = db_cluster_stop(init->cluster, STOP_S, failed ? NULL : error);
+    if (failed || rc)
+        return rc;
+    rc = kta_restore_finish(restore, error);
+    if (rc == 0 && kt_cli_flag(init->run, "start"))
+        rc = kta_start_node(&init->paths, init->cluster, error);
+    return rc;
 }
 
 int kta_restore_file(struct kt_cli_run *run)
@@ -312,7 +320,7 @@ int kta_restore_file(struct kt_cli_run *run)
         rc = restore_all(restore, &error);
     if (rc == 0 && !restore->is_dry)
         rc = check_receipts(restore, &receipts, &missing, &error);
-    settled = settle_database(restore, rc, &error);
+    settled = end_restore(restore, rc, &error);
     rc = rc ? rc : settled;
     if (rc == 0 && kt_cli_flag(run, "json"))
         print_json(restore);

@@ -38,7 +38,7 @@ static int take(struct kta_restore *restore, const json_t *object, struct kt_err
         rc = kt_json_integer(object, "epoch", 1, INT64_MAX, 1, &epoch, error);
     if (rc == 0)
         rc = kt_json_string(object, "backup", 0, KT_BACKUP_STEM - 1, &backup, error);
-    if (rc == 0 && (kt_member_check(member) != 0 ||
+    if (rc == 0 && (!backup || kt_member_check(member) != 0 ||
                     kt_incarnation_parse(incarnation, &restore->incarnation) != 0))
         rc = KT_ERR_INVALID;
     if (rc)
@@ -80,8 +80,8 @@ static int save(const struct kta_restore *restore, struct kt_error *error)
 
     kt_incarnation_format(&restore->incarnation, incarnation);
     object =
-        json_pack("{s:s, s:s, s:I, s:b}", "member", restore->init.promise.member, "incarnation",
-                  incarnation, "epoch", (json_int_t)restore->epoch, "loaded", restore->is_loaded);
+        json_pack("{s:s, s:s, s:I, s:s}", "member", restore->init.promise.member, "incarnation",
+                  incarnation, "epoch", (json_int_t)restore->epoch, "backup", restore->file.stem);
     text = object ? json_dumps(object, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     if (rc == 0)
         rc = text ? kt_file_replace(path, text, strlen(text), 0600, error)

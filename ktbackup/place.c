@@ -150,7 +150,8 @@ static int read_client(struct ktb_place *place, const char *path, struct kt_erro
         kt_json_string(object, "openpgp_fingerprint", 40, 40, &key, NULL) != 0)
         rc = kt_error_set(error, KT_ERR_INVALID, "restore it from a backup", "'%s' is damaged",
                           path);
-    else if (kt_uuid_parse(client, &id) != 0 || kt_uuid_parse(cluster, &place->cluster_id) != 0)
+    else if (!client || !cluster || kt_uuid_parse(client, &id) != 0 ||
+             kt_uuid_parse(cluster, &place->cluster_id) != 0)
         rc = kt_error_set(error, KT_ERR_NOT_INITIALISED, "keytrustee register",
                           "the client in '%s' is not registered yet", place->confdir);
     if (rc == 0) {

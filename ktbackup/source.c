@@ -41,9 +41,12 @@ int ktb_source_open(const struct kt_cli_run *run, const char *path, int decrypts
         rc = ktb_place_try(run, &source->place, error);
     if (rc == 0)
         rc = ktb_trust_open(run, &source->place, &source->trust, error);
-    // Of another cluster than the confdir here, its key says nothing.
+    // Of another cluster than the confdir here, its key says nothing. Only one of the two being
+    // another is no other cluster's, but damage.
     if (rc == 0 && !source->trust.is_temporary && source->trust.trust.gpg &&
-        strcmp(source->trust.trust.signer, source->file.manifest.signer) != 0)
+        strcmp(source->trust.trust.signer, source->file.manifest.signer) != 0 &&
+        memcmp(&source->place.cluster_id, &source->file.manifest.cluster_id,
+               sizeof(source->place.cluster_id)) != 0)
         ktb_trust_close(&source->trust);
     return rc ? rc : kt_backup_check_signature(&source->file, &source->trust.trust, error);
 }

@@ -58,7 +58,7 @@ int kt_backup_about_parse(const char *text, size_t n, struct kt_backup_about *ab
         rc = take_path(object, "confdir", about->confdir, &why);
     if (rc == 0)
         rc = kt_json_string(object, "node", 0, KT_NODE_NAME_MAX, &node, &why);
-    if (rc == 0 && node[0] && kt_name_check(node, KT_NODE_NAME_MAX) != 0)
+    if (rc == 0 && (!node || (node[0] && kt_name_check(node, KT_NODE_NAME_MAX) != 0)))
         rc = KT_ERR_INVALID;
     if (rc == 0)
         rc = kt_peers_from_json(json_object_get(object, "peers"), &about->peers, &why);
@@ -300,8 +300,8 @@ int kt_backup_walk(int fd, const struct kt_backup_file *file,
     while (rc == 0 && (rc = kt_archive_next(walk->reader, &member, error)) == 1)
         rc = take_member(walk, &member, number++, error);
     // With the rows in the script there are no files of tables at all.
-    if (rc == 0 && (!walk->has_list ||
-                    (walk->tables != 0 && walk->tables != file->manifest.table_count)))
+    if (rc == 0 &&
+        (!walk->has_list || (walk->tables != 0 && walk->tables != file->manifest.table_count)))
         rc = kt_error_set(error, KT_ERR_TRUNCATED, "use another backup",
                           "the backup ends before its list of members");
     kt_archive_reader_free(walk->reader);
