@@ -18,14 +18,23 @@
 
 // --- settings ---
 
-// The node's own of before, and over them the options. A data directory of its own is kept only
-// where the confdir is where it was: beside the old one it would be the old one's.
+// What belongs to a machine and not to a node: where PostgreSQL's programs and logs are is never taken
+// from a backup; a data directory of its own only where the confdir is where it was: beside the old one
+// it would be the old one's.
+static int is_left_out(const struct kta_restore *restore, enum kt_setting setting)
+{
+    if (setting == KT_SET_DATABASE_DIRECTORY)
+        return strcmp(restore->about.confdir, restore->init.paths.confdir) != 0;
+    return setting == KT_SET_DATABASE_BIN_DIRECTORY || setting == KT_SET_LOG_FILE;
+}
+
+// The node's own of before, and over them the options.
 static int take_settings(struct kta_restore *restore, struct kt_error *error)
 {
     const struct kta_kept *kept = &restore->kept[KTA_KEPT_SETTINGS];
     struct kt_settings *old = NULL, *given = restore->init.settings;
-    int is_same = strcmp(restore->about.confdir, restore->init.paths.confdir) == 0, rc;
     char path[KT_PATH_MAX];
+    int rc;
 
     if (kt_file_exists(restore->init.paths.settings) || !kept->text) // of a run before, or none
         return 0;
@@ -37,14 +46,9 @@ static int take_settings(struct kta_restore *restore, struct kt_error *error)
     (void)unlink(path);
     for (int i = 0; i < KT_SET_COUNT && rc == 0; i++) {
         enum kt_setting setting = (enum kt_setting)i;
-        if (!kt_settings_is_set(old, setting) || kt_settings_is_set(given, setting))
-            continue;
-        if (!is_same && kt_setting_info(setting)->type == KT_TYPE_PATH)
-            continue;
-        // Where it is reached follows the machine, unless it is the machine of before.
-        if (setting == KT_SET_NODE_ADDRESS && kt_cli_value(restore->init.run, "advertise"))
-            continue;
-        rc = kt_settings_set(given, setting, kt_settings_text(old, setting), error);
+        if (kt_settings_is_set(old, setting) && !kt_settings_is_set(given, setting) &&
+            !is_left_out(restore, setting))
+            rc = kt_settings_set(given, setting, kt_settings_text(old, setting), error);
     }
     kt_settings_free(old);
     return rc;
