@@ -150,6 +150,10 @@ static int sign(struct ktb_run *backup, struct kt_buf *out, struct kt_error *err
                               (const char *)kt_buf_ptr(&text), out, error);
     else
         rc = kt_buf_put(out, kt_buf_ptr(&text), kt_buf_left(&text) - 1);
+    if (rc == KT_ERR_NOT_FOUND) // it was there when the confdir was opened
+        rc = kt_error_set(error, KT_ERR_CRYPTO, "gpg --homedir with that folder and -K shows why",
+                          "cannot sign the manifest: gpg finds no secret key %s in '%s'",
+                          backup->place.signer, backup->place.gnupg);
     if (rc == 0)
         rc = kt_sha256(kt_buf_ptr(out), kt_buf_left(out), backup->state.manifest_sha256);
     kt_buf_free(&text);

@@ -3,6 +3,7 @@
 #include "ktbackup/seal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -14,8 +15,9 @@
 #include "lib/file.h"
 #include "lib/openpgp_file.h"
 
-#define PIECE  ((size_t)1 << 18)
-#define DAY_US (INT64_C(86400) * 1000000)
+#define PIECE       ((size_t)1 << 18)
+#define WRITE_AHEAD ((uint64_t)32 << 20)
+#define DAY_US      (INT64_C(86400) * 1000000)
 
 // --- recipients ---
 
@@ -63,7 +65,7 @@ struct sink {
     const struct ktb_producer *producer;
     struct ktb_progress progress;
     EVP_MD_CTX *hash;
-    uint64_t bytes;
+    uint64_t bytes, begun; // written; handed to the disk
     int fd;
 };
 
@@ -76,6 +78,12 @@ static int take(void *arg, const void *bytes, size_t n, struct kt_error *error)
     if (EVP_DigestUpdate(sink->hash, bytes, n) != 1)
         return kt_error_set(error, KT_ERR_CRYPTO, NULL, "cannot hash the backup");
     sink->bytes += n;
+    // The disk begins now, so that the fsync at the end has little left to wait for.
+    if (sink->bytes - sink->begun >= WRITE_AHEAD) {
+        (void)sync_file_range(sink->fd, (off_t)sink->begun, (off_t)(sink->bytes - sink->begun),
+                              SYNC_FILE_RANGE_WRITE);
+        sink->begun = sink->bytes;
+    }
     ktb_progress_show(&sink->progress, ktb_producer_done(sink->producer));
     return 0;
 }

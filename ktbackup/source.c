@@ -41,13 +41,14 @@ int ktb_source_open(const struct kt_cli_run *run, const char *path, int decrypts
         rc = ktb_place_try(run, &source->place, error);
     if (rc == 0)
         rc = ktb_trust_open(run, &source->place, &source->trust, error);
-    // Of another cluster than the confdir here, its key says nothing. Only one of the two being
-    // another is no other cluster's, but damage.
-    if (rc == 0 && !source->trust.is_temporary && source->trust.trust.gpg &&
-        strcmp(source->trust.trust.signer, source->file.manifest.signer) != 0 &&
-        memcmp(&source->place.cluster_id, &source->file.manifest.cluster_id,
-               sizeof(source->place.cluster_id)) != 0)
-        ktb_trust_close(&source->trust);
+    // With a key to check by, only what that key has signed is good: who replaces both files by those of
+    // a cluster of his own must not pass.
+    if (rc == 0 && source->trust.trust.gpg && source->file.manifest.signer[0] &&
+        strcmp(source->trust.trust.signer, source->file.manifest.signer) != 0)
+        return kt_error_set(error, KT_ERR_SIGNATURE,
+                            "to check a backup of another cluster, give its public key: --key FILE",
+                            "the manifest is signed by key %s, not by %s",
+                            source->file.manifest.signer, source->trust.trust.signer);
     return rc ? rc : kt_backup_check_signature(&source->file, &source->trust.trust, error);
 }
 
