@@ -199,7 +199,8 @@ static int add_schema(struct db_load *load, struct kt_error *error)
     return rc;
 }
 
-static int finish(struct db_load *load, const struct db_restored *restored, struct kt_error *error)
+// All that can be wrong with the rows is found here, with nothing committed.
+static int rebuild(struct db_load *load, struct kt_error *error)
 {
     struct kt_error inner = {0};
     int rc = db_pg_run(load->conn, DB_BACKUP_LONG_MS, DB_REBUILD_ADD, &inner);
@@ -209,9 +210,31 @@ static int finish(struct db_load *load, const struct db_restored *restored, stru
         return kt_error_set(error, rc == KT_ERR_DATABASE ? KT_ERR_INVALID : rc, inner.hint,
                             "the rows of the backup do not fit together: %.300s", inner.message);
     rc = check_schema(load, error);
-    if (rc == 0)
-        rc = check_cluster(load, error);
-    if (rc == 0 && restored)
+    return rc ? rc : check_cluster(load, error);
+}
+
+int db_load_check(struct db_load *load, struct kt_error *error)
+{
+    int rc = check_order(load, 0, error);
+
+    if (rc || load->is_checked)
+        return rc;
+    for (size_t i = 0; i < load->table_count; i++)
+        if (!load->is_loaded[i])
+            return fail(load, kt_error_set(error, KT_ERR_INVALID, NULL,
+                                           "the backup has no table '%s'", load->names[i]));
+    rc = rebuild(load, error);
+    if (rc)
+        return fail(load, rc);
+    load->is_checked = 1;
+    return 0;
+}
+
+static int finish(struct db_load *load, const struct db_restored *restored, struct kt_error *error)
+{
+    int rc = 0;
+
+    if (restored)
         rc = add_schema(load, error);
     if (rc == 0 && restored)
         rc = db_restored_rows(load->conn, load->cluster, restored, error);
@@ -226,17 +249,13 @@ static int finish(struct db_load *load, const struct db_restored *restored, stru
 
 int db_load_finish(struct db_load *load, const struct db_restored *restored, struct kt_error *error)
 {
-    int rc = check_order(load, 0, error);
+    int rc = db_load_check(load, error);
 
     if (rc)
         return rc;
     if (load->cluster && !restored)
         return kt_error_set(error, KT_ERR_INVALID, NULL,
                             "a restored database needs an incarnation of its own");
-    for (size_t i = 0; i < load->table_count; i++)
-        if (!load->is_loaded[i])
-            return fail(load, kt_error_set(error, KT_ERR_INVALID, NULL,
-                                           "the backup has no table '%s'", load->names[i]));
     rc = finish(load, restored, error);
     if (rc)
         return fail(load, rc);
@@ -249,8 +268,8 @@ int db_load_facts(struct db_load *load, struct db_backup_facts *facts, struct kt
     struct db_backup_facts *fresh;
     int rc;
 
-    if (!load->is_finished)
-        return kt_error_set(error, KT_ERR_INVALID, NULL, "the load is not finished");
+    if (!load->is_checked || load->failed)
+        return kt_error_set(error, KT_ERR_INVALID, NULL, "the load is not complete");
     fresh = calloc(1, sizeof(*fresh));
     if (!fresh)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");

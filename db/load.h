@@ -46,18 +46,25 @@ int db_load_begin(struct db_load *load, const char *table, struct kt_error *erro
 int db_load_put(struct db_load *load, const void *bytes, size_t n,
                 struct kt_error *error) KT_MUST_CHECK;
 int db_load_end(struct db_load *load, uint64_t *rows, struct kt_error *error) KT_MUST_CHECK;
-// Indexes and constraints again, all checked; sequences; statistics. With `restored`, in the same
-// transaction, the schema files that are newer and the rows of a new cluster: incarnation, first
+// Indexes and constraints again, all checked; sequences; schema and cluster id. Nothing is committed:
+// db_load_facts then tells what a commit would make. KT_ERR_INVALID: a table is missing, or rows do
+// not fit together; KT_ERR_NOT_OURS: the backup is of another cluster than the confdir.
+int db_load_check(struct db_load *load, struct kt_error *error) KT_MUST_CHECK;
+// db_load_check, unless it was called; statistics. With `restored`, in the same transaction, the schema files that are newer and the rows of a new cluster: incarnation, first
 // epoch row (`ends`), old nodes removed and their certificates revoked, state 'normal'. Commits, and
-// sets the mark of the node's data directory; in that `restored` must be given. KT_ERR_INVALID: a
-// table is missing, rows do not fit together, or the incarnation is not behind the backup's;
-// KT_ERR_NOT_OURS: the backup is of another cluster than the confdir.
+// sets the mark of the node's data directory; in that `restored` must be given. KT_ERR_INVALID: the
+// incarnation is not behind the backup's.
 int db_load_finish(struct db_load *load, const struct db_restored *restored,
                    struct kt_error *error) KT_MUST_CHECK;
-// What the loaded database says of itself, after db_load_finish: counts, log index and head. Fills
+// What the loaded database says of itself, after db_load_check: counts, log index and head. Fills
 // the facts but for bytes and position.
 int db_load_facts(struct db_load *load, struct db_backup_facts *facts,
                   struct kt_error *error) KT_MUST_CHECK;
+// Whether that is what the manifest says: cluster, every table's rows, log index and head.
+// KT_ERR_SIGNATURE names what differs.
+struct kt_manifest;
+int db_facts_match(const struct db_backup_facts *facts, const struct kt_manifest *manifest,
+                   struct kt_error *error) KT_MUST_CHECK;
 // Also gives up what was not finished. NULL is fine.
 void db_load_free(struct db_load *load);
 

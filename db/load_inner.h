@@ -47,6 +47,7 @@ struct db_load {
     size_t table_count;
     int table;  // that is being loaded, or -1
     int failed; // nothing but db_load_free may follow
+    int is_checked; // by db_load_check
     int is_finished;
     struct db_walk walk;
 };

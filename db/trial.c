@@ -78,10 +78,9 @@ static int differs(struct kt_error *error, const char *what)
                         "what the backup restores is not what its manifest says: %s", what);
 }
 
-static int check_facts(const struct db_trial *trial, struct kt_error *error)
+int db_facts_match(const struct db_backup_facts *facts, const struct kt_manifest *manifest,
+                   struct kt_error *error)
 {
-    const struct kt_manifest *manifest = &trial->file->manifest;
-    const struct db_backup_facts *facts = &trial->facts;
     char what[160];
 
     if (memcmp(&facts->cluster_id, &manifest->cluster_id, sizeof(facts->cluster_id)) != 0)
@@ -127,7 +126,7 @@ int db_trial_run(struct kt_backup_stream *stream, const struct kt_backup_file *f
     if (rc == 0)
         rc = db_load_facts(fresh->load, &fresh->facts, error);
     if (rc == 0)
-        rc = check_facts(fresh, error);
+        rc = db_facts_match(&fresh->facts, &file->manifest, error);
     if (rc)
         db_trial_free(fresh);
     else

@@ -174,6 +174,13 @@ static int note(struct drill *drill, int failed, struct kt_error *error)
     return kt_backup_state_save(drill->state_path, state, error);
 }
 
+// Whether the backup is at fault: no key here, no room, no database say nothing about it.
+static int is_verdict(int rc)
+{
+    return rc == KT_ERR_SIGNATURE || rc == KT_ERR_INVALID || rc == KT_ERR_TRUNCATED ||
+           rc == KT_ERR_NOT_CIPHERTEXT;
+}
+
 static void print_end(const struct drill *drill)
 {
     const struct kt_manifest *manifest = &drill->file.manifest;
@@ -223,7 +230,7 @@ static int run_drill(struct kt_cli_run *run)
         rc = try_restore(drill, &error);
     }
     drill->spent_us = kt_monotonic_now() - drill->begun_us;
-    if (tried) {
+    if (tried && (rc == 0 || is_verdict(rc))) {
         int noted = note(drill, rc, rc ? NULL : &error);
         rc = rc ? rc : noted;
     }
@@ -231,7 +238,7 @@ static int run_drill(struct kt_cli_run *run)
         code = kt_cli_fail(run, &error);
     else
         print_end(drill);
-    if (rc == KT_ERR_SIGNATURE || rc == KT_ERR_INVALID || rc == KT_ERR_TRUNCATED)
+    if (rc && is_verdict(rc))
         code = KT_EXIT_INTEGRITY;
     kta_receipts_free(&drill->receipts);
     kt_gpg_free(drill->trust.gpg);

@@ -72,10 +72,11 @@ static const struct {
     const char *option;
     int of_file, of_node, of_adopt;
 } BELONGS[] = {
-    {"gnupg-home", 1, 0, 0},  {"passphrase-file", 1, 0, 0}, {"manifest", 1, 0, 0},
-    {"receipts", 1, 0, 0},    {"dry-run", 1, 0, 0},         {"incarnation", 1, 0, 1},
-    {"accept-loss", 1, 0, 0}, {"cluster-id", 1, 0, 1},      {"from", 0, 1, 0},
-    {"token-file", 0, 1, 0},  {"active", 0, 1, 0},          {"adopt", 0, 0, 1},
+    {"gnupg-home", 1, 0, 0}, {"passphrase-file", 1, 0, 0}, {"manifest", 1, 0, 0},
+    {"receipts", 1, 0, 0},   {"dry-run", 1, 0, 0},         {"incarnation", 1, 0, 1},
+    {"key", 1, 0, 0},        {"accept-loss", 1, 0, 0},     {"cluster-id", 1, 0, 1},
+    {"from", 0, 1, 0},       {"token-file", 0, 1, 0},      {"active", 0, 1, 0},
+    {"adopt", 0, 0, 1},
 };
 
 static int check_options(const struct kt_cli_run *run, int is_file, int is_adopt,
@@ -115,6 +116,7 @@ static int run_restore(struct kt_cli_run *run)
 static const struct kt_cli_option OPTIONS[] = {
     {"gnupg-home", 0, "DIR", "FILE: keyring with the private key (GnuPG's default)"},
     {"passphrase-file", 0, "FILE", "FILE: the private key's passphrase; - is standard input"},
+    {"key", 0, "FILE", "FILE: the cluster's public key: refuse a backup that it did not sign"},
     {"manifest", 0, "FILE", "with - : the manifest of the backup that standard input is"},
     {"receipts", 0, "FILE",
      "FILE: list which of these receipts the restored database does not hold; repeatable"},

@@ -45,7 +45,8 @@ int kta_init_node_files(struct kta_init *init, int *done, struct kt_error *error
 int kta_init_cluster_info(struct kta_init *init, int *done, struct kt_error *error);
 // Removes what only a repeated run needs.
 int kta_init_finish(struct kta_init *init, struct kt_error *error) KT_MUST_CHECK;
-// Gives up the lock that the folders' step took.
+// Takes the confdir's lock, as the folders' step does; given up by the other.
+int kta_init_lock(struct kta_init *init, struct kt_error *error) KT_MUST_CHECK;
 void kta_init_unlock(struct kta_init *init);
 // confdir/init.json: cluster id and node of a run that has not finished.
 int kta_init_state_load(const struct kt_paths *paths, struct kt_cluster_info *info,

@@ -16,6 +16,16 @@
 #define STATE_MAX   4096
 #define FIRST_EPOCH 1
 
+// Two runs at a time would each make half of the keys.
+int kta_init_lock(struct kta_init *init, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = kt_path_join(path, sizeof(path), init->paths.confdir, LOCK_FILE);
+
+    return rc ? kt_error_set(error, rc, "choose a shorter confdir", "a path is too long")
+              : kt_file_lock(path, &init->lock_fd, error);
+}
+
 int kta_init_folders(struct kta_init *init, int *done, struct kt_error *error)
 {
     const struct kt_paths *paths = &init->paths;
@@ -37,10 +47,7 @@ int kta_init_folders(struct kta_init *init, int *done, struct kt_error *error)
         *done &= kt_file_exists(path);
         rc = kt_dir_make(path, 0700, error);
     }
-    if (rc == 0)
-        rc = kt_path_join(path, sizeof(path), paths->confdir, LOCK_FILE);
-    // Two runs at a time would each make half of the keys.
-    return rc ? rc : kt_file_lock(path, &init->lock_fd, error);
+    return rc ? rc : kta_init_lock(init, error);
 }
 
 int kta_init_settings(struct kta_init *init, int *done, struct kt_error *error)

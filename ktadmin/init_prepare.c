@@ -282,7 +282,9 @@ static int check_unused(const struct kt_paths *paths, const char *note, struct k
                             "wipe or move it away, or choose another place with --confdir",
                             "'%s' is what is left of node '%s', which has left its cluster",
                             paths->confdir, info.node);
-    return kt_error_set(error, KT_ERR_EXISTS, "choose another place with --confdir",
+    return kt_error_set(error, KT_ERR_EXISTS,
+                        "to give it up: stop it, and move away the folder above the confdir, all "
+                        "of it; or choose another place with --confdir",
                         "'%s' is node '%s' of a cluster already", paths->confdir, info.node);
 }
 

@@ -32,6 +32,36 @@ static int check_stopped(const struct kt_paths *paths, struct kt_error *error)
                               "the server is running: it would go on with the node it was");
 }
 
+// Only the node that led: a passive's log would part from its active's at the first start as a primary.
+static int check_led(const struct kta_restore *restore, struct kt_error *error)
+{
+    const struct kta_init *init = &restore->init;
+    struct db_replication now;
+    struct kt_promise promise;
+    int rc = kt_promise_load(init->paths.promise, &promise, error);
+
+    if (rc == 0)
+        rc = db_replication_load(&init->paths, &now, error);
+    if (rc)
+        return rc;
+    if (now.mode != DB_MODE_ACTIVE || strcmp(promise.active, init->info.node) != 0)
+        return kt_error_set(error, KT_ERR_PASSIVE, "adopt on the node whose database was restored",
+                            "this node follows '%s': there is nothing to adopt", promise.active);
+    return 0;
+}
+
+// A run that was killed with nothing left to do but to remove its note.
+static int is_done(struct kta_restore *restore)
+{
+    const struct kt_incarnation none = {0};
+    struct kt_promise promise;
+
+    return kta_restore_is_begun(&restore->init.paths) &&
+           kta_restore_note(restore, &none, 0, NULL) == 0 &&
+           kt_promise_load(restore->init.paths.promise, &promise, NULL) == 0 &&
+           strcmp(promise.member, restore->init.promise.member) == 0;
+}
+
 // PostgreSQL as a primary that waits for nobody: the members of before are no longer members.
 static int start_alone(struct kta_restore *restore, struct kt_error *error)
 {
@@ -45,6 +75,16 @@ static int start_alone(struct kta_restore *restore, struct kt_error *error)
     if (rc == 0)
         rc = db_replication_render(init->cluster, error);
     return rc ? rc : db_cluster_start(init->cluster, START_S, error);
+}
+
+static int start_as_it_is(struct kta_restore *restore, struct kt_error *error)
+{
+    enum db_run_state state;
+    long pid;
+    int rc = db_cluster_state(restore->init.cluster, &state, &pid, error);
+
+    restore->was_stopped = rc == 0 && state == DB_STOPPED;
+    return rc ? rc : db_cluster_start(restore->init.cluster, START_S, error);
 }
 
 static int read_facts(struct kta_restore *restore, struct kt_error *error)
@@ -177,15 +217,25 @@ static int adopt_all(struct kta_restore *restore, struct kta_node *node, struct 
         rc = check_stopped(&init->paths, error);
     if (rc)
         return rc;
-    kt_uuid_format(&init->info.cluster_id, id);
-    rc = kta_confirm_cluster(init->run, id,
-                             "This begins a new incarnation: what the cluster acknowledged and the "
-                             "restored database does not hold is given up for ever.",
-                             error);
+    restore->is_done = is_done(restore);
+    if (restore->is_done)
+        return kta_restore_note_remove(restore, error);
+    rc = check_led(restore, error);
     if (rc == 0)
-        rc = start_alone(restore, error);
+        rc = kta_init_lock(init, error);
+    // As it is: what it says decides whether anything may be changed.
+    if (rc == 0)
+        rc = start_as_it_is(restore, error);
     if (rc == 0)
         rc = read_facts(restore, error);
+    kt_uuid_format(&init->info.cluster_id, id);
+    if (rc == 0)
+        rc = kta_confirm_cluster(init->run, id,
+                                 "This begins a new incarnation: what the cluster acknowledged and "
+                                 "the restored database does not hold is given up for ever.",
+                                 error);
+    if (rc == 0)
+        rc = start_alone(restore, error);
     if (rc == 0)
         rc = keep(restore, KTA_KEPT_NODE_KEY, init->paths.node_key, error);
     if (rc == 0)
@@ -207,6 +257,10 @@ static void print_end(const struct kta_restore *restore)
 {
     const struct kta_init *init = &restore->init;
 
+    if (restore->is_done) {
+        printf("the adoption had come to its end already\n");
+        return;
+    }
     printf("%s is adopted, in incarnation %u, epoch %" PRIu64 "\n", init->info.node,
            (unsigned)restore->incarnation.number, restore->epoch);
     if (kt_cli_flag(init->run, "quiet"))
@@ -228,16 +282,16 @@ int kta_restore_adopt(struct kt_cli_run *run)
 
     if (!restore)
         return KT_EXIT_FAILURE;
-    restore->fd = restore->out = -1;
+    restore->fd = -1;
     restore->init.run = run;
     restore->init.lock_fd = -1;
     restore->accepts_loss = 1; // asked for by the cluster id
     rc = adopt_all(restore, &node, &error);
-    if (restore->is_begun && (rc || !kt_cli_flag(run, "start"))) {
+    if (rc == 0 && !restore->is_done && kt_cli_flag(run, "start")) {
+        rc = kta_start_node(&restore->init.paths, restore->init.cluster, &error);
+    } else if (restore->is_begun || (rc && restore->was_stopped)) {
         int stopped = db_cluster_stop(restore->init.cluster, STOP_S, rc ? NULL : &error);
         rc = rc ? rc : stopped;
-    } else if (rc == 0) {
-        rc = kta_start_node(&restore->init.paths, restore->init.cluster, &error);
     }
     if (rc == 0)
         print_end(restore);

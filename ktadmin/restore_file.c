@@ -11,10 +11,13 @@
 #include "ktadmin/receipts.h"
 #include "ktadmin/restore.h"
 #include "ktadmin/start.h"
+#include "lib/backup_state.h"
+#include "lib/file.h"
 
 #define START_S        120
 #define STOP_S         120
 #define PASSPHRASE_MAX 1024
+#define KEY_MAX        ((size_t)48 << 10)
 
 void kta_restore_say(const struct kta_restore *restore, const char *fmt, ...)
 {
@@ -74,6 +77,8 @@ static int open_backup(struct kta_restore *restore, struct kt_error *error)
         rc =
             kt_error_set(error, KT_ERR_USAGE, "unpack it into its place: gpg -d FILE | tar -x -C /",
                          "this is the backup of a client, not of a node");
+    if (rc == 0 && kt_cli_value(run, "key"))
+        rc = kt_file_read(kt_cli_value(run, "key"), &restore->key, error);
     if (rc == 0 && passphrase)
         rc = kt_secret_from_file(passphrase, PASSPHRASE_MAX, 1, &restore->passphrase, error);
     if (rc)
@@ -98,6 +103,8 @@ static int check_artefact(struct kta_restore *restore, struct kt_error *error)
 
 // --- the parts ---
 
+// What cannot be taken back comes when nothing of the backup can be wrong any more: first that the
+// old nodes give up their history, then the commit.
 static int commit(struct kta_restore *restore, struct kt_error *error)
 {
     const struct kt_manifest *manifest = &restore->file.manifest;
@@ -108,19 +115,20 @@ static int commit(struct kta_restore *restore, struct kt_error *error)
     int rc;
 
     snprintf(note, sizeof(note), "restored from %s", restore->file.stem);
-    rc = kta_restore_seal(restore, error);
+    rc = db_load_check(restore->load, error);
+    if (rc == 0)
+        rc = db_load_facts(restore->load, &restore->facts, error);
+    if (rc == 0)
+        rc = db_facts_match(&restore->facts, manifest, error);
     if (rc == 0)
         rc = kta_restore_rows(restore, &manifest->incarnation, manifest->epoch, manifest->log_index,
                               note, &rows, &self, &statement, error);
     if (rc == 0)
-        rc = db_load_finish(restore->load, &rows, error);
+        rc = kta_restore_look_again(restore, error);
     if (rc == 0)
-        rc = db_load_facts(restore->load, &restore->facts, error);
-    if (rc == 0 &&
-        (restore->facts.log_index != manifest->log_index ||
-         memcmp(restore->facts.log_head, manifest->log_head, sizeof(manifest->log_head)) != 0))
-        rc = kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
-                          "the log's head is not the manifest's");
+        rc = kta_restore_seal(restore, error);
+    if (rc == 0)
+        rc = db_load_finish(restore->load, &rows, error);
     free(statement);
     return rc;
 }
@@ -140,15 +148,27 @@ static int load(struct kta_restore *restore, struct kt_error *error)
     return rc;
 }
 
-// A run that was killed behind the commit only lacks the end.
+// A run that was killed behind the commit only lacks the end. With the promise it was at its end: the
+// node may have lived on since, and only the note is to go.
 static int resume(struct kta_restore *restore, struct kt_error *error)
 {
     struct kta_init *init = &restore->init;
     const struct kt_incarnation none = {0};
+    struct kt_promise promise;
     int rc = kta_restore_note(restore, &none, 0, error);
 
-    if (rc || !db_cluster_is_populated(init->cluster))
+    if (rc)
         return rc;
+    if (kt_promise_load(init->paths.promise, &promise, NULL) == 0) {
+        if (strcmp(promise.member, init->promise.member) != 0)
+            return kt_error_set(error, KT_ERR_NOT_OURS, "choose another place with --confdir",
+                                "'%s' is of another member than the restore that was begun",
+                                init->paths.promise);
+        restore->is_done = 1;
+        return kta_restore_note_remove(restore, error);
+    }
+    if (!db_cluster_is_populated(init->cluster))
+        return 0;
     restore->is_loaded = 1;
     return kt_cluster_info_load(init->paths.cluster, &init->info, error);
 }
@@ -159,9 +179,9 @@ static int restore_all(struct kta_restore *restore, struct kt_error *error)
 
     if (rc == 0 && kta_restore_is_begun(&restore->init.paths) && !restore->is_dry)
         rc = resume(restore, error);
-    if (rc == 0 && !restore->is_loaded)
+    if (rc == 0 && !restore->is_loaded && !restore->is_done)
         rc = load(restore, error);
-    if (rc || restore->is_dry)
+    if (rc || restore->is_dry || restore->is_done)
         return rc;
     kta_restore_say(restore, "%" PRIu64 " deposits, log index %" PRIu64,
                     kt_manifest_rows(&restore->file.manifest, "deposits"),
@@ -181,17 +201,14 @@ static void print_dry(const struct kta_restore *restore)
     printf("cluster      %s\nnode         %s (confdir %s)\nmade         %s\n"
            "would be     incarnation %u, epoch %" PRIu64 "\n"
            "content      %" PRIu64 " deposits, log index %" PRIu64 ", position %s\n"
-           "keys         %" PRIu64 " files\n",
+           "keys         %zu files\n",
            id, restore->about.node, restore->about.confdir, time,
            (unsigned)manifest->incarnation.number + 1, manifest->epoch + 1,
            kt_manifest_rows(manifest, "deposits"), manifest->log_index,
-           manifest->is_proven ? "proven" : "unproven", restore->files);
-    for (size_t i = 0; i < restore->about.peers.count; i++)
-        if (!restore->about.peers.peers[i].removed)
-            printf("would ask    %s at %s:%u, and refuse if it answers\n",
-                   restore->about.peers.peers[i].member, restore->about.peers.peers[i].address,
-                   (unsigned)restore->about.peers.peers[i].agent_port);
-    printf("Every member of the backup is right. Nothing was written.\n");
+           manifest->is_proven ? "proven" : "unproven", restore->shared_count);
+    printf(
+        "Signature and every member of the backup are right, and no node of the cluster answers.\n"
+        "Nothing was written. Not tried: loading it (ktbackup verify --restore does).\n");
 }
 
 static void print_json(const struct kta_restore *restore)
@@ -223,6 +240,9 @@ static void print_end(const struct kta_restore *restore)
            (unsigned)restore->incarnation.number, restore->epoch);
     if (kt_cli_flag(init->run, "quiet"))
         return;
+    printf(
+        "Revocations, grants, deletions and used auth codes are those of the backup too: what was\n"
+        "revoked or deleted since then is to be so again.\n");
     printf("What was acknowledged after log index %" PRIu64 " is not in it: ask the clients for "
            "their receipts,\n  ktadmin%s%s receipts check FILE...\n",
            restore->file.manifest.log_index, option, dir);
@@ -267,6 +287,7 @@ void kta_restore_free(struct kta_restore *restore)
     kt_secret_free(restore->passphrase);
     kt_backup_file_free(&restore->file);
     kta_restore_forget(restore);
+    kt_buf_free(&restore->key);
     if (restore->nodes)
         kta_nodes_close(restore->nodes);
     free(restore->nodes);
@@ -278,6 +299,22 @@ void kta_restore_free(struct kta_restore *restore)
     free(restore);
 }
 
+// Backups of the restored node follow the one it was restored from, also in an empty folder.
+static int seed_backups(const struct kta_restore *restore, struct kt_error *error)
+{
+    const struct kt_backup_file *file = &restore->file;
+    struct kt_backup_state state = {.sequence = file->manifest.sequence};
+    char path[KT_PATH_MAX];
+    int rc;
+
+    if (strcmp(file->manifest.owner, restore->init.info.node) != 0)
+        return 0;
+    memcpy(state.manifest_sha256, file->manifest_sha256, sizeof(state.manifest_sha256));
+    rc = kt_backup_state_path(&restore->init.paths, path);
+    return rc ? kt_error_set(error, rc, "choose a shorter confdir", "a path is too long")
+              : kt_backup_state_save(path, &state, error);
+}
+
 // PostgreSQL was started for the load. The promise comes last: with it the node is one, and there is
 // nothing left that a repeated run would have to do.
 static int end_restore(struct kta_restore *restore, int failed, struct kt_error *error)
@@ -285,13 +322,15 @@ static int end_restore(struct kta_restore *restore, int failed, struct kt_error 
     struct kta_init *init = &restore->init;
     int rc = 0;
 
-    if (restore->is_dry)
+    if (restore->is_dry || restore->is_done)
         return 0;
     if (restore->is_begun || restore->is_loaded)
         rc = db_cluster_stop(init->cluster, STOP_S, failed ? NULL : error);
     if (failed || rc)
         return rc;
-    rc = kta_restore_finish(restore, error);
+    rc = seed_backups(restore, error);
+    if (rc == 0)
+        rc = kta_restore_finish(restore, error);
     if (rc == 0 && kt_cli_flag(init->run, "start"))
         rc = kta_start_node(&init->paths, init->cluster, error);
     return rc;
@@ -307,7 +346,8 @@ int kta_restore_file(struct kt_cli_run *run)
     if (!restore)
         return KT_EXIT_FAILURE;
     signal(SIGPIPE, SIG_IGN);
-    restore->fd = restore->out = -1;
+    restore->fd = -1;
+    restore->key = (struct kt_buf)KT_BUF_INIT(KEY_MAX);
     restore->init.run = run;
     restore->init.lock_fd = -1;
     restore->init.note = KTA_RESTORE_NOTE;
@@ -318,11 +358,13 @@ int kta_restore_file(struct kt_cli_run *run)
         rc = open_backup(restore, &error);
     if (rc == 0)
         rc = restore_all(restore, &error);
-    if (rc == 0 && !restore->is_dry)
+    if (rc == 0 && !restore->is_dry && !restore->is_done)
         rc = check_receipts(restore, &receipts, &missing, &error);
     settled = end_restore(restore, rc, &error);
     rc = rc ? rc : settled;
-    if (rc == 0 && kt_cli_flag(run, "json"))
+    if (rc == 0 && restore->is_done)
+        printf("the restore had come to its end already\n");
+    else if (rc == 0 && kt_cli_flag(run, "json"))
         print_json(restore);
     else if (rc == 0 && restore->is_dry)
         print_dry(restore);

@@ -3,6 +3,8 @@
 // the end its promise.
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "db/replication.h"
@@ -15,6 +17,16 @@
 
 #define START_S     120
 #define CLUSTER_MAX 4096
+
+int kta_memory_file(const void *bytes, size_t n, char path[64], struct kt_error *error)
+{
+    int fd = memfd_create("restore", MFD_CLOEXEC);
+
+    if (fd < 0 || fchmod(fd, 0600) != 0 || kt_write_all(fd, bytes, n) != 0)
+        return kt_error_errno(error, "cannot hold a file in memory");
+    snprintf(path, 64, "/proc/self/fd/%d", fd);
+    return 0;
+}
 
 // --- settings ---
 
@@ -33,17 +45,14 @@ static int take_settings(struct kta_restore *restore, struct kt_error *error)
 {
     const struct kta_kept *kept = &restore->kept[KTA_KEPT_SETTINGS];
     struct kt_settings *old = NULL, *given = restore->init.settings;
-    char path[KT_PATH_MAX];
+    char path[64];
     int rc;
 
     if (kt_file_exists(restore->init.paths.settings) || !kept->text) // of a run before, or none
         return 0;
-    rc = kt_path_join(path, sizeof(path), restore->init.paths.confdir, "restore.conf");
-    if (rc == 0)
-        rc = kt_file_replace(path, kept->text, kept->n, 0600, error);
+    rc = kta_memory_file(kept->text, kept->n, path, error);
     if (rc == 0)
         rc = kt_settings_load(path, &old, error);
-    (void)unlink(path);
     for (int i = 0; i < KT_SET_COUNT && rc == 0; i++) {
         enum kt_setting setting = (enum kt_setting)i;
         if (kt_settings_is_set(old, setting) && !kt_settings_is_set(given, setting) &&
@@ -60,17 +69,15 @@ static int read_cluster(struct kta_restore *restore, struct kt_cluster_info *inf
                         struct kt_error *error)
 {
     const struct kta_kept *kept = &restore->kept[KTA_KEPT_CLUSTER];
-    char path[KT_PATH_MAX];
-    int rc = kt_path_join(path, sizeof(path), restore->init.paths.confdir, "restore.cluster");
+    char path[64];
+    int rc;
 
     if (!kept->text || kept->n > CLUSTER_MAX)
         return kt_error_set(error, KT_ERR_INVALID, "use another backup",
                             "the backup does not say of which cluster it is");
-    if (rc == 0)
-        rc = kt_file_replace(path, kept->text, kept->n, 0600, error);
+    rc = kta_memory_file(kept->text, kept->n, path, error);
     if (rc == 0)
         rc = kt_cluster_info_load(path, info, error);
-    (void)unlink(path);
     if (rc == 0 && memcmp(&info->cluster_id, &restore->file.manifest.cluster_id,
                           sizeof(info->cluster_id)) != 0)
         rc = kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
@@ -78,15 +85,12 @@ static int read_cluster(struct kta_restore *restore, struct kt_cluster_info *inf
     return rc;
 }
 
+// Who it will be.
 static int take_names(struct kta_restore *restore, struct kt_error *error)
 {
     struct kta_init *init = &restore->init;
-    struct kt_cluster_info info;
-    int rc = read_cluster(restore, &info, error);
+    int rc;
 
-    if (rc)
-        return rc;
-    init->info = info;
     if (kt_cli_value(init->run, "node"))
         memcpy(init->info.node, init->node, sizeof(init->node));
     rc = kta_restore_note(restore, &restore->file.manifest.incarnation,
@@ -97,20 +101,27 @@ static int take_names(struct kta_restore *restore, struct kt_error *error)
     return rc;
 }
 
-// The keys that came must be those that signed the manifest: then artefact, manifest and content
-// belong together, whatever else is known of the cluster.
+// The key that came, or the one of --key, must be the cluster's and have signed the manifest: then
+// artefact, manifest and content belong together.
 static int check_signature(struct kta_restore *restore, struct kt_error *error)
 {
+    const char *of_cluster = restore->init.info.openpgp_fingerprint;
+    int is_given = kt_buf_left(&restore->key) > 0;
+    const void *key = is_given ? (const void *)kt_buf_ptr(&restore->key) : restore->about.key;
+    size_t n = is_given ? kt_buf_left(&restore->key) : strlen(restore->about.key);
     struct kt_backup_trust trust = {0};
-    int rc = kt_gpg_new(restore->init.paths.gnupg, &trust.gpg, error);
+    int rc = kt_gpg_new_temporary(key, n, &trust.gpg, trust.signer, error);
 
-    memcpy(trust.signer, restore->init.info.openpgp_fingerprint, sizeof(trust.signer));
+    if (rc == 0 && strcmp(trust.signer, of_cluster) != 0)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
+                          "the backup is of the cluster with key %s, not %s", of_cluster,
+                          trust.signer);
     if (rc == 0)
         rc = kt_backup_check_signature(&restore->file, &trust, error);
-    kt_gpg_free(trust.gpg);
     if (rc == 0 && restore->file.signature != KT_SIGNATURE_GOOD)
         rc = kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
                           "the manifest is not signed");
+    kt_gpg_free_temporary(trust.gpg);
     return rc;
 }
 
@@ -152,21 +163,40 @@ static int open_cluster(struct kta_init *init, struct kt_error *error)
     return rc ? rc : db_cluster_look(init->cluster, &exists, error);
 }
 
-int kta_restore_identity(struct kta_restore *restore, struct kt_error *error)
+// Until all of this is right nothing of the backup is written.
+static int check_all(struct kta_restore *restore, struct kt_error *error)
 {
-    struct kta_init *init = &restore->init;
-    int rc = 0;
+    int rc;
 
-    if (restore->is_dry)
-        return 0;
-    kta_restore_say(restore, "%llu files of keys", (unsigned long long)restore->files);
+    if (restore->about.is_plain_sql)
+        return kt_error_set(error, KT_ERR_USAGE,
+                            "take a backup that was made without it; or restore into the node that "
+                            "is there with psql, then ktadmin restore --adopt",
+                            "a backup that was made with --plain-sql is for psql");
     rc = take_settings(restore, error);
+
     if (rc == 0)
-        rc = take_names(restore, error);
+        rc = read_cluster(restore, &restore->init.info, error);
     if (rc == 0)
         rc = check_signature(restore, error);
     if (rc == 0)
-        rc = kta_restore_look(restore, &restore->about.peers, error);
+        kta_restore_say(restore, "the cluster's signature, by %s",
+                        restore->init.info.openpgp_fingerprint);
+    return rc ? rc : kta_restore_look(restore, &restore->about.peers, error);
+}
+
+int kta_restore_identity(struct kta_restore *restore, struct kt_error *error)
+{
+    struct kta_init *init = &restore->init;
+    int rc = check_all(restore, error);
+
+    if (rc || restore->is_dry)
+        return rc;
+    rc = take_names(restore, error);
+    if (rc == 0)
+        rc = kta_restore_write_shared(restore, error);
+    if (rc == 0)
+        kta_restore_say(restore, "%zu files of keys", restore->shared_count);
     if (rc == 0)
         rc = open_cluster(init, error);
     for (size_t i = 0; i < sizeof(STEPS) / sizeof(STEPS[0]) && rc == 0; i++) {

@@ -46,10 +46,10 @@ static int take(struct kta_restore *restore, const json_t *object, struct kt_err
     memcpy(restore->init.promise.member, member, strlen(member) + 1);
     kt_member_node(member, restore->init.info.node);
     restore->epoch = (uint64_t)epoch;
-    if (strcmp(backup, restore->file.stem) != 0)
-        return kt_error_set(error, KT_ERR_EXISTS,
-                            "finish it with that one, or wipe the confdir and its data directory",
-                            "a restore of '%s' was begun here", backup);
+    restore->is_other = strcmp(backup, restore->file.stem) != 0;
+    if (restore->is_other && db_cluster_is_populated(restore->init.cluster))
+        return kt_error_set(error, KT_ERR_EXISTS, "finish it with that one",
+                            "'%s' was restored here all but the end", backup);
     return 0;
 }
 
@@ -102,14 +102,23 @@ int kta_restore_note(struct kta_restore *restore, const struct kt_incarnation *b
 
     if (rc == 0 && kt_file_exists(path)) {
         rc = load(restore, path, error);
+        // Nothing of the other was committed: its names serve this one.
+        if (rc == 0 && restore->is_other && restore->incarnation.number <= before->number)
+            rc = kt_error_set(error, KT_ERR_EXISTS, "wipe what is there, and begin anew",
+                              "a restore of an older incarnation was begun here");
+        if (rc == 0 && restore->is_other)
+            rc = save(restore, error);
         if (rc == 0 && kt_cli_value(restore->init.run, "node") &&
             strcmp(restore->init.node, restore->init.info.node) != 0)
             rc = kt_error_set(error, KT_ERR_EXISTS, "leave --node out; a node keeps its name",
                               "this node is named '%s' already", restore->init.info.node);
     } else if (rc == 0) {
-        if (given && kt_u64_parse(given, (uint64_t)before->number + 1, UINT32_MAX, &number) != 0)
+        if (given && kt_u64_parse(given, (uint64_t)before->number + 1, INT32_MAX, &number) != 0)
             return kt_error_set(error, KT_ERR_USAGE, NULL,
                                 "--incarnation: it must be a number above %u, the backup's",
+                                (unsigned)before->number);
+        if (number > INT32_MAX)
+            return kt_error_set(error, KT_ERR_INVALID, NULL, "there is no incarnation above %u",
                                 (unsigned)before->number);
         restore->incarnation.number = (uint32_t)number;
         restore->epoch = epoch + 1;

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The members of a backup as they come: keys into the confdir, tables into the database. Nothing is
 // believed before the end: until the promise file is there, nothing starts from it.
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ktadmin/restore.h"
@@ -42,19 +39,57 @@ static int make_parent(const struct kt_paths *paths, const char *inside, struct 
     return kt_dir_make(path, 0700, error);
 }
 
-// Of what all nodes have in common, the same list as a newcomer takes. A run that was killed left
-// some: they are written again.
-static int open_file(struct kta_restore *restore, const char *inside, struct kt_error *error)
+int kta_restore_write_shared(struct kta_restore *restore, struct kt_error *error)
 {
+    const struct kt_paths *paths = &restore->init.paths;
     char path[KT_PATH_MAX];
-    int rc = make_parent(&restore->init.paths, inside, error);
+    int rc = 0;
 
-    if (rc == 0)
-        rc = kt_path_join(path, sizeof(path), restore->init.paths.confdir, inside);
-    if (rc)
-        return rc;
-    restore->out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-    return restore->out >= 0 ? 0 : kt_error_errno(error, "cannot make '%s'", path);
+    for (size_t i = 0; i < restore->shared_count && rc == 0; i++) {
+        const struct kta_shared *file = &restore->shared[i];
+        rc = make_parent(paths, file->path, error);
+        if (rc == 0 && kt_path_join(path, sizeof(path), paths->confdir, file->path) != 0)
+            rc = kt_error_set(error, KT_ERR_TOO_LARGE, "choose a shorter confdir",
+                              "a path is too long");
+        if (rc == 0)
+            rc = kt_file_replace(path, kt_secret_data(file->content), file->n, 0600, error);
+    }
+    return rc;
+}
+
+const struct kta_shared *kta_restore_shared(const struct kta_restore *restore, const char *path)
+{
+    for (size_t i = 0; i < restore->shared_count; i++)
+        if (strcmp(restore->shared[i].path, path) == 0)
+            return &restore->shared[i];
+    return NULL;
+}
+
+static int odd_file(const char *path, struct kt_error *error)
+{
+    return kt_error_set(error, KT_ERR_INVALID, "use another backup",
+                        "'%.200s' in the backup is not what it should be", path);
+}
+
+// Of what all nodes have in common, the same list as a newcomer takes.
+static int begin_shared(struct kta_restore *restore, const struct kt_backup_member *member,
+                        struct kt_error *error)
+{
+    struct kta_shared *file = &restore->shared[restore->shared_count];
+    uint64_t size = member->member->size;
+
+    if (size == 0)
+        return 0;
+    if (restore->shared_count == KTA_SHARED_MAX || size > KEPT_MAX ||
+        kta_restore_shared(restore, member->path))
+        return odd_file(member->path, error);
+    if (kt_secret_new((size_t)size, &file->content) != 0)
+        return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    memcpy(file->path, member->path, strlen(member->path) + 1);
+    file->n = 0;
+    restore->shared_count++;
+    restore->is_sharing = 1;
+    return 0;
 }
 
 static int begin_confdir(struct kta_restore *restore, const struct kt_backup_member *member,
@@ -69,8 +104,7 @@ static int begin_confdir(struct kta_restore *restore, const struct kt_backup_mem
         if (strcmp(KEPT[i].path, member->path) == 0) {
             struct kta_kept *kept = &restore->kept[KEPT[i].file];
             if (member->member->size > KEPT_MAX || kept->text)
-                return kt_error_set(error, KT_ERR_INVALID, "use another backup",
-                                    "'%s' in the backup is not what it should be", member->path);
+                return odd_file(member->path, error);
             kept->text = calloc(1, (size_t)member->member->size + 1);
             if (!kept->text)
                 return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
@@ -78,10 +112,7 @@ static int begin_confdir(struct kta_restore *restore, const struct kt_backup_mem
             restore->is_keeping = 1;
             return 0;
         }
-    if (!kt_path_is_shared(member->path))
-        return 0;
-    restore->files++;
-    return restore->is_dry ? 0 : open_file(restore, member->path, error);
+    return kt_path_is_shared(member->path) ? begin_shared(restore, member, error) : 0;
 }
 
 static int begin(void *arg, const struct kt_backup_about *about,
@@ -91,7 +122,7 @@ static int begin(void *arg, const struct kt_backup_about *about,
     int rc = 0;
 
     restore->about = *about;
-    restore->is_keeping = restore->is_table = 0;
+    restore->is_keeping = restore->is_sharing = restore->is_table = 0;
     switch (member->part) {
     case KT_PART_CONFDIR:
         return begin_confdir(restore, member, error);
@@ -126,8 +157,11 @@ static int data(void *arg, const void *bytes, size_t n, struct kt_error *error)
         memcpy(kept->text + kept->n, bytes, n);
         kept->n += n;
     }
-    if (restore->out >= 0 && kt_write_all(restore->out, bytes, n) != 0)
-        return kt_error_errno(error, "cannot write into '%s'", restore->init.paths.confdir);
+    if (restore->is_sharing) {
+        struct kta_shared *file = &restore->shared[restore->shared_count - 1];
+        memcpy(kt_secret_data(file->content) + file->n, bytes, n);
+        file->n += n;
+    }
     return 0;
 }
 
@@ -139,14 +173,7 @@ static int end(void *arg, struct kt_error *error)
 
     if (restore->is_table)
         rc = db_load_end(restore->load, &rows, error);
-    restore->restored_rows += rows;
-    if (restore->out >= 0) {
-        if (fsync(restore->out) != 0)
-            rc = kt_error_errno(error, "cannot write into '%s'", restore->init.paths.confdir);
-        close(restore->out);
-    }
-    restore->out = -1;
-    restore->is_keeping = restore->is_table = 0;
+    restore->is_keeping = restore->is_sharing = restore->is_table = 0;
     return rc;
 }
 
@@ -171,22 +198,12 @@ int kta_restore_take(struct kta_restore *restore, struct kt_error *error)
         .begin = begin, .data = data, .end = end, .progress = progress, .arg = restore};
     int rc;
 
-    restore->out = -1;
     rc = kt_backup_read(restore->stream, &restore->file, &visitor, error);
-    if (restore->out >= 0)
-        close(restore->out);
-    restore->out = -1;
     if (restore->shown_us)
         fputs("\r\033[K", stderr);
     if (rc == 0 && !restore->has_identity)
         rc =
             kt_error_set(error, KT_ERR_INVALID, "use another backup", "the backup has no database");
-    if (rc == 0 && restore->file.manifest.table_count > 0 && restore->restored_rows == 0 &&
-        !restore->is_dry)
-        rc =
-            kt_error_set(error, KT_ERR_USAGE,
-                         "unpack it with tar, run its .sql with psql, then ktadmin restore --adopt",
-                         "a backup that was made with --plain-sql is for psql");
     return rc;
 }
 
@@ -198,4 +215,7 @@ void kta_restore_forget(struct kta_restore *restore)
         free(restore->kept[i].text);
         restore->kept[i] = (struct kta_kept){0};
     }
+    for (size_t i = 0; i < restore->shared_count; i++)
+        kt_secret_free(restore->shared[i].content);
+    restore->shared_count = 0;
 }

@@ -51,8 +51,9 @@ static int begin(void *arg, const struct kt_backup_about *about,
 {
     struct cat *cat = arg;
 
-    (void)about;
-    (void)error;
+    if (about->is_plain_sql)
+        return kt_error_set(error, KT_ERR_USAGE, "look for it in the .sql: gpg -d FILE | tar -xO",
+                            "a backup that was made with --plain-sql has no table of deposits");
     cat->is_deposits = member->part == KT_PART_TABLE && strcmp(member->path, "deposits") == 0;
     if (cat->is_deposits)
         ktb_rows_begin(&cat->rows, take_row, cat);

@@ -248,6 +248,19 @@ void ktb_place_close(struct ktb_place *place)
 
 // --- keys for signatures ---
 
+int ktb_place_export(struct ktb_place *place, struct kt_gpg *gpg, struct kt_error *error)
+{
+    struct kt_buf text = KT_BUF_INIT(KT_BACKUP_KEY - 1);
+    int rc = kt_gpg_export_text(gpg, place->signer, &text, error);
+
+    if (rc == 0) {
+        memcpy(place->key, kt_buf_ptr(&text), kt_buf_left(&text));
+        place->key[kt_buf_left(&text)] = '\0';
+    }
+    kt_buf_free(&text);
+    return rc;
+}
+
 static int open_key(const char *path, struct ktb_trust *trust, struct kt_error *error)
 {
     struct kt_buf key = KT_BUF_INIT(KEY_FILE_MAX);

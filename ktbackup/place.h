@@ -3,8 +3,7 @@
 #ifndef KTB_PLACE_H
 #define KTB_PLACE_H
 
-#include "lib/archive.h"
-#include "lib/backup_file.h"
+#include "lib/backup_read.h"
 #include "lib/cli.h"
 #include "lib/cluster_info.h"
 #include "lib/settings.h"
@@ -17,6 +16,7 @@ struct ktb_place {
     char state[KT_PATH_MAX];   // backup.json (lib/backup_state.h); "" = none is kept
     char gnupg[KT_PATH_MAX];   // the keyring that signs manifests; "" for KT_BACKUP_FILES
     char signer[KT_OPENPGP_FINGERPRINT_TEXT];
+    char key[KT_BACKUP_KEY]; // the signer's public key, armored; filled by ktb_place_export
     struct kt_uuid cluster_id;
     char owner[64];               // as the manifest has it
     char host[256];               // for names of files
@@ -31,6 +31,9 @@ struct ktb_place {
 int ktb_place_open(const struct kt_cli_run *run, struct ktb_place *place,
                    struct kt_error *error) KT_MUST_CHECK;
 void ktb_place_close(struct ktb_place *place);
+// place->key, out of the keyring of `trust`.
+int ktb_place_export(struct ktb_place *place, struct kt_gpg *gpg,
+                     struct kt_error *error) KT_MUST_CHECK;
 // The same for commands that can do without: 0 with place->confdir "" when there is none.
 int ktb_place_try(const struct kt_cli_run *run, struct ktb_place *place,
                   struct kt_error *error) KT_MUST_CHECK;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/backup_read.h"
@@ -19,6 +20,7 @@
 
 #define PIECE      ((size_t)1 << 18)
 #define PIPE_BYTES (1 << 20)
+#define LOCK_US    60000000
 #define ABOUT_MAX  ((size_t)1 << 20)
 
 struct ktb_producer {
@@ -124,6 +126,8 @@ static int put_about(struct ktb_producer *producer, struct kt_error *error)
         memcpy(about->node, place->info.node, sizeof(about->node));
         if (producer->content.database)
             about->peers = db_backup_facts(producer->content.database)->peers;
+        memcpy(about->key, place->key, sizeof(about->key));
+        about->is_plain_sql = producer->content.is_plain_sql;
         rc = kt_backup_about_format(about, &text);
     }
     if (rc)
@@ -219,6 +223,23 @@ static void read_pairs(const struct ktb_place *place, char out[KT_PATH_MAX])
     out[n > 0 ? n : 0] = '\0';
 }
 
+// A client holds its lock for moments; one that hangs must not hang its backups.
+static int wait_for_lock(int fd, const char *path, struct kt_error *error)
+{
+    const struct timespec pause = {.tv_nsec = 50000000};
+    int64_t until = kt_monotonic_now() + LOCK_US;
+
+    while (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return kt_error_errno(error, "cannot lock '%s'", path);
+        if (kt_monotonic_now() > until)
+            return kt_error_set(error, KT_ERR_BUSY, "look for a keytrustee that does not end",
+                                "the client holds its lock '%s' for too long", path);
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 static int put_files(struct ktb_producer *producer, struct kt_error *error)
 {
     const struct ktb_place *place = producer->content.place;
@@ -230,8 +251,8 @@ static int put_files(struct ktb_producer *producer, struct kt_error *error)
     if (place->kind == KT_BACKUP_CLIENT &&
         kt_path_join(path, sizeof(path), place->confdir, ".lock") == 0) {
         lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (lock < 0 || flock(lock, LOCK_SH) != 0)
-            rc = kt_error_errno(error, "cannot lock '%s'", path);
+        rc = lock < 0 ? kt_error_errno(error, "cannot open '%s'", path)
+                      : wait_for_lock(lock, path, error);
     }
     read_pairs(place, before);
     for (size_t i = 0; i < plan->count && rc == 0; i++)

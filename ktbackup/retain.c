@@ -17,6 +17,27 @@ static int counts(const struct ktb_entry *entry, const struct ktb_retention *ret
            strcmp(manifest->owner, retention->owner) == 0;
 }
 
+// Whether a later history or more of it is in this one than in the newest: deposits and the log index
+// only grow, so the newest has lost something, or is of a cluster that was restored from before.
+static int holds_more(const struct kt_manifest *manifest, const struct kt_manifest *newest)
+{
+    return manifest->log_index > newest->log_index || ktb_is_suspicious(manifest, newest);
+}
+
+// A restored cluster is another history: the last backup of each is kept.
+static int is_last_of_incarnation(const struct ktb_catalog *catalog,
+                                  const struct ktb_retention *retention, size_t i)
+{
+    const struct kt_manifest *manifest = &catalog->entries[i]->file.manifest;
+
+    for (size_t k = i + 1; k < catalog->count; k++)
+        if (counts(catalog->entries[k], retention) &&
+            catalog->entries[k]->file.manifest.incarnation.number == manifest->incarnation.number &&
+            catalog->entries[k]->file.manifest.incarnation.bits == manifest->incarnation.bits)
+            return 0;
+    return 1;
+}
+
 size_t ktb_retain(const struct ktb_catalog *catalog, const struct ktb_retention *retention,
                   int *drop)
 {
@@ -39,17 +60,33 @@ size_t ktb_retain(const struct ktb_catalog *catalog, const struct ktb_retention 
         if (retention->keep_within_us > 0 &&
             manifest->time_us > newest->time_us - retention->keep_within_us)
             continue;
+        if (holds_more(manifest, newest) || is_last_of_incarnation(catalog, retention, i))
+            continue;
         drop[i] = 1;
         dropped++;
     }
     return dropped;
 }
 
+const struct kt_manifest *ktb_find_larger(const struct ktb_catalog *catalog,
+                                          const struct ktb_retention *retention,
+                                          const struct kt_manifest *now)
+{
+    for (size_t i = 0; i < catalog->count; i++)
+        if (counts(catalog->entries[i], retention) &&
+            ktb_is_suspicious(&catalog->entries[i]->file.manifest, now))
+            return &catalog->entries[i]->file.manifest;
+    return NULL;
+}
+
 int ktb_is_suspicious(const struct kt_manifest *before, const struct kt_manifest *now)
 {
+    uint64_t deposits;
+
     if (!before)
         return 0;
-    if (kt_manifest_rows(now, "deposits") < kt_manifest_rows(before, "deposits") / 2)
-        return 1;
-    return before->bytes > SMALL_BYTES && now->bytes < before->bytes / 2;
+    if (before->kind != KT_BACKUP_SERVER) // nothing to count but bytes
+        return before->bytes > SMALL_BYTES && now->bytes < before->bytes / 2;
+    deposits = kt_manifest_rows(before, "deposits");
+    return kt_manifest_rows(now, "deposits") < deposits - deposits / 2;
 }

@@ -15,13 +15,18 @@ struct ktb_retention {
 // Marks in drop[i] (count of the catalog) what goes. Only good ones count: signature checked (of
 // folders that nobody signs: unsigned), length right; what is not good stays, and so does what is
 // newer than the newest sequence. Age is the manifests' own time against the newest one's: neither
-// the clock of today nor a file's time can make a backup old. The newest one never goes. Returns
-// how many go.
+// the clock of today nor a file's time can make a backup old. The newest one never goes, nor the last
+// of each incarnation, nor one that holds more than the newest. Returns how many go.
 size_t ktb_retain(const struct ktb_catalog *catalog, const struct ktb_retention *retention,
                   int *drop);
 
+// One that counts and next to which `now` is suspiciously small; NULL: none.
+const struct kt_manifest *ktb_find_larger(const struct ktb_catalog *catalog,
+                                          const struct ktb_retention *retention,
+                                          const struct kt_manifest *now);
 // 1 when `now` has so much less in it than the backup before (NULL: there was none) that the old
-// ones are to stay: less than half of its deposits or bytes.
+// ones are to stay: less than half of its deposits, or of its bytes
+// where there are no deposits.
 int ktb_is_suspicious(const struct kt_manifest *before, const struct kt_manifest *now);
 
 #endif

@@ -23,8 +23,7 @@ struct ktb_run {
     struct ktb_position position;
     int is_proven;
     struct kt_error unproven; // why not
-    struct kt_manifest manifest, before;
-    int has_before;
+    struct kt_manifest manifest;
     struct kt_backup_state state;
     char stem[KT_BACKUP_STEM], path[KT_PATH_MAX];
     size_t removed;

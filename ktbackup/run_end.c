@@ -11,20 +11,22 @@
 
 int ktb_run_roll(struct ktb_run *backup)
 {
+    const struct kt_manifest *larger;
     struct ktb_catalog catalog = {0};
     int rc;
 
     if (backup->retention.keep == 0)
         return 0;
-    if (ktb_is_suspicious(backup->has_before ? &backup->before : NULL, &backup->manifest))
-        return kt_error_set(
-            &backup->kept, KT_ERR_REFUSED_BY_USER,
-            "if that is right, remove old backups by hand; the next run rolls again",
-            "the new backup has much less in it than the one before: old ones "
-            "stay");
     backup->retention.cluster_id = backup->place.cluster_id;
     backup->retention.owner = backup->place.owner;
     rc = ktb_catalog_read(backup->output.path, &backup->trust.trust, &catalog, &backup->kept);
+    // At each run, as long as such a backup is there: only a person knows whether that is right.
+    larger = rc ? NULL : ktb_find_larger(&catalog, &backup->retention, &backup->manifest);
+    if (larger)
+        rc = kt_error_set(&backup->kept, KT_ERR_REFUSED_BY_USER,
+                          "if that is right, remove that one by hand; the next run rolls again",
+                          "the new backup has much less in it than '%s': old ones stay",
+                          larger->artefact);
     if (rc == 0)
         rc = ktb_roll(&backup->output, &catalog, &backup->retention, &backup->removed,
                       &backup->kept);

@@ -108,9 +108,6 @@ static void chain(struct ktb_run *backup, const struct ktb_catalog *catalog)
         manifest->sequence = newest->file.manifest.sequence + 1;
         memcpy(manifest->previous, newest->file.manifest_sha256, sizeof(manifest->previous));
     }
-    backup->has_before = newest != NULL;
-    if (newest)
-        backup->before = newest->file.manifest;
 }
 
 static int begin_manifest(struct ktb_run *backup, struct kt_error *error)
@@ -210,6 +207,8 @@ int ktb_run_make(struct ktb_run *backup, struct kt_error *error)
 {
     int rc = ktb_trust_open(backup->run, &backup->place, &backup->trust, error);
 
+    if (rc == 0 && backup->trust.trust.gpg)
+        rc = ktb_place_export(&backup->place, backup->trust.trust.gpg, error);
     if (rc == 0)
         rc = ktb_output_settle(&backup->output, backup->place.host, &backup->trust.trust, error);
     prove_position(backup);

@@ -147,7 +147,7 @@ int kt_backup_find(const char *path, const struct kt_backup_trust *trust,
 
     memset(file, 0, sizeof(*file));
     if (cut_suffix(path, stem) != 0)
-        return kt_error_set(error, KT_ERR_INVALID,
+        return kt_error_set(error, KT_ERR_USAGE,
                             "give the file that ktbackup made, which ends in " KT_BACKUP_ENCRYPTED
                             " or " KT_BACKUP_CLEARTEXT,
                             "'%.300s' is not the name of a backup", path);

@@ -16,8 +16,9 @@
 int kt_backup_about_format(const struct kt_backup_about *about, struct kt_buf *out)
 {
     json_t *peers = kt_peers_to_json(&about->peers);
-    json_t *object = json_pack("{s:i, s:s, s:s, s:s, s:o}", "version", 1, "base", about->base,
-                               "confdir", about->confdir, "node", about->node, "peers", peers);
+    json_t *object = json_pack("{s:i, s:s, s:s, s:s, s:s, s:b, s:o}", "version", 1, "base",
+                               about->base, "confdir", about->confdir, "node", about->node, "key",
+                               about->key, "plain_sql", about->is_plain_sql, "peers", peers);
     char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     int rc = text ? kt_buf_putf(out, "%s\n", text) : KT_ERR_NO_MEMORY;
 
@@ -45,7 +46,7 @@ int kt_backup_about_parse(const char *text, size_t n, struct kt_backup_about *ab
 {
     struct kt_error why = {0};
     json_t *object = NULL;
-    const char *node = NULL;
+    const char *node = NULL, *key = NULL;
     int64_t version = 0;
     int rc = kt_json_parse_object(text, n, &object, &why);
 
@@ -58,15 +59,22 @@ int kt_backup_about_parse(const char *text, size_t n, struct kt_backup_about *ab
         rc = take_path(object, "confdir", about->confdir, &why);
     if (rc == 0)
         rc = kt_json_string(object, "node", 0, KT_NODE_NAME_MAX, &node, &why);
+    if (rc == 0)
+        rc = kt_json_string(object, "key", 0, KT_BACKUP_KEY - 1, &key, &why);
+    if (rc == 0 && !key)
+        rc = KT_ERR_INVALID;
     if (rc == 0 && (!node || (node[0] && kt_name_check(node, KT_NODE_NAME_MAX) != 0)))
         rc = KT_ERR_INVALID;
     if (rc == 0)
         rc = kt_peers_from_json(json_object_get(object, "peers"), &about->peers, &why);
-    if (rc == 0)
+    if (rc == 0) {
         memcpy(about->node, node, strlen(node) + 1);
-    else
+        memcpy(about->key, key, strlen(key) + 1);
+        about->is_plain_sql = kt_json_boolean(object, "plain_sql", 0);
+    } else {
         rc = kt_error_set(error, KT_ERR_INVALID, NULL, "backup.json: %.300s",
                           why.message[0] ? why.message : kt_err_text(rc));
+    }
     json_decref(object);
     return rc;
 }

@@ -25,11 +25,14 @@ void kt_backup_stream_free(struct kt_backup_stream *stream);
 
 // --- the members ---
 // <base>/<stem>.d/backup.json, the first file of a node's or client's backup.
+#define KT_BACKUP_KEY 16384
 struct kt_backup_about {
     char base[KT_PATH_MAX];          // absolute: what the members lie below, "/var/lib/keytrustee"
     char confdir[KT_PATH_MAX];       // absolute
     char node[KT_NODE_NAME_MAX + 1]; // "" of a client
     struct kt_peers peers;           // none of a client
+    int is_plain_sql;                // all rows stand in the script
+    char key[KT_BACKUP_KEY]; // the public key that signs manifests, armored; "" when nobody signs
 };
 int kt_backup_about_format(const struct kt_backup_about *about, struct kt_buf *out) KT_MUST_CHECK;
 int kt_backup_about_parse(const char *text, size_t n, struct kt_backup_about *about,

@@ -61,9 +61,13 @@ static int decrypt(int in, int out, int is_cleartext, const char *home,
         return copy_out(in, out, error);
     rc = kt_gpg_new_own(home, &gpg, error);
     if (rc == 0) {
-        if (passphrase)
+        if (passphrase) {
             kt_gpg_set_passphrase(gpg, passphrase);
+            kt_gpg_forget_passphrases(gpg);
+        }
         rc = kt_gpg_decrypt_stream(gpg, in, write_out, &out, error);
+        if (passphrase)
+            kt_gpg_forget_passphrases(gpg);
     }
     kt_gpg_free(gpg);
     return rc;

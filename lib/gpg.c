@@ -15,6 +15,7 @@
 
 #include "lib/encode.h"
 #include "lib/file.h"
+#include "lib/gpg_stream.h"
 #include "lib/paths.h"
 #include "lib/proc.h"
 
@@ -104,6 +105,13 @@ static int run_gpgconf(const char *home, const char *verb, const char *what, str
 
     kt_buf_free(&errors);
     return rc;
+}
+
+void kt_gpg_forget_passphrases(const struct kt_gpg *gpg)
+{
+    struct kt_error ignored;
+
+    (void)!run_gpgconf(gpg->home, "--reload", "gpg-agent", NULL, &ignored);
 }
 
 // Where the agent of `home` listens: below /run/user when the administrator has made a folder for

@@ -29,15 +29,12 @@ int kt_gpg_encrypt_stream(struct kt_gpg *gpg, const struct kt_gpg_recipient *rec
                           struct kt_error *error)
 {
     // The last word against the keyring's own options: what they add must not change the form.
-    static const char *const FIXED[] = {"--no-encrypt-to",
-                                        "--no-throw-keyids",
+    static const char *const FIXED[] = {"--no-encrypt-to",     "--no-throw-keyids",
                                         "--no-armor",
-                                        "--trust-model",
-                                        "always",
-                                        "--compress-algo",
-                                        "none",
-                                        "--set-filename",
-                                        "",
+                                        "--no-textmode", // and mimemode: they change line ends
+                                        "--trust-model",       "always",
+                                        "--compress-algo",     "none",
+                                        "--set-filename",      "",
                                         "--no-auto-key-locate"};
     const char *args[16 + 2 * KT_OPENPGP_RECIPIENTS_MAX];
     struct kt_gpg_child child = {.args = args, .in_fd = in_fd, .sink = sink, .sink_arg = arg};

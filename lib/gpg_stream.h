@@ -13,6 +13,9 @@ int kt_gpg_new_own(const char *home, struct kt_gpg **gpg, struct kt_error *error
 // A passphrase to be given to the agent instead of a question (loopback). Kept by the caller until
 // kt_gpg_free.
 void kt_gpg_set_passphrase(struct kt_gpg *gpg, const struct kt_secret *passphrase);
+// The agent, if one runs, forgets what it was told: a passphrase that is given must be the right one,
+// and must not stay behind.
+void kt_gpg_forget_passphrases(const struct kt_gpg *gpg);
 // A fresh 0700 folder with a keyring that holds only `key` (binary or armored public key), to check
 // signatures with. `fingerprint` receives the key's. Freed with kt_gpg_free_temporary, which
 // removes the folder.

@@ -147,6 +147,17 @@ has "$KT_TMP/err" 'nobody asked for|recipient'
 is "$(ls "$out" | wc -l)" "$before" "files in the folder"
 rm "$GNUPGHOME/gpg.conf"
 
+check "whatever gpg.conf says, a backup that is made can be read"
+for line in textmode mimemode armor throw-keyids 'compress-level 9' 'comment x' no-literal rfc2440 openpgp \
+    dry-run 'set-filename x' for-your-eyes-only 'encrypt-to jane.roe@example.com'; do
+    echo "$line" >"$GNUPGHOME/gpg.conf"
+    run backup n1 --gpg-recipient=john.doe@example.com --output="$out" --quiet
+    rm "$GNUPGHOME/gpg.conf"
+    [[ $status -ne 0 ]] && continue
+    odd=$(cat "$KT_TMP/out")
+    succeeds backup n1 verify --decrypt "$odd" || problem "with $line"
+done
+
 check "clear text wants a second consent and says what it risks"
 exits 2 backup n1 --cleartext --output="$out"
 has "$KT_TMP/err" 'accept-cleartext-risk'
@@ -189,7 +200,7 @@ check "with ten there, --roll=10 makes the eleventh and deletes the oldest"
 for i in 2 3 4 5 6 7 8 9 10; do
     backup n1 --gpg-recipient=john.doe@example.com --output="$out" --quiet >/dev/null || problem "run $i"
 done
-oldest=$(ls "$out" | grep 'gpg$' | head -n 1)
+oldest=$(basename "$(oldest "$out")")
 is "$(ls "$out" | grep -c 'gpg$')" 10 "artefacts before"
 echo 'not ours' >"$out/kts_bak_of_mine.txt"
 touch -d '2001-01-01' "$out"/*"$(basename "$(newest "$out")" .tar.gpg)"*
@@ -200,9 +211,11 @@ is "$(ls "$out" | grep -c 'gpg$')" 10 "artefacts after"
 
 check "a new backup with much less in it keeps the old ones, and the exit code says so"
 sql n1 "DELETE FROM deposits" >/dev/null
-exits 8 backup n1 --gpg-recipient=john.doe@example.com --output="$out" --roll=1
-has "$KT_TMP/err" 'much less'
-is "$(ls "$out" | grep -c 'gpg$')" 11 "artefacts"
+for i in 11 12; do # and the next time
+    exits 8 backup n1 --gpg-recipient=john.doe@example.com --output="$out" --roll=1
+    has "$KT_TMP/err" 'much less'
+    is "$(ls "$out" | grep -c 'gpg$')" "$i" "artefacts"
+done
 
 # --- without the server, without the database ---
 

@@ -55,21 +55,23 @@ injected() {
 
 check "without a fault the same run under strace succeeds"
 succeeds traced -o "$KT_TMP/strace.all" -e trace=write,fsync "$KTBACKUP" "${options[@]}"
-first=$(awk '/^write\(/ { n++; if ($NF >= 10000) { print n; exit } }' "$KT_TMP/strace.all") # of the artefact
 
-check "a disk that is full at any write from the artefact's first to the manifest's ends it"
-# Which write is whose differs from run to run: on until the only one that fails is that of the state.
-for ((n = first; n < first + 60; n++)); do
+check "a disk that is full at any write up to the manifest's ends it"
+# Which write is whose differs from run to run: on until the one that fails is that of the state, or
+# of the path on standard output, when the backup is made.
+failed=0
+for ((n = 1; n < 80; n++)); do
     before=$(state_of "$out")
     run injected write error=ENOSPC "$n"
-    [[ $status -eq 0 ]] && break
-    [[ $status == [15] ]] || problem "write $n: status $status"
-    is "$(cat "$KT_TMP/out")" "" "standard output"
+    grep -qE 'warning: .*backup.json|standard output' "$KT_TMP/err" && break
+    [[ $status -eq 0 ]] && continue
+    failed=$((failed + 1))
+    is "$(cat "$KT_TMP/out")" "" "standard output after write $n"
     has "$KT_TMP/err" 'No space left'
     is "$(state_of "$out")" "$before" "the folder after write $n"
 done
-has "$KT_TMP/err" 'warning: .*backup.json'
-[[ $((n - first)) -ge 3 ]] || problem "only $((n - first)) writes failed"
+[[ $n -lt 80 ]] || problem "no run gets as far as the state"
+[[ $failed -ge 2 ]] || problem "only $failed writes failed"
 goes_on
 
 check "a disk that is full or broken at a rename ends it, and a name that was given is taken back"
@@ -132,12 +134,13 @@ sql n1 "INSERT INTO deposits (deposit_id, handle, log_index, $columns)
 sql n1 "DROP TABLE filler" >/dev/null
 
 is_stopped() {
-    backup_pid=$(pgrep -P "$1" -x ktbackup) && grep -q '^State:[[:space:]]*[tT]' "/proc/$backup_pid/status"
+    grep -q 'stopped by SIGSTOP' "$KT_TMP/strace" 2>/dev/null && backup_pid=$(pgrep -P "$1" -x ktbackup)
 }
 
-# stopped_in_the_middle: a run that stops itself at the 12th write of the artefact or so; sets $backup_pid.
+# stopped_in_the_middle: a run that stops itself in the middle of the deposits; sets $backup_pid.
 stopped_in_the_middle() {
     before=$(state_of "$out")
+    rm -f "$KT_TMP/strace"
     ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 strace -qq -o "$KT_TMP/strace" \
         -e trace=write -e "inject=write:signal=STOP:when=$middle" \
         "$KTBACKUP" "${options[@]}" --roll=1 >"$KT_TMP/out" 2>"$KT_TMP/err" </dev/null &
@@ -150,6 +153,7 @@ stopped_in_the_middle() {
 goes_wrong() {
     kill -CONT "$backup_pid"
     status=0
+    wait_until 60 is_gone "$tracer" || kill -KILL "$backup_pid"
     wait "$tracer" || status=$?
     unset "KT_PIDS[$tracer]"
     [[ $status == "$1" ]] || problem "status $status, not $1"
@@ -159,7 +163,7 @@ goes_wrong() {
     is "$(state_of "$out")" "$before" "the folder"
 }
 
-middle=$((first + 12))
+middle=70 # of 115 and more: none is longer than 1 MiB
 
 check "gpg that is killed in the middle ends the run"
 stopped_in_the_middle

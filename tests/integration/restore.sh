@@ -61,7 +61,19 @@ exits some restores kts-03 "$backup_file" --node kts-03
 has "$KT_TMP/err" 'alive: .*kts-0'
 has "$KT_TMP/err" 'accept-loss'
 [[ ! -e ${NODE_DIR[kts-03]}/node/promise ]] || problem "there is a promise"
+is "$(find "${NODE_DIR[kts-03]}" -type f ! -name init.lock | wc -l)" 0 "files left"
 postmaster_of kts-03 && problem "PostgreSQL runs"
+
+check "a node that hangs is alive too"
+if has_networks; then
+    kill_node kts-02
+    freeze_node kts-01
+    exits some restores kts-03 "$backup_file" --node kts-03
+    has "$KT_TMP/err" 'alive: kts-01 .*does not answer'
+    thaw_node kts-01
+    start_node kts-02
+    comes_true 30 counts kts-01 kts-02
+fi
 
 check "over a node that is there it refuses"
 exits some restores kts-01 "$backup_file"
@@ -69,6 +81,12 @@ has "$KT_TMP/err" "already"
 
 kill_node kts-01
 kill_node kts-02
+
+check "a backup of another cluster than --key names is refused"
+bare kts-01
+gpg --export john.doe@example.com >"$KT_TMP/other.pub"
+exits 7 restores kts-01 "$backup_file" --key "$KT_TMP/other.pub"
+is "$(find "${NODE_DIR[kts-01]}" -type f ! -name init.lock | wc -l)" 0 "files left"
 
 check "a dry run reads all of it, says what would be, and writes nothing"
 bare kts-01
@@ -89,7 +107,7 @@ run restores kts-01 "$backup_file"
 [[ $status -eq 0 ]] || { kt_show "$KT_TMP/err" stderr; problem "status $status"; }
 whole=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
 bare kts-01
-for percent in 10 20 35 50 65 75 80 84 88 91 94 97 100; do
+for percent in 3 5 7 10 20 35 50 65 75 80 84 88 91 94 97 100; do
     limit=$(awk "BEGIN { print $whole * $percent / 100000 }")
     on_node kts-01 timeout -s KILL "$limit" "$KTADMIN" --confdir "${NODE_DIR[kts-01]}" restore "$backup_file" \
         --address "${NODE_ADDRESS[kts-01]}" --advertise "${NODE_ADDRESS[kts-01]}" >/dev/null 2>&1 </dev/null && break
@@ -172,6 +190,7 @@ exits some restores kts-01 "$made" --accept-loss --cluster-id 00000000-0000-0000
 succeeds restores kts-01 "$made" --accept-loss --cluster-id "$(cluster_id_of kts-02)"
 start_node kts-01
 comes_true 30 takes_writes kts-01
+has "${NODE_DIR[kts-02]}/node/promise" '^incarnation [3-9]\.'
 fails_on kts-02 failover --to kts-02
 comes_true 10 has_deposit kts-01 after/2
 finish

@@ -31,6 +31,17 @@ newest() {
     ls "${found%.manifest}".tar*
 }
 
+# oldest FOLDER: the one with the lowest.
+oldest() {
+    local manifest sequence best=999999 found=''
+
+    for manifest in "$1"/*.manifest; do
+        sequence=$(awk '/^sequence / { print $2 }' "$manifest")
+        [[ $sequence -lt $best ]] && best=$sequence found=$manifest
+    done
+    ls "${found%.manifest}".tar*
+}
+
 # json FILE|- NAME: the value of the first member of that name, in indented JSON.
 json() {
     sed -n 's/^ *"'"$2"'": *"\{0,1\}\([^",]*\)"\{0,1\},\{0,1\}$/\1/p' "$1" | head -n 1
