@@ -45,8 +45,8 @@ struct db_load {
     char hashes[DB_BACKUP_TABLES_MAX][KT_SHA256_TEXT]; // of the schema files, from version 1
     uint8_t is_loaded[DB_BACKUP_TABLES_MAX];
     size_t table_count;
-    int table;  // that is being loaded, or -1
-    int failed; // nothing but db_load_free may follow
+    int table;      // that is being loaded, or -1
+    int failed;     // nothing but db_load_free may follow
     int is_checked; // by db_load_check
     int is_finished;
     struct db_walk walk;
