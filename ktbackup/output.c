@@ -93,12 +93,22 @@ static int complete(const struct ktb_output *output, const char *stem,
     if (rc == 0)
         rc = kt_path_join(path, sizeof(path), output->path, part);
     if (rc == 0)
-        rc = kt_backup_read_manifest(path, trust, file, NULL);
+        rc = kt_backup_read_manifest(path, NULL, file, NULL);
+    // A client's and a node's may go to one folder: what the other has signed is for its own next run.
+    if (rc == 0 && strcmp(file->manifest.signer, trust->signer) != 0) {
+        kt_backup_file_free(file);
+        free(file);
+        return 0;
+    }
+    if (rc == 0)
+        rc = kt_backup_check_signature(file, trust, NULL);
     if (rc == 0 && strncmp(file->manifest.artefact, stem, strlen(stem)) != 0)
         rc = KT_ERR_INVALID;
     if (rc == 0) {
         fd = openat(output->fd, file->manifest.artefact, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        rc = fd < 0 ? KT_ERR_NOT_FOUND : kt_backup_check(fd, &file->manifest, NULL, NULL, NULL);
+        rc = fd >= 0           ? kt_backup_check(fd, &file->manifest, NULL, NULL, NULL)
+             : errno == ENOENT ? KT_ERR_NOT_FOUND
+                               : KT_ERR_SYSTEM;
     }
     if (rc == 0 && renameat(output->fd, part, output->fd, name) != 0)
         rc = KT_ERR_SYSTEM;
@@ -151,7 +161,8 @@ int ktb_output_settle(const struct ktb_output *output, const char *host,
     while (rc == 0 && (entry = readdir(folder)))
         for (size_t i = 0; i < SUFFIX_COUNT && rc == 0; i++) {
             snprintf(suffix, sizeof(suffix), "%s%s", SUFFIXES[i], KT_BACKUP_PART);
-            if (kt_backup_name_is(entry->d_name, suffix, stem) && strncmp(stem, own, n) == 0)
+            if (kt_backup_name_is(entry->d_name, suffix, stem) && strlen(stem) == strlen(own) &&
+                strncmp(stem, own, n) == 0)
                 rc = settle_one(output, entry->d_name, stem, SUFFIXES[i], trust, error);
         }
     closedir(folder);
