@@ -82,7 +82,7 @@ reads_again() { client host-1 get disks/sd2 -o "$KT_TMP/got" 2>"$KT_TMP/err"; }
 comes_true 20 reads_again
 same "$KT_TMP/got" "$KT_TMP/plain.2"
 exits some client host-1 --timeout 3 put disks/sd5 "$KT_TMP/plain.1"
-has "$KT_TMP/err" 'ktadmin status'
+has "$KT_TMP/err" 'too few nodes|ktadmin status'
 run admin n1 status
 has "$KT_TMP/out" 'attention: .*ktadmin restore --adopt'
 
