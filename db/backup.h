@@ -5,6 +5,7 @@
 
 #include "lib/buf.h"
 #include "lib/formats.h"
+#include "lib/manifest.h"
 #include "lib/paths.h"
 #include "lib/peers.h"
 #include "lib/settings.h"
@@ -34,6 +35,11 @@ struct db_backup_facts {
     struct db_backup_table tables[DB_BACKUP_TABLES_MAX]; // in an order that satisfies references
     size_t table_count;
 };
+
+// Whether that is what a manifest says: cluster, every table's rows, log index and head.
+// KT_ERR_SIGNATURE names what differs.
+int db_facts_match(const struct db_backup_facts *facts, const struct kt_manifest *manifest,
+                   struct kt_error *error) KT_MUST_CHECK;
 
 struct db_backup; // one connection of the owner, in one read-only repeatable-read transaction
 // `port` 0: that of the settings. Counts rows and bytes, which reads the whole database once.

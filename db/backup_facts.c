@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a database says of itself, and how long its tables are as COPY binary.
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,4 +161,34 @@ int db_facts_tables(PGconn *conn, int with_bytes, struct db_backup_facts *facts,
     }
     PQclear(result);
     return rc;
+}
+
+// --- against the manifest ---
+
+static int differs(struct kt_error *error, const char *what)
+{
+    return kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
+                        "what the backup restores is not what its manifest says: %s", what);
+}
+
+int db_facts_match(const struct db_backup_facts *facts, const struct kt_manifest *manifest,
+                   struct kt_error *error)
+{
+    char what[160];
+
+    if (memcmp(&facts->cluster_id, &manifest->cluster_id, sizeof(facts->cluster_id)) != 0)
+        return differs(error, "another cluster");
+    if (facts->log_index != manifest->log_index ||
+        memcmp(facts->log_head, manifest->log_head, sizeof(facts->log_head)) != 0)
+        return differs(error, "the log's head");
+    if (facts->table_count != manifest->table_count)
+        return differs(error, "the number of tables");
+    for (size_t i = 0; i < facts->table_count; i++)
+        if (facts->tables[i].rows != kt_manifest_rows(manifest, facts->tables[i].name)) {
+            snprintf(what, sizeof(what), "table '%s' has %" PRIu64 " rows instead of %" PRIu64,
+                     facts->tables[i].name, facts->tables[i].rows,
+                     kt_manifest_rows(manifest, facts->tables[i].name));
+            return differs(error, what);
+        }
+    return 0;
 }

@@ -60,11 +60,6 @@ int db_load_finish(struct db_load *load, const struct db_restored *restored,
 // the facts but for bytes and position.
 int db_load_facts(struct db_load *load, struct db_backup_facts *facts,
                   struct kt_error *error) KT_MUST_CHECK;
-// Whether that is what the manifest says: cluster, every table's rows, log index and head.
-// KT_ERR_SIGNATURE names what differs.
-struct kt_manifest;
-int db_facts_match(const struct db_backup_facts *facts, const struct kt_manifest *manifest,
-                   struct kt_error *error) KT_MUST_CHECK;
 // Also gives up what was not finished. NULL is fine.
 void db_load_free(struct db_load *load);
 

@@ -70,36 +70,6 @@ static void pass_progress(void *arg, uint64_t done, uint64_t total)
         trial->progress(trial->progress_arg, done, total);
 }
 
-// --- against the manifest ---
-
-static int differs(struct kt_error *error, const char *what)
-{
-    return kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
-                        "what the backup restores is not what its manifest says: %s", what);
-}
-
-int db_facts_match(const struct db_backup_facts *facts, const struct kt_manifest *manifest,
-                   struct kt_error *error)
-{
-    char what[160];
-
-    if (memcmp(&facts->cluster_id, &manifest->cluster_id, sizeof(facts->cluster_id)) != 0)
-        return differs(error, "another cluster");
-    if (facts->log_index != manifest->log_index ||
-        memcmp(facts->log_head, manifest->log_head, sizeof(facts->log_head)) != 0)
-        return differs(error, "the log's head");
-    if (facts->table_count != manifest->table_count)
-        return differs(error, "the number of tables");
-    for (size_t i = 0; i < facts->table_count; i++)
-        if (facts->tables[i].rows != kt_manifest_rows(manifest, facts->tables[i].name)) {
-            snprintf(what, sizeof(what), "table '%s' has %" PRIu64 " rows instead of %" PRIu64,
-                     facts->tables[i].name, facts->tables[i].rows,
-                     kt_manifest_rows(manifest, facts->tables[i].name));
-            return differs(error, what);
-        }
-    return 0;
-}
-
 int db_trial_run(struct kt_backup_stream *stream, const struct kt_backup_file *file,
                  const char *above, kt_backup_progress progress, void *arg, struct db_trial **trial,
                  struct kt_error *error)

@@ -206,9 +206,9 @@ static void print_dry(const struct kta_restore *restore)
            (unsigned)manifest->incarnation.number + 1, manifest->epoch + 1,
            kt_manifest_rows(manifest, "deposits"), manifest->log_index,
            manifest->is_proven ? "proven" : "unproven", restore->shared_count);
-    printf(
-        "Signature and every member of the backup are right, and no node of the cluster answers.\n"
-        "Nothing was written. Not tried: loading it (ktbackup verify --restore does).\n");
+    printf("Signature and every member of the backup are right; %zu nodes of the cluster answer.\n"
+           "Nothing was written. Not tried: loading it (ktbackup verify --restore does).\n",
+           restore->answered);
 }
 
 static void print_json(const struct kta_restore *restore)

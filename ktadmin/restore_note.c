@@ -102,11 +102,14 @@ int kta_restore_note(struct kta_restore *restore, const struct kt_incarnation *b
 
     if (rc == 0 && kt_file_exists(path)) {
         rc = load(restore, path, error);
-        // Nothing of the other was committed: its names serve this one.
-        if (rc == 0 && restore->is_other && restore->incarnation.number <= before->number)
+        // Behind the backup's own: or the load would fail when the old nodes are sealed already.
+        if (rc == 0 && (restore->incarnation.number < before->number ||
+                        (restore->incarnation.number == before->number &&
+                         restore->incarnation.bits != before->bits)))
             rc = kt_error_set(error, KT_ERR_EXISTS, "wipe what is there, and begin anew",
                               "a restore of an older incarnation was begun here");
-        if (rc == 0 && restore->is_other)
+        // Nothing of another backup was committed: its names serve this one.
+        if (rc == 0 && restore->is_other && before->number > 0)
             rc = save(restore, error);
         if (rc == 0 && kt_cli_value(restore->init.run, "node") &&
             strcmp(restore->init.node, restore->init.info.node) != 0)

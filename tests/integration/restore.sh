@@ -187,10 +187,38 @@ kill_node kts-01
 bare kts-01
 exits some restores kts-01 "$made"
 exits some restores kts-01 "$made" --accept-loss --cluster-id 00000000-0000-0000-0000-000000000000
+
+check "a backup that turns out wrong at its end has sealed nobody"
+mkdir -m 0700 "$KT_TMP/forged"
+cp "$made" "$KT_TMP/forged/"
+gpg --homedir "${NODE_DIR[kts-02]}/.keytrustee" --batch -d "${made%.tar.gpg}.manifest" 2>/dev/null |
+    sed 's/^log-index .*/log-index 99/' |
+    gpg --homedir "${NODE_DIR[kts-02]}/.keytrustee" --batch --clear-sign 2>/dev/null \
+        >"$KT_TMP/forged/$(basename "$made" .tar.gpg).manifest"
+gpgconf --homedir "${NODE_DIR[kts-02]}/.keytrustee" --kill gpg-agent
+cp "${NODE_DIR[kts-02]}/node/promise" "$KT_TMP/promise"
+exits 7 restores kts-01 "$KT_TMP/forged/$(basename "$made")" --accept-loss --cluster-id "$(cluster_id_of kts-02)"
+has "$KT_TMP/err" "log's head"
+same "${NODE_DIR[kts-02]}/node/promise" "$KT_TMP/promise"
+exits 7 restores kts-01 "$KT_TMP/forged/$(basename "$made")" --accept-loss --cluster-id "$(cluster_id_of kts-02)"
+
+check "with its cluster id it is given up: the node is sealed, and the restored one serves"
 succeeds restores kts-01 "$made" --accept-loss --cluster-id "$(cluster_id_of kts-02)"
 start_node kts-01
 comes_true 30 takes_writes kts-01
 has "${NODE_DIR[kts-02]}/node/promise" '^incarnation [3-9]\.'
 fails_on kts-02 failover --to kts-02
 comes_true 10 has_deposit kts-01 after/2
+
+check "a note that a finished restore left behind undoes nothing of a node that lives"
+cp "${NODE_DIR[kts-01]}/node/promise" "$KT_TMP/promise"
+awk -v backup="$(basename "$made" .tar.gpg)" '/^(member|incarnation|epoch) / { value[$1] = $2 } END {
+    printf "{\"member\": \"%s\", \"incarnation\": \"%s\", \"epoch\": %s, \"backup\": \"%s\"}\n",
+        value["member"], value["incarnation"], value["epoch"], backup }' "$KT_TMP/promise" \
+    >"${NODE_DIR[kts-01]}/.keytrustee/restore.json"
+succeeds restores kts-01 "$made"
+has "$KT_TMP/out" 'already'
+same "${NODE_DIR[kts-01]}/node/promise" "$KT_TMP/promise"
+[[ ! -e ${NODE_DIR[kts-01]}/.keytrustee/restore.json ]] || problem "the note is there"
+takes_writes kts-01 || problem "it takes no deposits"
 finish

@@ -85,6 +85,55 @@ static void last_n_stay_and_older_ones_go(void **state)
     assert_string_equal(decide(UINT64_MAX, 0), ".....");
 }
 
+static struct ktb_entry *add_deposits(uint64_t sequence, uint64_t deposits, uint64_t log_index)
+{
+    struct ktb_entry *entry = add(sequence, (int64_t)sequence);
+
+    snprintf(entry->file.manifest.tables[0].name, sizeof(entry->file.manifest.tables[0].name),
+             "deposits");
+    entry->file.manifest.tables[0].rows = deposits;
+    entry->file.manifest.table_count = 1;
+    entry->file.manifest.log_index = log_index;
+    return entry;
+}
+
+static void one_that_holds_more_than_the_newest_stays(void **state)
+{
+    (void)state;
+    add_deposits(1, 10, 10);
+    add_deposits(2, 10, 12); // a log that goes further
+    add_deposits(3, 30, 11); // twice the deposits
+    add_deposits(4, 10, 11);
+    assert_string_equal(decide(1, 0), "x...");
+}
+
+static void last_one_of_each_incarnation_stays(void **state)
+{
+    (void)state;
+    add_deposits(1, 5, 5)->file.manifest.incarnation.number = 1;
+    add_deposits(2, 6, 6)->file.manifest.incarnation.number = 1;
+    add_deposits(3, 7, 7)->file.manifest.incarnation.number = 2;
+    add_deposits(4, 8, 8)->file.manifest.incarnation.number = 2;
+    assert_string_equal(decide(1, 0), "x.x.");
+}
+
+static void much_larger_one_is_found_however_long_ago(void **state)
+{
+    const struct ktb_retention retention = {.keep = 1, .cluster_id = OURS, .owner = "n1"};
+    const struct ktb_entry *large, *now;
+
+    (void)state;
+    large = add_deposits(1, 100, 100);
+    add_deposits(2, 3, 103);
+    now = add_deposits(3, 4, 104);
+    assert_ptr_equal(ktb_find_larger(&catalog, &retention, &now->file.manifest),
+                     &large->file.manifest);
+    catalog.count = 0;
+    add_deposits(4, 100, 100);
+    now = add_deposits(5, 60, 160);
+    assert_null(ktb_find_larger(&catalog, &retention, &now->file.manifest));
+}
+
 static void of_an_empty_folder_nothing_goes(void **state)
 {
     (void)state;
@@ -232,6 +281,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(without_a_rule_all_stay, begin),
         cmocka_unit_test_setup(last_n_stay_and_older_ones_go, begin),
+        cmocka_unit_test_setup(one_that_holds_more_than_the_newest_stays, begin),
+        cmocka_unit_test_setup(last_one_of_each_incarnation_stays, begin),
+        cmocka_unit_test_setup(much_larger_one_is_found_however_long_ago, begin),
         cmocka_unit_test_setup(of_an_empty_folder_nothing_goes, begin),
         cmocka_unit_test_setup(only_one_there_is_never_goes, begin),
         cmocka_unit_test_setup(young_ones_stay_beyond_the_last_n, begin),
