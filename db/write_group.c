@@ -98,6 +98,8 @@ int db_group_check(struct db_writer *writer, struct db_member *members, size_t c
         int code;
 
         members[i].now_us = now;
+        if (ops == NULL && members[i].change->kind != KT_CHANGE_BARRIER)
+            r = db_refuse(&members[i], KT_ERR_PROTOCOL, "the writer knows no such change");
         if (ops == NULL)
             continue;
         if ((r = db_pipe_result(writer->main, until, &result)) != 0)

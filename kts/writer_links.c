@@ -59,6 +59,22 @@ int kts_writer_take_link(struct kts_writer *writer, struct kts_control_message *
     return r;
 }
 
+// A worker that was taken over must not be able to speak as an operator.
+static int is_its_own(const struct kts_asker *asker, const struct kt_change *change)
+{
+    switch (kt_change_origin(change->kind)) {
+    case KT_FROM_ANY:
+        return 1;
+    case KT_FROM_CLIENT:
+        return asker->process == KTS_WORKER && change->actor[0] == '\0';
+    case KT_FROM_OPERATOR:
+        return asker->process == KTS_AGENT;
+    case KT_FROM_WRITER:
+        break;
+    }
+    return 0;
+}
+
 static void take_change(struct kts_writer *writer, int place, struct kts_message *message)
 {
     struct kts_asker *asker = &writer->askers[place];
@@ -73,6 +89,14 @@ static void take_change(struct kts_writer *writer, int place, struct kts_message
     if (r != 0 || message->type != KTS_MSG_CHANGE) {
         kt_log_code(KT_LOG_ERROR, r ? r : KT_ERR_PROTOCOL, "a change from %s %d cannot be read",
                     kts_process_name(asker->process), asker->index);
+        free(q);
+        kts_writer_drop(asker);
+        return;
+    }
+    if (!is_its_own(asker, &q->change)) {
+        kt_log(KT_LOG_ERROR, "%s %d sent a change of kind '%s', which is not for it to make",
+               kts_process_name(asker->process), asker->index, kt_change_event(q->change.kind));
+        kt_change_free(&q->change);
         free(q);
         kts_writer_drop(asker);
         return;

@@ -27,8 +27,56 @@ const char *kt_change_event(enum kt_change_kind kind)
         [KT_CHANGE_GRANT_REVOKE] = "grant.revoke",
         [KT_CHANGE_OPERATOR_ADD] = "operator.add",
         [KT_CHANGE_OPERATOR_REVOKE] = "operator.revoke",
+        [KT_CHANGE_UNDELETE] = "deposit.undelete",
+        [KT_CHANGE_PURGE] = "deposit.purge",
+        [KT_CHANGE_LOCK] = "deposit.lock",
+        [KT_CHANGE_RETRIEVE] = "deposit.release",
+        [KT_CHANGE_VOTE] = "request.vote",
+        [KT_CHANGE_ORG_SET] = "organisation.set",
+        [KT_CHANGE_KEY_GROUP_ADD] = "keygroup.add",
+        [KT_CHANGE_RECOVERY_ADD] = "recovery.add",
+        [KT_CHANGE_RECOVERY_RETIRE] = "recovery.retire",
+        [KT_CHANGE_CLOCK_CONFIRM] = "clock.confirm",
+        [KT_CHANGE_TICK] = "clock.tick",
     };
     return (unsigned)kind < KT_CHANGE_KIND_COUNT ? events[kind] : "unknown";
+}
+
+enum kt_change_origin kt_change_origin(enum kt_change_kind kind)
+{
+    switch (kind) {
+    case KT_CHANGE_BARRIER:
+        return KT_FROM_ANY;
+    case KT_CHANGE_DEPOSIT:
+    case KT_CHANGE_DELETE:
+    case KT_CHANGE_REGISTER:
+    case KT_CHANGE_RENEW:
+    case KT_CHANGE_UNDELETE:
+    case KT_CHANGE_PURGE:
+    case KT_CHANGE_LOCK:
+    case KT_CHANGE_RETRIEVE:
+    case KT_CHANGE_VOTE:
+        return KT_FROM_CLIENT;
+    case KT_CHANGE_ORG_ADD:
+    case KT_CHANGE_ORG_DISABLE:
+    case KT_CHANGE_AUTHCODE_NEW:
+    case KT_CHANGE_CLIENT_APPROVE:
+    case KT_CHANGE_CLIENT_REVOKE:
+    case KT_CHANGE_GRANT:
+    case KT_CHANGE_GRANT_REVOKE:
+    case KT_CHANGE_OPERATOR_ADD:
+    case KT_CHANGE_OPERATOR_REVOKE:
+    case KT_CHANGE_ORG_SET:
+    case KT_CHANGE_KEY_GROUP_ADD:
+    case KT_CHANGE_RECOVERY_ADD:
+    case KT_CHANGE_RECOVERY_RETIRE:
+    case KT_CHANGE_CLOCK_CONFIRM:
+        return KT_FROM_OPERATOR;
+    case KT_CHANGE_TICK:
+    case KT_CHANGE_KIND_COUNT:
+        break;
+    }
+    return KT_FROM_WRITER;
 }
 
 // The fixed-size members, in the order of the wire.
@@ -99,11 +147,93 @@ static int decode_fixed(struct kt_buf *in, struct kt_change *c)
     return 0;
 }
 
+static int encode_policy(const struct kt_release_policy *p, struct kt_buf *out)
+{
+    int r;
+
+    if ((r = kt_buf_put_u64(out, (uint64_t)p->not_before_us)) != 0 ||
+        (r = kt_buf_put_u64(out, (uint64_t)p->not_after_us)) != 0 ||
+        (r = kt_buf_put_u32(out, p->max_retrievals)) != 0 ||
+        (r = kt_buf_put_u32(out, p->votes)) != 0 ||
+        (r = kt_buf_put_u64(out, (uint64_t)p->request_lifetime_s)) != 0 ||
+        (r = kt_buf_put_u8(out, p->justification)) != 0 ||
+        (r = kt_buf_put_u8(out, p->trustee_count)) != 0)
+        return r;
+    for (size_t i = 0; i < p->trustee_count && r == 0; i++)
+        r = kt_buf_put(out, p->trustees[i].bytes, 16);
+    return r;
+}
+
+static int decode_policy(struct kt_buf *in, struct kt_release_policy *p)
+{
+    uint64_t not_before = 0, not_after = 0, lifetime = 0;
+
+    if (kt_buf_get_u64(in, &not_before) != 0 || kt_buf_get_u64(in, &not_after) != 0 ||
+        kt_buf_get_u32(in, &p->max_retrievals) != 0 || kt_buf_get_u32(in, &p->votes) != 0 ||
+        kt_buf_get_u64(in, &lifetime) != 0 || kt_buf_get_u8(in, &p->justification) != 0 ||
+        kt_buf_get_u8(in, &p->trustee_count) != 0 || p->trustee_count > KT_TRUSTEES_MAX ||
+        not_before > INT64_MAX || not_after > INT64_MAX || lifetime > INT64_MAX)
+        return KT_ERR_PROTOCOL;
+    for (size_t i = 0; i < p->trustee_count; i++)
+        if (kt_buf_get(in, p->trustees[i].bytes, 16) != 0)
+            return KT_ERR_PROTOCOL;
+    p->not_before_us = (int64_t)not_before;
+    p->not_after_us = (int64_t)not_after;
+    p->request_lifetime_s = (int64_t)lifetime;
+    return 0;
+}
+
+// Locks, releases and recovery, behind the fixed members.
+static int encode_rules(const struct kt_change *c, struct kt_buf *out)
+{
+    int r;
+
+    if ((r = kt_buf_put_cstr(out, c->label)) != 0 ||
+        (r = kt_buf_put_cstr(out, c->lock_mode)) != 0 ||
+        (r = kt_buf_put_u64(out, (uint64_t)c->lock_until_us)) != 0 ||
+        (r = kt_buf_put_u8(out, c->hold)) != 0 || (r = kt_buf_put_u8(out, c->bypass)) != 0 ||
+        (r = kt_buf_put_cstr(out, c->justification)) != 0 ||
+        (r = kt_buf_put(out, c->retrieval_id.bytes, 16)) != 0 ||
+        (r = kt_buf_put(out, c->vote_id.bytes, 16)) != 0 ||
+        (r = kt_buf_put_u8(out, c->approve)) != 0 || (r = encode_policy(&c->policy, out)) != 0 ||
+        (r = kt_buf_put_cstr(out, c->lock_default)) != 0 ||
+        (r = kt_buf_put_u64(out, (uint64_t)c->purge_delay_s)) != 0 ||
+        (r = kt_buf_put_u32(out, c->recipient_count)) != 0)
+        return r;
+    for (size_t i = 0; i < c->recipient_count && r == 0; i++)
+        r = kt_buf_put_u64(out, c->recipients[i]);
+    return r;
+}
+
+static int decode_rules(struct kt_buf *in, struct kt_change *c)
+{
+    uint64_t until = 0, delay = 0;
+
+    if (kt_buf_get_cstr(in, c->label, sizeof(c->label)) != 0 ||
+        kt_buf_get_cstr(in, c->lock_mode, sizeof(c->lock_mode)) != 0 ||
+        kt_buf_get_u64(in, &until) != 0 || until > INT64_MAX || kt_buf_get_u8(in, &c->hold) != 0 ||
+        kt_buf_get_u8(in, &c->bypass) != 0 ||
+        kt_buf_get_cstr(in, c->justification, sizeof(c->justification)) != 0 ||
+        kt_buf_get(in, c->retrieval_id.bytes, 16) != 0 ||
+        kt_buf_get(in, c->vote_id.bytes, 16) != 0 || kt_buf_get_u8(in, &c->approve) != 0 ||
+        decode_policy(in, &c->policy) != 0 ||
+        kt_buf_get_cstr(in, c->lock_default, sizeof(c->lock_default)) != 0 ||
+        kt_buf_get_u64(in, &delay) != 0 || kt_buf_get_u32(in, &c->recipient_count) != 0 ||
+        c->recipient_count > KT_RECIPIENTS_MAX)
+        return KT_ERR_PROTOCOL;
+    for (size_t i = 0; i < c->recipient_count; i++)
+        if (kt_buf_get_u64(in, &c->recipients[i]) != 0)
+            return KT_ERR_PROTOCOL;
+    c->lock_until_us = (int64_t)until;
+    c->purge_delay_s = (int64_t)delay;
+    return 0;
+}
+
 int kt_change_encode(const struct kt_change *change, struct kt_buf *out)
 {
     int r;
 
-    if ((r = encode_fixed(change, out)) != 0 ||
+    if ((r = encode_fixed(change, out)) != 0 || (r = encode_rules(change, out)) != 0 ||
         (r = kt_buf_put_block(out, change->body, change->body_len)) != 0 ||
         (r = kt_buf_put_block(out, change->csr, change->csr_len)) != 0 ||
         (r = kt_buf_put_block(out, change->openpgp, change->openpgp_len)) != 0 ||
@@ -142,7 +272,7 @@ int kt_change_decode(struct kt_buf *in, struct kt_change *change)
     int r;
 
     memset(change, 0, sizeof(*change));
-    if ((r = decode_fixed(in, change)) != 0 ||
+    if ((r = decode_fixed(in, change)) != 0 || (r = decode_rules(in, change)) != 0 ||
         (r = take_block(in, CHANGE_BODY_MAX, &change->body, &change->body_len)) != 0 ||
         (r = take_block(in, KT_CSR_MAX, &change->csr, &change->csr_len)) != 0 ||
         (r = take_block(in, KT_OPENPGP_KEY_MAX, &change->openpgp, &change->openpgp_len)) != 0 ||

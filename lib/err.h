@@ -88,6 +88,20 @@ enum kt_err_code {
     KT_ERR_CLIENT_EXISTS = -93, // that key is registered already, by another auth code
     KT_ERR_GRANT_NOT_FOUND = -94,
     KT_ERR_DEPOSIT_LOCKED = -95,
+    KT_ERR_NOT_DELETED = -96,      // purge of a deposit that was not deleted before
+    KT_ERR_DEPOSIT_PURGED = -97,   // its body is gone for ever
+    KT_ERR_RECOVERY_MISSING = -98, // the body is not encrypted to a recovery key
+    KT_ERR_KEY_GROUP_NOT_FOUND = -99,
+    KT_ERR_RELEASE_TOO_EARLY = -100, // a release policy says no
+    KT_ERR_RELEASE_EXPIRED = -101,
+    KT_ERR_RELEASE_USED_UP = -102,
+    KT_ERR_JUSTIFICATION_REQUIRED = -103,
+    KT_ERR_VOTES_REQUIRED = -104, // a request was made, or still waits
+    KT_ERR_RELEASE_DENIED = -105,
+    KT_ERR_REQUEST_NOT_FOUND = -106,
+    KT_ERR_REQUEST_CLOSED = -107,
+    KT_ERR_CLOCK_JUMPED = -108,      // purges wait until the time is confirmed
+    KT_ERR_TOO_MANY_REQUESTS = -109, // a rate limit
 
     // the server cannot now (all 5xx; the client may try again or elsewhere)
     KT_ERR_DATABASE_UNAVAILABLE = -110,

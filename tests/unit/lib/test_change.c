@@ -40,6 +40,19 @@ static void fill(struct kt_change *c)
     c->max_uses = 4;
     c->lifetime_s = 86400;
     c->undo = 1;
+    strcpy(c->lock_mode, "governance");
+    c->lock_until_us = 1800000000000000;
+    c->hold = 2;
+    c->bypass = 1;
+    strcpy(c->justification, "incident 17");
+    c->policy.max_retrievals = 3;
+    c->policy.votes = 1;
+    c->policy.trustee_count = 2;
+    c->policy.trustees[1].bytes[15] = 6;
+    c->recipient_count = 2;
+    c->recipients[1] = 0x0123456789abcdef;
+    strcpy(c->lock_default, "none");
+    c->purge_delay_s = -1;
 }
 
 static void change_comes_back_as_it_was(void **state)
@@ -62,6 +75,17 @@ static void change_comes_back_as_it_was(void **state)
     assert_int_equal(out.version, 9);
     assert_int_equal(out.lifetime_s, 86400);
     assert_int_equal(out.undo, 1);
+    assert_string_equal(out.lock_mode, "governance");
+    assert_int_equal(out.lock_until_us, 1800000000000000);
+    assert_int_equal(out.hold, 2);
+    assert_int_equal(out.bypass, 1);
+    assert_string_equal(out.justification, "incident 17");
+    assert_int_equal(out.policy.max_retrievals, 3);
+    assert_int_equal(out.policy.trustees[1].bytes[15], 6);
+    assert_int_equal(out.recipient_count, 2);
+    assert_true(out.recipients[1] == 0x0123456789abcdef);
+    assert_string_equal(out.lock_default, "none");
+    assert_int_equal(out.purge_delay_s, -1);
     kt_change_free(&out);
     kt_buf_free(&buf);
 }
@@ -136,6 +160,18 @@ static void outcome_comes_back_as_it_was(void **state)
     kt_buf_free(&buf);
 }
 
+static void only_what_clients_do_comes_from_clients(void **state)
+{
+    (void)state;
+    assert_int_equal(kt_change_origin(KT_CHANGE_BARRIER), KT_FROM_ANY);
+    assert_int_equal(kt_change_origin(KT_CHANGE_DEPOSIT), KT_FROM_CLIENT);
+    assert_int_equal(kt_change_origin(KT_CHANGE_VOTE), KT_FROM_CLIENT);
+    assert_int_equal(kt_change_origin(KT_CHANGE_GRANT), KT_FROM_OPERATOR);
+    assert_int_equal(kt_change_origin(KT_CHANGE_OPERATOR_ADD), KT_FROM_OPERATOR);
+    assert_int_equal(kt_change_origin(KT_CHANGE_CLOCK_CONFIRM), KT_FROM_OPERATOR);
+    assert_int_equal(kt_change_origin(KT_CHANGE_TICK), KT_FROM_WRITER);
+}
+
 static void every_kind_has_an_audit_event(void **state)
 {
     (void)state;
@@ -154,6 +190,7 @@ int main(void)
         cmocka_unit_test(change_with_bytes_behind_it_is_refused),
         cmocka_unit_test(change_of_unknown_kind_is_refused),
         cmocka_unit_test(outcome_comes_back_as_it_was),
+        cmocka_unit_test(only_what_clients_do_comes_from_clients),
         cmocka_unit_test(every_kind_has_an_audit_event),
     };
 
