@@ -69,6 +69,20 @@ static const char ROWS[] =
     " CASE WHEN n = 8 THEN now() END, CASE WHEN n = 8 THEN client_id END, NULL, NULL, n = 5, NULL,"
     " CASE WHEN n % 4 = 3 THEN now() END"
     " FROM generate_series(1, 400) n, (SELECT client_id, organisation_id FROM clients LIMIT 1) c;"
+    "INSERT INTO clock VALUES (true, now(), NULL, now(), 'op');"
+    "INSERT INTO release_policies SELECT organisation_id, deposit_id, now(), NULL, 3, true, 1,"
+    " ARRAY[client_id], '1 day 2 hours' FROM deposits WHERE log_index < 4;"
+    "INSERT INTO release_requests SELECT gen_random_uuid(), organisation_id, deposit_id, client_id,"
+    " E'why\n', now(), 'infinity', NULL, 'waiting' FROM deposits WHERE log_index < 3;"
+    "INSERT INTO release_votes SELECT request_id, client_id, true, NULL, now()"
+    " FROM release_requests;"
+    "INSERT INTO releases SELECT gen_random_uuid(), organisation_id, deposit_id, client_id, NULL,"
+    " NULL, now() FROM deposits WHERE log_index = 1;"
+    "INSERT INTO log_tiles VALUES (1, 0, sha256('tile'));"
+    "INSERT INTO tree_heads VALUES (1, 2, 400, sha256('root'), now(), '\\x0707070707070707',"
+    " decode(repeat('ab', 64), 'hex'));"
+    "INSERT INTO recovery_keys SELECT organisation_id, repeat('A', 40), ARRAY[-1, 5], '\\x99',"
+    " now(), 'op', NULL, NULL FROM organisations;"
     "COMMIT";
 
 // The owner's session on a database reached by `target`.

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "lib/epoch.h"
+#include "lib/version.h"
 #include "tests/unit/db/real_cluster.h"
 
 #include "tests/unit/db/backup_rows.h"
@@ -31,7 +32,7 @@ static void the_facts_are_those_of_the_rows(void **state)
     assert_true(facts->lsn > 0);
     assert_int_equal(facts->timeline, 1);
     assert_int_equal(facts->log_index, 400);
-    assert_int_equal(facts->schema, 2);
+    assert_int_equal(facts->schema, KT_SCHEMA_VERSION);
     assert_string_equal(facts->postgresql,
                         value(source, "SELECT split_part(current_setting('server_version'), ' ',"
                                       " 1)"));
