@@ -3,18 +3,23 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "db/policy.h"
 #include "db/write.h"
 
 // Behind the client's columns: 7-18 the deposit that has this id already (id, client, handle,
 // sha256, size, version, log index, incarnation, its bits, epoch, time, w), 19-20 receipt key and
-// signature, 21-22 newest version of the handle and its client, 23 granted, 24 may deposit at all.
+// signature, 21-22 newest version of the handle and its client, 23 granted, 24 may deposit at all,
+// 25-32 the release policy.
 // A handle is the own one of the client that made its first version.
+// clang-format off
 static const char check_sql[] =
     "SELECT " DB_AUTH_COLUMNS ", d.deposit_id, d.client_id, d.handle, d.sha256, d.size, d.version,"
     " d.log_index, d.incarnation, d.bits, d.epoch,"
     " (extract(epoch FROM d.deposited_at) * 1000000)::bigint, d.w, d.receipt_key_id,"
     " d.receipt_signature, t.version, t.client_id,"
-    " coalesce(g.granted, false), coalesce(g.any_right, false)" DB_AUTH_FROM
+    " coalesce(g.granted, false), coalesce(g.any_right, false),"
+    " " DB_POLICY_COLUMNS("$5::bytea")
+    DB_AUTH_FROM
     " LEFT JOIN LATERAL (SELECT d1.deposit_id, d1.client_id, d1.handle, d1.sha256, d1.size,"
     "  d1.version, d1.log_index, d1.incarnation, d1.epoch, d1.deposited_at, d1.w,"
     "  d1.receipt_key_id, d1.receipt_signature, i.bits FROM deposits d1"
@@ -33,7 +38,9 @@ static const char check_sql[] =
     "  WHERE g1.organisation_id = c.organisation_id AND g1.access = 'deposit'"
     "   AND g1.revoked_at IS NULL AND (g1.client_id = c.client_id OR g1.client_id IS NULL)"
     "  HAVING count(*) > 0) g ON true"
+    DB_POLICY_JOIN
     " WHERE cc.sha256 = $1::bytea";
+// clang-format on
 
 static void check_params(const struct kt_change *change, struct db_params *params)
 {
@@ -41,6 +48,7 @@ static void check_params(const struct kt_change *change, struct db_params *param
     db_param_uuid(params, &change->deposit_id);
     db_param_text(params, change->handle);
     db_param_uuid(params, &change->key_group);
+    db_policy_trustees(change, params);
 }
 
 // The receipt of a deposit that was made before, from its row.
@@ -85,7 +93,8 @@ static int same_as_before(const struct db_member *member, const PGresult *result
            strcmp(db_column_text(result, 9), member->change->handle) == 0 &&
            db_column_bytes(result, 10, sha256, KT_SHA256_LEN) == 0 &&
            memcmp(sha256, member->change->sha256, KT_SHA256_LEN) == 0 &&
-           db_column_number(result, 11) == member->change->body_len;
+           db_column_number(result, 11) == member->change->body_len &&
+           db_policy_is_same(member->change, result, 25);
 }
 
 static int checked(struct db_writer *writer, struct db_member *member, const PGresult *result)
@@ -108,7 +117,7 @@ static int checked(struct db_writer *writer, struct db_member *member, const PGr
     if (db_column_number(result, 21) >= INT32_MAX)
         return db_refuse(member, KT_ERR_TOO_LARGE, "the handle has no version left");
     member->version = (uint32_t)db_column_number(result, 21) + 1;
-    return 0;
+    return db_policy_check(member, result, 25);
 }
 
 static int plan(struct db_writer *writer, struct db_member *member)
@@ -135,12 +144,20 @@ static int plan(struct db_writer *writer, struct db_member *member)
     return 0;
 }
 
+// clang-format off
 static const char write_sql[] =
-    "INSERT INTO deposits (deposit_id, organisation_id, client_id, handle, version, content_type,"
-    " body, sha256, size, key_group_id, log_index, incarnation, epoch, deposited_at, w,"
-    " receipt_key_id, receipt_signature) VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text,"
-    " $5::integer, $6::text, $7::bytea, $8::bytea, $9::bigint, $10::uuid, $11::bigint,"
-    " $12::integer, $13::bigint, $14::timestamptz, $15::integer, $16::bytea, $17::bytea)";
+    "WITH d AS (INSERT INTO deposits (deposit_id, organisation_id, client_id, handle, version,"
+    " content_type, body, sha256, size, key_group_id, log_index, incarnation, epoch, deposited_at,"
+    " w, receipt_key_id, receipt_signature, has_policy) VALUES ($1::uuid, $2::uuid, $3::uuid,"
+    " $4::text, $5::integer, $6::text, $7::bytea, $8::bytea, $9::bigint, $10::uuid, $11::bigint,"
+    " $12::integer, $13::bigint, $14::timestamptz, $15::integer, $16::bytea, $17::bytea,"
+    " $18::boolean))"
+    " INSERT INTO release_policies (organisation_id, deposit_id, not_before, not_after,"
+    "  max_retrievals, justification, votes, trustees, request_lifetime)"
+    " SELECT $2::uuid, $1::uuid, $19::timestamptz, $20::timestamptz, $21::integer, $22::boolean,"
+    "  $23::integer, " DB_TRUSTEES("$24::bytea") ", make_interval(secs => $25::bigint)"
+    " WHERE $18::boolean";
+// clang-format on
 
 static void write_params(struct db_writer *writer, const struct db_member *member,
                          struct db_params *params)
@@ -166,6 +183,7 @@ static void write_params(struct db_writer *writer, const struct db_member *membe
     db_param_number(params, receipt->w);
     db_param_bytes(params, receipt->key_id, KT_KEY_ID_LEN);
     db_param_bytes(params, receipt->signature, KT_ED25519_SIG_LEN);
+    db_policy_params(change, params);
 }
 
 const struct db_change_ops db_change_deposit = {

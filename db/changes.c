@@ -7,7 +7,7 @@ static const struct db_change_ops *const all_changes[] = {
     &db_change_renew,           &db_change_org_add,        &db_change_org_disable,
     &db_change_authcode_new,    &db_change_client_approve, &db_change_client_revoke,
     &db_change_grant,           &db_change_grant_revoke,   &db_change_operator_add,
-    &db_change_operator_revoke,
+    &db_change_operator_revoke, &db_change_retrieve,       &db_change_vote,
 };
 
 const struct db_change_ops *db_change_ops(enum kt_change_kind kind)

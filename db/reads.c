@@ -86,6 +86,7 @@ static void get_deposit(const PGresult *r, int row, struct db_deposit *d)
     get_bytes(r, row, DEPOSIT_SHA256, d->sha256, KT_SHA256_LEN);
     d->size = get_number(r, row, DEPOSIT_SIZE);
     d->deleted = get_number(r, row, DEPOSIT_DELETED) != 0;
+    d->has_policy = get_number(r, row, DEPOSIT_POLICY) != 0;
     leaf->incarnation.number = (uint32_t)get_number(r, row, RECEIPT_INCARNATION);
     leaf->incarnation.bits = get_number(r, row, RECEIPT_BITS);
     leaf->epoch = get_number(r, row, RECEIPT_EPOCH);
@@ -130,6 +131,8 @@ static void decode(const PGresult *r, db_answer_done done, void *arg)
     answer.browsable = get_number(r, 0, BROWSABLE_COLUMN) != 0;
     answer.version_found = get_number(r, 0, VERSION_COLUMN) != 0;
     answer.bytes = cell(r, 0, BODY_COLUMN, &answer.len);
+    answer.release = (enum db_release)get_number(r, 0, RELEASE_COLUMN);
+    answer.text = (const char *)cell(r, 0, POLICY_COLUMN, &answer.text_len);
     done(arg, 0, &answer);
     free(list);
 }
@@ -192,7 +195,8 @@ static const struct db_statement *statement(enum statement place)
 
 static int send_handle(struct db_reader *reader, enum statement latest, enum statement version_one,
                        const uint8_t *certificate, const char *right, const char *handle,
-                       uint32_t version, db_answer_done done, void *arg, struct db_read **read)
+                       uint32_t version, const uint8_t *justified, db_answer_done done, void *arg,
+                       struct db_read **read)
 {
     struct db_params params = {0};
     uint32_t number = htobe32(version);
@@ -202,16 +206,27 @@ static int send_handle(struct db_reader *reader, enum statement latest, enum sta
     add(&params, handle, strlen(handle));
     if (version > 0)
         add(&params, &number, sizeof(number));
+    if (justified)
+        add(&params, justified, 1);
     return db_reader_send(reader, statement(version > 0 ? version_one : latest), &params,
                           deposit_done, (void (*)(void))done, arg, read);
 }
 
 int db_read_deposit(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
-                    const char *right, const char *handle, uint32_t version, int with_body,
+                    const char *right, const char *handle, uint32_t version, int justified,
                     db_answer_done done, void *arg, struct db_read **read)
 {
-    return send_handle(reader, with_body ? GET_LATEST : HEAD_LATEST,
-                       with_body ? GET_VERSION : HEAD_VERSION, certificate, right, handle, version,
+    uint8_t flag = justified != 0;
+
+    return send_handle(reader, GET_LATEST, GET_VERSION, certificate, right, handle, version, &flag,
+                       done, arg, read);
+}
+
+int db_read_head(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                 const char *right, const char *handle, uint32_t version, db_answer_done done,
+                 void *arg, struct db_read **read)
+{
+    return send_handle(reader, HEAD_LATEST, HEAD_VERSION, certificate, right, handle, version, NULL,
                        done, arg, read);
 }
 
@@ -220,19 +235,52 @@ int db_read_receipt(struct db_reader *reader, const uint8_t certificate[KT_SHA25
                     void *arg, struct db_read **read)
 {
     return send_handle(reader, RECEIPT_LATEST, RECEIPT_VERSION, certificate, right, handle, version,
-                       done, arg, read);
+                       NULL, done, arg, read);
 }
 
 int db_read_deposit_by_id(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
-                          const char *right, const struct kt_uuid *id, db_answer_done done,
-                          void *arg, struct db_read **read)
+                          const char *right, const struct kt_uuid *id, int justified,
+                          db_answer_done done, void *arg, struct db_read **read)
+{
+    struct db_params params = {0};
+    uint8_t flag = justified != 0;
+
+    add(&params, certificate, KT_SHA256_LEN);
+    add(&params, right, strlen(right));
+    add(&params, id->bytes, 16);
+    add(&params, &flag, 1);
+    return db_reader_send(reader, statement(GET_BY_ID), &params, deposit_done, (void (*)(void))done,
+                          arg, read);
+}
+
+int db_read_released(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     const char *right, const struct kt_uuid *id, const struct kt_uuid *retrieval,
+                     db_answer_done done, void *arg, struct db_read **read)
 {
     struct db_params params = {0};
 
     add(&params, certificate, KT_SHA256_LEN);
     add(&params, right, strlen(right));
     add(&params, id->bytes, 16);
-    return db_reader_send(reader, statement(GET_BY_ID), &params, deposit_done, (void (*)(void))done,
+    add(&params, retrieval->bytes, 16);
+    return db_reader_send(reader, statement(GET_RELEASED), &params, deposit_done,
+                          (void (*)(void))done, arg, read);
+}
+
+int db_read_requests(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     const char *state, const struct kt_uuid *after, uint32_t limit,
+                     db_answer_done done, void *arg, struct db_read **read)
+{
+    struct db_params params = {0};
+    uint32_t number = htobe32(limit);
+
+    if (limit == 0 || limit > DB_LIST_MAX)
+        return KT_ERR_INVALID;
+    add(&params, certificate, KT_SHA256_LEN);
+    add(&params, state, strlen(state));
+    add(&params, after->bytes, 16);
+    add(&params, &number, sizeof(number));
+    return db_reader_send(reader, statement(REQUESTS), &params, value_done, (void (*)(void))done,
                           arg, read);
 }
 

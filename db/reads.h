@@ -33,6 +33,18 @@ struct db_deposit {
     uint64_t size;
     struct kt_receipt receipt; // version, index, time; the rest for db_read_receipt
     int deleted;
+    int has_policy; // of release
+};
+
+// What the release policy of a deposit says to a read that wants the body. RELEASE_TOO_EARLY,
+// _EXPIRED and _UNJUSTIFIED hold for every node; with _COUNTED the writer decides.
+enum db_release {
+    DB_RELEASE_UNKNOWN, // there is no policy, or it cannot be read
+    DB_RELEASE_NOW,
+    DB_RELEASE_TOO_EARLY,
+    DB_RELEASE_EXPIRED,
+    DB_RELEASE_UNJUSTIFIED,
+    DB_RELEASE_COUNTED,
 };
 
 // What a read found; valid during the callback only.
@@ -41,12 +53,15 @@ struct db_answer {
     struct db_who who;
     size_t count; // deposits: 0 or 1; for a list 0 .. limit
     struct db_deposit *deposits;
-    int granted;          // the right that was asked for, on that deposit
-    int browsable;        // the client may at least know that the deposit exists
-    int version_found;    // 0: no such version; the row is another one under that handle
-    const uint8_t *bytes; // the body, or the OpenPGP key; NULL unless granted
+    int granted;             // the right that was asked for, on that deposit
+    int browsable;           // the client may at least know that the deposit exists
+    int version_found;       // 0: no such version; the row is another one under that handle
+    enum db_release release; // reads that want the body of a deposit with a policy
+    const uint8_t *bytes;    // the body, or the OpenPGP key; NULL unless granted and released
     size_t len;
-    const char *text; // db_read_self, db_read_incarnations: a JSON object
+    // db_read_self, _incarnations, _requests: a JSON object; db_read_receipt: the release policy as
+    // one, or NULL
+    const char *text;
     size_t text_len;
 };
 
@@ -55,14 +70,24 @@ struct db_answer {
 typedef void (*db_answer_done)(void *arg, int code, const struct db_answer *answer);
 
 // Each queues one read; db_reader_flush sends it. `right` is one of the access words of grants.
-// The latest present version (version 0) or that one; the body when `with_body`.
+// The latest present version (version 0) or that one, with the body unless its release policy holds
+// that back; `justified`: the request says what for.
 int db_read_deposit(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
-                    const char *right, const char *handle, uint32_t version, int with_body,
+                    const char *right, const char *handle, uint32_t version, int justified,
                     db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
-// By its id, with the body.
+// As db_read_deposit, without the body.
+int db_read_head(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                 const char *right, const char *handle, uint32_t version, db_answer_done done,
+                 void *arg, struct db_read **read) KT_MUST_CHECK;
+// As db_read_deposit, by its id.
 int db_read_deposit_by_id(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
-                          const char *right, const struct kt_uuid *id, db_answer_done done,
-                          void *arg, struct db_read **read) KT_MUST_CHECK;
+                          const char *right, const struct kt_uuid *id, int justified,
+                          db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
+// By its id, with the body when the writer let this retrieval of this client through a short while
+// ago.
+int db_read_released(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     const char *right, const struct kt_uuid *id, const struct kt_uuid *retrieval,
+                     db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
 // With the receipt, deleted or purged ones too; the latest version of all when version is 0.
 int db_read_receipt(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
                     const char *right, const char *handle, uint32_t version, db_answer_done done,
@@ -72,6 +97,11 @@ int db_read_receipt(struct db_reader *reader, const uint8_t certificate[KT_SHA25
 int db_read_list(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
                  const char *right, const char *prefix, const char *after, uint32_t limit,
                  db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
+// The requests for a release that the client made or may vote on, behind the one with the id
+// `after` (nil: from the newest), at most `limit` (1 .. DB_LIST_MAX), `state` "" for all: `text`.
+int db_read_requests(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     const char *state, const struct kt_uuid *after, uint32_t limit,
+                     db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
 // The client itself: `text`.
 int db_read_self(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
                  db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;

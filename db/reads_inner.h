@@ -11,6 +11,7 @@ enum statement {
     GET_LATEST,
     GET_VERSION,
     GET_BY_ID,
+    GET_RELEASED,
     HEAD_LATEST,
     HEAD_VERSION,
     RECEIPT_LATEST,
@@ -20,6 +21,7 @@ enum statement {
     OPENPGP,
     OPERATOR,
     INCARNATIONS,
+    REQUESTS,
 };
 
 // Columns of a row. Those of the caller stand in all statements; those of deposits, receipt and
@@ -52,6 +54,9 @@ enum column {
     BROWSABLE_COLUMN,
     VERSION_COLUMN,
     BODY_COLUMN,
+    DEPOSIT_POLICY,
+    RELEASE_COLUMN, // enum db_release
+    POLICY_COLUMN,  // as JSON, with receipts only
     SELF_COLUMN = DEPOSIT_ID,
     KEY_COLUMN = DEPOSIT_ID,
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The statements of the workers' reads.
 #include "db/reads_inner.h"
+#include "lib/release.h"
 
 // Parameters: $1 certificate's SHA-256, then as each statement says. None of the statements can
 // raise for any value of the right type: an error would abort its neighbours in the pipeline.
@@ -44,6 +45,10 @@
 // KT_STATEMENT_MAX; a longer one is no statement.
 #define STATEMENT_MAX "32768"
 
+#define STRING(x)      #x
+#define VALUE(x)       STRING(x)
+#define REPEAT_SECONDS VALUE(KT_RELEASE_REPEAT_S)
+
 #define PRESENT "d.deleted_at IS NULL AND d.purged_at IS NULL"
 
 // Columns behind WHO_COLUMNS, in the order of enum column, the same in all statements on deposits
@@ -60,10 +65,10 @@
 // The body leaves the table only for a good caller with the right: a second lock behind the
 // dispatcher's. OFFSET 0 is a fence: without it the grants would be looked up once for each use of
 // a.granted. `rows` selects at most one deposit as d, beside w.
-#define ONE_DEPOSIT(access, receipt, joins, version_found, body, rows)                             \
+#define ONE_DEPOSIT(access, receipt, joins, version_found, body, release, rows)                    \
     WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " receipt ", a.granted,"                     \
     " a.granted OR (d.deposit_id IS NOT NULL AND (" GRANTED("'browse'") " OR " HAS_ONE ")), "      \
-    version_found ", " body                                                                        \
+    version_found ", " body ", d.has_policy, " release                                             \
     " FROM w LEFT JOIN LATERAL (" rows ") d ON true " joins                                        \
     " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(access) " AS granted"      \
     " OFFSET 0) a"
@@ -72,11 +77,37 @@
 #define HAS_ONE                                                                                    \
     "EXISTS (SELECT 1 FROM deposits o WHERE o.organisation_id = w.organisation_id"                 \
     " AND o.client_id = w.client_id AND o.handle = d.handle)"
-#define BODY(condition) "CASE WHEN w.good AND a.granted AND " condition " THEN d.body END"
+#define BODY(condition)                                                                            \
+    "CASE WHEN w.good AND a.granted AND " condition " AND (NOT d.has_policy OR p.verdict = 1)"     \
+    " THEN d.body END"
 #define NO_BODY         "NULL::bytea"
 #define BY_HANDLE       "d.organisation_id = w.organisation_id AND d.handle = $3"
 #define LATEST          " ORDER BY d.version DESC LIMIT 1"
 #define INCARNATION     "LEFT JOIN incarnations i ON i.number = d.incarnation"
+
+// What the release policy says: enum db_release. Without a policy none is looked for.
+#define POLICY                                                                                     \
+    "d.has_policy AND p1.organisation_id = w.organisation_id AND p1.deposit_id = d.deposit_id"
+#define VERDICT(justified)                                                                         \
+    "LEFT JOIN LATERAL (SELECT CASE WHEN p1.not_after <= now() THEN 3"                             \
+    "  WHEN p1.not_before > now() THEN 2 WHEN p1.justification AND NOT " justified " THEN 4"       \
+    "  WHEN p1.max_retrievals IS NOT NULL OR p1.votes > 0 THEN 5 ELSE 1 END AS verdict"            \
+    "  FROM release_policies p1 WHERE " POLICY ") p ON true"
+#define NO_RELEASE "NULL::int4"
+// A retrieval that the writer let through: the row that it made, of this client, not an old one.
+#define RELEASED(id)                                                                               \
+    "EXISTS (SELECT 1 FROM releases r WHERE r.organisation_id = w.organisation_id"                 \
+    " AND r.deposit_id = d.deposit_id AND r.client_id = w.client_id AND r.release_id = " id        \
+    " AND r.released_at > now() - interval '" REPEAT_SECONDS " seconds')"
+#define POLICY_JSON                                                                                \
+    "(SELECT json_build_object('not_before', " ISO_TIME("p1.not_before") ","                       \
+    " 'not_after', " ISO_TIME("p1.not_after") ", 'max_retrievals', p1.max_retrievals,"             \
+    " 'retrievals', (SELECT count(*) FROM releases r WHERE r.organisation_id = w.organisation_id"  \
+    "  AND r.deposit_id = d.deposit_id),"                                                          \
+    " 'justification', p1.justification, 'votes', p1.votes, 'trustees', to_json(p1.trustees),"     \
+    " 'request_lifetime', CASE WHEN p1.votes > 0"                                                  \
+    "  THEN extract(epoch FROM p1.request_lifetime)::bigint END)::text"                            \
+    " FROM release_policies p1 WHERE " POLICY " AND a.granted AND w.good)"
 
 // That version if it is there, else the latest, so that "no such version" can be told from "no
 // such deposit".
@@ -87,35 +118,46 @@
 static const struct db_statement STATEMENTS[] = {
     // $2 right, $3 handle
     [GET_LATEST] = {"get_latest",
-                    ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", BODY("true"),
+                    ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$4"), "true", BODY("true"),
+                                "p.verdict",
                                 "SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT LATEST),
-                    3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
+                    4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_BOOL}},
     // $4 version
     [GET_VERSION] = {"get_version",
-                     ONE_DEPOSIT("$2", NO_RECEIPT, "", "d.version = $4", BODY("d.version = $4"),
-                                 THAT_OR_LATEST(PRESENT)),
-                     4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
+                     ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$5"), "d.version = $4",
+                                 BODY("d.version = $4"), "p.verdict", THAT_OR_LATEST(PRESENT)),
+                     5, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4, DB_OID_BOOL}},
     // $3 deposit id
     [GET_BY_ID] = {"get_by_id",
-                   ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", BODY("true"),
+                   ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$4"), "true", BODY("true"), "p.verdict",
                                "SELECT * FROM deposits d WHERE d.organisation_id ="
                                " w.organisation_id AND d.deposit_id = $3 AND " PRESENT),
-                   3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_UUID}},
+                   4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_UUID, DB_OID_BOOL}},
+    // $3 deposit id, $4 retrieval id
+    [GET_RELEASED] = {"get_released",
+                      ONE_DEPOSIT("$2", NO_RECEIPT, "", "true",
+                                  "CASE WHEN w.good AND a.granted AND " RELEASED("$4")
+                                  " THEN d.body END", NO_RELEASE,
+                                  "SELECT * FROM deposits d WHERE d.organisation_id ="
+                                  " w.organisation_id AND d.deposit_id = $3 AND " PRESENT),
+                      4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_UUID, DB_OID_UUID}},
     [HEAD_LATEST] = {"head_latest",
-                     ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", NO_BODY,
+                     ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", NO_BODY, NO_RELEASE,
                                  "SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT
                                  LATEST),
                      3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
     [HEAD_VERSION] = {"head_version",
-                      ONE_DEPOSIT("$2", NO_RECEIPT, "", "d.version = $4", NO_BODY,
+                      ONE_DEPOSIT("$2", NO_RECEIPT, "", "d.version = $4", NO_BODY, NO_RELEASE,
                                   THAT_OR_LATEST(PRESENT)),
                       4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
     [RECEIPT_LATEST] = {"receipt_latest",
                         ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "true", NO_BODY,
+                                    NO_RELEASE ", " POLICY_JSON,
                                     "SELECT * FROM deposits d WHERE " BY_HANDLE LATEST),
                         3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
     [RECEIPT_VERSION] = {"receipt_version",
                          ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "d.version = $4", NO_BODY,
+                                     NO_RELEASE ", " POLICY_JSON,
                                      THAT_OR_LATEST("true")),
                          4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
     // $2 right, $3 after (exclusive), $4 from (inclusive), $5 to (exclusive), $6 limit. Inside the
@@ -124,11 +166,11 @@ static const struct db_statement STATEMENTS[] = {
     // LIMIT ends the scan.
     [LIST] = {"list",
               WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " NO_RECEIPT ", "
-              "a.granted, true, true, " NO_BODY
+              "a.granted, true, true, " NO_BODY ", d.has_policy, " NO_RELEASE
               " FROM w CROSS JOIN LATERAL (SELECT " GRANTED_ANYTHING("$2") " AS granted OFFSET 0) a"
               " LEFT JOIN LATERAL (SELECT DISTINCT ON (x.handle) x.* FROM ("
               "   SELECT d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256,"
-              "    d.size, d.log_index, d.deposited_at FROM deposits d"
+              "    d.size, d.log_index, d.deposited_at, d.has_policy FROM deposits d"
               "   WHERE d.organisation_id = w.organisation_id AND d.handle > $3 AND d.handle >= $4"
               "    AND d.handle < $5 AND w.good AND " PRESENT " AND " GRANTED("$2")
               "   ORDER BY d.handle, d.version DESC) x"
@@ -165,6 +207,39 @@ static const struct db_statement STATEMENTS[] = {
                   " n.not_after, false FROM node_certificates n"
                   " WHERE n.sha256 = $1 AND n.kind = 'operator'",
                   1, {DB_OID_BYTEA}},
+    // $2 state, $3 after, $4 limit; newest first. Comments are for those who see the request.
+    [REQUESTS] = {"requests",
+              WHO "SELECT " WHO_COLUMNS ", (SELECT json_build_object('requests',"
+              " coalesce(json_agg(x.entry ORDER BY x.created_at DESC, x.request_id DESC), '[]'),"
+              " 'next', CASE WHEN count(*) = $4 THEN (array_agg(x.request_id ORDER BY x.created_at,"
+              "  x.request_id))[1] END)::text FROM (SELECT q.created_at, q.request_id,"
+              "  json_build_object('id', q.request_id, 'state', t.state,"
+              "   'deposit', q.deposit_id, 'handle', d.handle, 'version', d.version,"
+              "   'client', q.client_id, 'name', c.name, 'justification', q.justification,"
+              "   'created', " ISO_TIME("q.created_at") ", 'expires', " ISO_TIME("q.expires_at") ","
+              "   'own', q.client_id = w.client_id, 'voted', v.approves,"
+              "   'votes', t.needed, 'approvals', t.approvals, 'denials', t.denials,"
+              "   'comments', (SELECT coalesce(json_agg(json_build_object('client', v1.client_id,"
+              "    'approves', v1.approves, 'comment', v1.comment) ORDER BY v1.voted_at,"
+              "    v1.client_id), '[]') FROM release_votes v1"
+              "    WHERE v1.request_id = q.request_id)) AS entry"
+              "  FROM release_requests q JOIN release_policies p"
+              "   ON p.organisation_id = q.organisation_id AND p.deposit_id = q.deposit_id"
+              "  JOIN deposits d"
+              "   ON d.organisation_id = q.organisation_id AND d.deposit_id = q.deposit_id"
+              "  JOIN clients c ON c.client_id = q.client_id"
+              "  LEFT JOIN release_votes v"
+              "   ON v.request_id = q.request_id AND v.client_id = w.client_id"
+              "  CROSS JOIN LATERAL release_tally(q) t"
+              "  WHERE q.organisation_id = w.organisation_id AND w.good"
+              "   AND (q.client_id = w.client_id OR w.client_id = ANY (p.trustees))"
+              "   AND ($2 = '' OR t.state = $2)"
+              "   AND ($3 = '00000000-0000-0000-0000-000000000000'::uuid"
+              "    OR (q.created_at, q.request_id) < (SELECT a.created_at, a.request_id"
+              "     FROM release_requests a WHERE a.request_id = $3"
+              "     AND a.organisation_id = w.organisation_id))"
+              "  ORDER BY q.created_at DESC, q.request_id DESC LIMIT $4) x) FROM w",
+              4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_UUID, DB_OID_INT4}},
     // Nobody in particular asks. A statement is ASCII, which 'escape' leaves as it is; what is none
     // is changed rather than refused, since an error would abort the neighbours.
     [INCARNATIONS] = {"incarnations",

@@ -51,7 +51,7 @@ int db_prove(struct db_writer *writer, int64_t deadline_us, struct kt_error *err
 int db_write_barrier(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
 
 // Parameters of one prepared statement, all text except those put as bytes.
-#define DB_PARAMS_MAX 24
+#define DB_PARAMS_MAX 32
 #define DB_PARAM_TEXT 192
 struct db_params {
     int count;
@@ -115,7 +115,7 @@ struct db_change_ops {
 extern const struct db_change_ops db_change_deposit, db_change_delete, db_change_register,
     db_change_renew, db_change_org_add, db_change_org_disable, db_change_authcode_new,
     db_change_client_approve, db_change_client_revoke, db_change_grant, db_change_grant_revoke,
-    db_change_operator_add, db_change_operator_revoke;
+    db_change_operator_add, db_change_operator_revoke, db_change_retrieve, db_change_vote;
 // The list of them all (changes.c).
 const struct db_change_ops *const *db_changes_all(size_t *count);
 // NULL for KT_CHANGE_BARRIER.

@@ -45,15 +45,20 @@ int db_check_client(struct db_member *member, const PGresult *result)
     return 1;
 }
 
-// Two deposits with one id, or two changes of one handle: the later one must see the earlier one in
-// the database, so it waits for the next group.
+static int has_deposit_id(const struct kt_change *change)
+{
+    return change->kind == KT_CHANGE_DEPOSIT || change->kind == KT_CHANGE_RETRIEVE;
+}
+
+// Two changes with one deposit id, or of one handle: the later one must see the earlier one in the
+// database, so it waits for the next group. So retrievals that are counted are counted one by one.
 static int touches_the_same(const struct db_member *a, const struct db_member *b)
 {
     if (memcmp(a->organisation_id.bytes, b->organisation_id.bytes, 16) != 0)
         return 0;
     if (strcmp(a->change->handle, b->change->handle) == 0)
         return 1;
-    return a->change->kind == KT_CHANGE_DEPOSIT && b->change->kind == KT_CHANGE_DEPOSIT &&
+    return has_deposit_id(a->change) && has_deposit_id(b->change) &&
            memcmp(a->change->deposit_id.bytes, b->change->deposit_id.bytes, 16) == 0;
 }
 

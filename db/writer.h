@@ -72,6 +72,8 @@ struct db_member {
     struct kt_uuid client_id;
     uint32_t version;
     uint64_t log_index;
+    int held;                       // RETRIEVE: nothing is released, a request waits for votes
+    struct kt_uuid release_request; // RETRIEVE, VOTE
     // inner
     int writes;        // 1: has a statement in the transaction
     char *certificate; // REGISTER, RENEW: new certificate, PEM
@@ -81,6 +83,8 @@ struct db_member {
     int pending; // REGISTER: waits for approval
     int again;   // REGISTER: a new certificate for a client that there is
     int64_t now_us;
+    int64_t request_lifetime_s; // RETRIEVE
+    int denies;                 // VOTE: with it, the votes cannot be reached any more
 };
 
 // 1 when the kind may share a group with others; others are written alone.

@@ -47,6 +47,8 @@ void kts_request_free(struct kts_request *request)
     if (kts_is_stranger(request))
         request->worker->stranger_bytes -= request->body_reserved;
     free(request->query);
+    free(request->policy);
+    free(request->justification);
     free(request);
 }
 
@@ -205,6 +207,8 @@ static int check_head(struct kts_request *request, const struct kts_http_head *h
         (copy_field(head, "kt-deposit-id", request->deposit_id, sizeof(request->deposit_id)) ||
          copy_field(head, "kt-sha256", request->sha256, sizeof(request->sha256))))
         rc = kts_fail(request, KT_ERR_BAD_REQUEST, "malformed KT-Deposit-Id or KT-SHA256");
+    if (rc == 0)
+        rc = kts_release_take_head(request, head);
     if (rc)
         return rc;
     if (request->worker->stopping)

@@ -5,7 +5,7 @@
 #include "kts/handlers.h"
 #include "kts/request.h"
 
-#define HEADERS_MAX 512
+#define HEADERS_MAX 576
 
 static void format_headers(const struct db_deposit *deposit, char out[HEADERS_MAX])
 {
@@ -15,22 +15,30 @@ static void format_headers(const struct db_deposit *deposit, char out[HEADERS_MA
     kt_uuid_format(&deposit->deposit_id, id);
     snprintf(out, HEADERS_MAX,
              "ETag: \"%s\"\r\nKT-Deposit-Id: %s\r\nKT-Handle: %s\r\nKT-Version: %u\r\n"
-             "KT-Index: %llu\r\n",
+             "KT-Index: %llu\r\n%s",
              sha256, id, deposit->handle, deposit->receipt.leaf.version,
-             (unsigned long long)deposit->receipt.leaf.log_index);
+             (unsigned long long)deposit->receipt.leaf.log_index,
+             deposit->has_policy ? "KT-Release-Policy: yes\r\n" : "");
 }
 
-static int answer_body(struct kts_request *request, const struct db_answer *answer)
+static int hand_out(struct kts_request *request, const struct db_answer *answer)
 {
     char headers[HEADERS_MAX];
 
     // Granted and present, but the statement held the body back: it found the caller not in good
-    // standing a moment later than the dispatcher.
+    // standing a moment later than the dispatcher, or the release a moment too old.
     if (!answer->bytes)
         return KT_ERR_DATABASE_UNAVAILABLE;
     format_headers(&answer->deposits[0], headers);
     return kts_respond(request, 200, answer->deposits[0].content_type, headers, answer->bytes,
                        answer->len);
+}
+
+static int answer_body(struct kts_request *request, const struct db_answer *answer)
+{
+    if (answer->deposits[0].has_policy && !answer->bytes)
+        return kts_release(request, answer, hand_out);
+    return hand_out(request, answer);
 }
 
 static int answer_head(struct kts_request *request, const struct db_answer *answer)

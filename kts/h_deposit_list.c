@@ -4,7 +4,6 @@
 
 #include "kts/handlers.h"
 #include "kts/request.h"
-#include "kts/worker.h"
 
 static json_t *list_entry(const struct db_deposit *deposit)
 {
@@ -14,6 +13,7 @@ static json_t *list_entry(const struct db_deposit *deposit)
     kt_uuid_format(&deposit->client_id, client);
     json_object_set_new(object, "client", json_string(client));
     json_object_set_new(object, "deleted", json_false());
+    json_object_set_new(object, "policy", json_boolean(deposit->has_policy));
     // The statement does not read these; the receipt call does.
     json_object_del(object, "incarnation");
     json_object_del(object, "epoch");
@@ -37,21 +37,6 @@ static int answer_list(struct kts_request *request, const struct db_answer *answ
     return kts_respond_json(request, 200, json_pack("{s:o, s:s?}", "deposits", list, "next", next));
 }
 
-// More than the bound is not an error: the page is shorter.
-static int take_limit(struct kts_request *request, uint32_t *limit)
-{
-    uint32_t max = (uint32_t)kt_settings_number(request->worker->settings, KT_SET_LIMIT_LIST);
-    uint32_t asked;
-    int rc;
-
-    if (max > DB_LIST_MAX)
-        max = DB_LIST_MAX;
-    asked = max;
-    rc = kts_request_number(request, "limit", INT32_MAX, &asked);
-    *limit = asked < max ? asked : max;
-    return rc;
-}
-
 // Empty, or of the characters of a handle.
 static int take_text(struct kts_request *request, const char *name, char out[KT_HANDLE_MAX + 1])
 {
@@ -71,7 +56,7 @@ int kts_h_deposit_list(struct kts_request *request)
     if (rc == 0)
         rc = take_text(request, "after", after);
     if (rc == 0)
-        rc = take_limit(request, &query.limit);
+        rc = kts_request_limit(request, &query.limit);
     request->list_limit = query.limit;
     return rc ? rc : kts_read(request, &query, answer_list);
 }

@@ -62,6 +62,8 @@ int kts_h_deposit_put(struct kts_request *request)
     if (rc)
         return rc;
     change.body = body.out;
+    if (request->policy)
+        change.policy = *request->policy;
     memcpy(change.handle, request->match.handle, sizeof(change.handle));
     memcpy(change.content_type, request->content_type, sizeof(change.content_type));
     return kts_change(request, &change, deposited);

@@ -51,7 +51,12 @@ static char *record_text(const struct kts_request *request)
     }
     set_text(record, "handle", match->handle);
     set_text(record, "openpgp", match->fingerprint);
-    set_uuid(record, "deposit", deposit);
+    // the uuid of a call on deposits is a deposit's, others are a request's
+    set_uuid(record, match->route->right ? "deposit" : "release_request", deposit);
+    if (request->justification)
+        set_text(record, "justification", request->justification);
+    if (!kt_uuid_is_nil(&request->released))
+        set_uuid(record, "retrieval", &request->released);
     if (request->version)
         json_object_set_new(record, "version", json_integer(request->version));
     if (request->refusal)

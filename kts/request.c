@@ -187,11 +187,16 @@ static void on_read(void *arg, int code, const struct db_answer *answer)
         conclude(request, request->read_done(request, answer));
 }
 
+static int is_long(enum kts_query_kind kind)
+{
+    return kind == KTS_READ_LIST || kind == KTS_READ_REQUESTS;
+}
+
 static int begin_read(struct kts_request *request, const struct kts_query *query)
 {
     struct kts_database *database = request->worker->database;
     struct db_reader *reader =
-        kts_database_reader(database, query->kind == KTS_READ_LIST ? KTS_DB_LONG : KTS_DB_SHORT);
+        kts_database_reader(database, is_long(query->kind) ? KTS_DB_LONG : KTS_DB_SHORT);
     const struct kts_match *match = &request->match;
     const char *right = match->route->right;
     const uint8_t *who = request->certificate;
@@ -201,11 +206,17 @@ static int begin_read(struct kts_request *request, const struct kts_query *query
         return KT_ERR_DATABASE_UNAVAILABLE;
     switch (query->kind) {
     case KTS_READ_DEPOSIT:
-    case KTS_READ_HEAD:
         return db_read_deposit(reader, who, right, match->handle, query->version,
-                               query->kind == KTS_READ_DEPOSIT, on_read, request, read);
+                               request->justification != NULL, on_read, request, read);
+    case KTS_READ_HEAD:
+        return db_read_head(reader, who, right, match->handle, query->version, on_read, request,
+                            read);
     case KTS_READ_BY_ID:
-        return db_read_deposit_by_id(reader, who, right, &match->uuid, on_read, request, read);
+        return db_read_deposit_by_id(reader, who, right, &match->uuid,
+                                     request->justification != NULL, on_read, request, read);
+    case KTS_READ_RELEASED:
+        return db_read_released(reader, who, right, &request->deposit, &request->retrieval_id,
+                                on_read, request, read);
     case KTS_READ_RECEIPT:
         return db_read_receipt(reader, who, right, match->handle, query->version, on_read, request,
                                read);
@@ -220,6 +231,9 @@ static int begin_read(struct kts_request *request, const struct kts_query *query
         return db_read_operator(reader, who, on_read, request, read);
     case KTS_READ_INCARNATIONS:
         return db_read_incarnations(reader, on_read, request, read);
+    case KTS_READ_REQUESTS:
+        return db_read_requests(reader, who, query->state, &query->behind, query->limit, on_read,
+                                request, read);
     }
     return KT_ERR_INTERNAL;
 }
@@ -311,6 +325,21 @@ int kts_request_number(struct kts_request *request, const char *name, uint32_t m
         return kts_fail(request, KT_ERR_BAD_REQUEST, "%s is not a number from 1 to %u", name, max);
     *number = (uint32_t)value;
     return 0;
+}
+
+// More than the bound is not an error: the page is shorter.
+int kts_request_limit(struct kts_request *request, uint32_t *limit)
+{
+    uint32_t max = (uint32_t)kt_settings_number(request->worker->settings, KT_SET_LIMIT_LIST);
+    uint32_t asked;
+    int rc;
+
+    if (max > DB_LIST_MAX)
+        max = DB_LIST_MAX;
+    asked = max;
+    rc = kts_request_number(request, "limit", INT32_MAX, &asked);
+    *limit = asked < max ? asked : max;
+    return rc;
 }
 
 int kts_request_version(struct kts_request *request, uint32_t *version)

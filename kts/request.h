@@ -47,7 +47,10 @@ struct kts_request {
     char content_type[64]; // as the table of ciphertexts spells it
     char deposit_id[KT_UUID_TEXT];
     char sha256[KT_SHA256_TEXT];
-    char *query; // owned, NULL when empty
+    struct kt_release_policy *policy; // PUT: owned, NULL when there is none
+    char *justification;              // GET: owned, NULL when there is none
+    struct kt_uuid retrieval_id;      // GET: nil when there is none
+    char *query;                      // owned, NULL when empty
     // The body, for the time of the start function.
     const uint8_t *body;
     size_t body_len;
@@ -63,7 +66,9 @@ struct kts_request {
     struct kt_error error;  // what the client is told; code 0: nothing yet
     struct kt_uuid deposit;
     uint32_t version;
-    uint32_t list_limit; // deposit.list
+    uint32_t list_limit;            // deposit.list
+    struct kt_uuid release_request; // what a retrieval waits for
+    struct kt_uuid released;        // the retrieval that the writer let through
     // Under way
     struct db_read *read;
     kts_read_done read_done;
@@ -81,18 +86,22 @@ enum kts_query_kind {
     KTS_READ_DEPOSIT,
     KTS_READ_HEAD,
     KTS_READ_BY_ID,
+    KTS_READ_RELEASED, // the deposit that the request is about, let through as its retrieval_id
     KTS_READ_RECEIPT,
     KTS_READ_LIST,
     KTS_READ_SELF,
     KTS_READ_OPENPGP,
-    KTS_READ_OPERATOR,    // whether the caller is one
-    KTS_READ_INCARNATIONS // for anybody
+    KTS_READ_OPERATOR,     // whether the caller is one
+    KTS_READ_INCARNATIONS, // for anybody
+    KTS_READ_REQUESTS,
 };
 struct kts_query {
     enum kts_query_kind kind;
     uint32_t version;           // 0: the latest
     const char *prefix, *after; // list
-    uint32_t limit;
+    uint32_t limit;             // list, requests
+    const char *state;          // requests
+    struct kt_uuid behind;      // requests
 };
 // 1 as long as the caller has shown no certificate that the CA signed and that is in its validity:
 // anybody may be that.
@@ -114,6 +123,8 @@ int kts_request_query(struct kts_request *request, const char *name, char *out,
 // A query parameter that is a number from 1 to `max`; *number keeps its value when it is not there.
 int kts_request_number(struct kts_request *request, const char *name, uint32_t max,
                        uint32_t *number) KT_MUST_CHECK;
+// As kts_request_number, for the parameter "limit" of lists: limits.list is the most.
+int kts_request_limit(struct kts_request *request, uint32_t *limit) KT_MUST_CHECK;
 // The query parameter "version", 0 when it is not there.
 int kts_request_version(struct kts_request *request, uint32_t *version) KT_MUST_CHECK;
 // For start and done functions: sets what the client is told beyond the table's text, and gives the
@@ -148,6 +159,20 @@ int kts_take_csr(struct kts_request *request, const json_t *object,
 // The writer's JSON as it is.
 int kts_answer_text(struct kts_request *request, const struct kt_outcome *outcome,
                     int status) KT_MUST_CHECK;
+
+// --- kts/release_head.c ---
+
+// Takes the release policy of a PUT, or the justification and retrieval id of a GET, from its head.
+// KT_ERR_BAD_REQUEST.
+int kts_release_take_head(struct kts_request *request,
+                          const struct kts_http_head *head) KT_MUST_CHECK;
+
+// --- kts/release.c ---
+
+// For the done function of a read that wanted a body which the release policy has held back. Answers
+// when the writer lets the retrieval through, or gives the error to answer.
+int kts_release(struct kts_request *request, const struct db_answer *answer,
+                kts_read_done released) KT_MUST_CHECK;
 
 // --- kts/deposit_json.c ---
 

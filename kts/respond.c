@@ -170,10 +170,19 @@ static void put_allow(char *out, size_t size, unsigned allow)
     snprintf(out + used, size - used, "\r\n");
 }
 
+// The request that trustees vote on.
+static void put_request(char *out, size_t size, const struct kt_uuid *uuid)
+{
+    char id[KT_UUID_TEXT];
+
+    kt_uuid_format(uuid, id);
+    snprintf(out, size, "KT-Request: %s\r\n", id);
+}
+
 void kts_compose_error(struct kts_request *request, const struct kt_error *error)
 {
     const struct kt_err_info *info = kt_err_info(error->code);
-    char headers[512] = "", allow[64] = "", active[KTS_ACTIVE_FIELD] = "";
+    char headers[576] = "", allow[64] = "", active[KTS_ACTIVE_FIELD] = "", waits[64] = "";
     json_t *object;
     char *text;
 
@@ -187,7 +196,9 @@ void kts_compose_error(struct kts_request *request, const struct kt_error *error
         put_allow(allow, sizeof(allow), request->match.allow);
     if (info->http == 503) // not here, or not now
         kts_active_field(request->worker->status, active);
-    snprintf(headers, sizeof(headers), "KT-Error: %s\r\n%s%s", info->name, allow, active);
+    if (error->code == KT_ERR_VOTES_REQUIRED)
+        put_request(waits, sizeof(waits), &request->release_request);
+    snprintf(headers, sizeof(headers), "KT-Error: %s\r\n%s%s%s", info->name, allow, active, waits);
     object = json_pack("{s:{s:s, s:s, s:s, s:s}}", "error", "code", info->name, "message",
                        error->message[0] ? error->message : info->text, "hint",
                        error->hint[0] ? error->hint

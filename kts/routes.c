@@ -10,6 +10,7 @@
 // A request for a certificate, an OpenPGP key in base64, names, and JSON around them.
 #define REGISTER_MAX (KT_CSR_MAX * 2 + KT_OPENPGP_KEY_MAX * 4 / 3 + 4096)
 #define RENEW_MAX    (KT_CSR_MAX * 2 + 1024)
+#define VOTE_MAX     (KT_JUSTIFICATION_MAX * 6 + 256) // each byte of a comment may be escaped
 
 // clang-format off
 static const struct kts_route ROUTES[] = {
@@ -47,6 +48,10 @@ static const struct kts_route ROUTES[] = {
         "delete", KTS_CHANGE, KTS_CLIENT, 0, 0, KTS_ACCEPTS_NOTHING, 0},
     {"deposit.receipt", KTS_GET, "/v1/deposits/{handle}/receipt", "version", kts_h_deposit_receipt,
         "browse", KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 1},
+    {"request.list", KTS_GET, "/v1/requests", "state after limit", kts_h_request_list,
+        NULL, KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 1},
+    {"request.vote", KTS_POST, "/v1/requests/{uuid}/vote", "", kts_h_request_vote,
+        NULL, KTS_CHANGE, KTS_CLIENT, 0, VOTE_MAX, KTS_ACCEPTS_JSON, 0},
     {"metrics", KTS_GET, "/v1/metrics", "", kts_h_metrics,
         NULL, KTS_READ, KTS_OPERATOR, 0, 0, KTS_ACCEPTS_NOTHING, 0},
 };

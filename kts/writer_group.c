@@ -9,6 +9,7 @@
 #include "kts/writer_inner.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/release.h"
 
 struct group {
     struct kts_queued **queued; // NULL once answered or put back
@@ -64,6 +65,21 @@ static void set_text(json_t *record, const char *name, const char *text)
         json_object_set_new(record, name, json_string(text));
 }
 
+// Of releases and votes: what the client said for it, as it said it.
+static void set_release(json_t *record, const struct db_member *member)
+{
+    const struct kt_change *change = member->change;
+
+    set_uuid(record, "retrieval", &change->retrieval_id);
+    set_uuid(record, "release_request", &member->release_request);
+    if (change->kind == KT_CHANGE_VOTE)
+        json_object_set_new(record, "approve", json_boolean(change->approve));
+    set_text(record, change->kind == KT_CHANGE_VOTE ? "comment" : "justification",
+             change->justification);
+    if (kt_release_policy_is_set(&change->policy))
+        json_object_set_new(record, "policy", json_true());
+}
+
 // Who, what, when, from where, with which result: never a body.
 static char *record_text(const struct db_member *member, const char *result, int code)
 {
@@ -79,7 +95,8 @@ static char *record_text(const struct db_member *member, const char *result, int
     set_text(record, "organisation", member->organisation);
     set_uuid(record, "client", &member->client_id);
     if (change->kind == KT_CHANGE_DEPOSIT || change->kind == KT_CHANGE_DELETE ||
-        change->kind == KT_CHANGE_RENEW || change->kind == KT_CHANGE_OPERATOR_ADD) {
+        change->kind == KT_CHANGE_RENEW || change->kind == KT_CHANGE_OPERATOR_ADD ||
+        change->kind == KT_CHANGE_RETRIEVE || change->kind == KT_CHANGE_VOTE) {
         kt_hex_encode(change->certificate_sha256, KT_SHA256_LEN, hex);
         set_text(record, "certificate", hex);
     }
@@ -98,6 +115,7 @@ static char *record_text(const struct db_member *member, const char *result, int
     if (change->kind == KT_CHANGE_REGISTER || change->kind == KT_CHANGE_OPERATOR_ADD ||
         change->kind == KT_CHANGE_OPERATOR_REVOKE)
         set_text(record, "name", change->name);
+    set_release(record, member);
     if (member->outcome.repeated)
         json_object_set_new(record, "repeated", json_true());
     if (code != 0)
@@ -158,7 +176,8 @@ static int audit_group(struct kts_writer *writer, const struct group *group, con
 
     for (size_t i = 0; i < group->count && r == 0; i++) {
         const struct db_member *member = &group->members[i];
-        int own = member->outcome.code;
+        // a request was made, but nothing is released
+        int own = member->held ? KT_ERR_VOTES_REQUIRED : member->outcome.code;
         char *text;
 
         if (!is_audited(group, i) || (code != 0 && !member->writes))

@@ -60,7 +60,8 @@ for statement in "update deposits set deleted_at = now()" "delete from deposits"
     "select secret_sha256 from auth_codes" "select * from change_log" "create table public.x (i int)" \
     "copy deposits to '/tmp/x'" "select pg_read_file('/etc/passwd')" "alter system set fsync = off" \
     "select pg_reload_conf()" "copy (select 1) to program 'true'" "drop table deposits" \
-    "alter table deposits disable trigger all"; do
+    "alter table deposits disable trigger all" "insert into releases select * from releases" \
+    "update release_requests set state = 'used'" "update release_policies set votes = 0"; do
     refused kts_reader "$statement"
 done
 
@@ -70,7 +71,9 @@ for statement in "update deposits set body = 'x'" "update deposits set receipt_s
     "update change_log set event = 'x'" "update epochs set w = 0" "insert into epochs select * from epochs" \
     "delete from grants" "update grants set client_id = null" "alter system set fsync = off" \
     "copy deposits to '/tmp/x'" "create table public.x (i int)" \
-    "update client_certificates set certificate = 'x'" "update clients set organisation_id = null"; do
+    "update client_certificates set certificate = 'x'" "update clients set organisation_id = null" \
+    "update release_policies set votes = 0" "delete from release_policies" "delete from releases" \
+    "update releases set released_at = now()" "delete from release_votes" "update release_requests set expires_at = now()"; do
     refused kts_writer "$statement"
 done
 

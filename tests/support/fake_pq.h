@@ -20,7 +20,7 @@ struct fake_answer {
     const char *tag;      // rows affected
     int columns;          // > 0: rows
     int rows;             // 0: one
-    const char *row[32];  // NULL = SQL NULL; all rows, one behind the other
+    const char *row[48];  // NULL = SQL NULL; all rows, one behind the other
     void (*then)(void);   // called when the answer is given, or is waited for in vain
 };
 

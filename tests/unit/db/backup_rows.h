@@ -76,7 +76,7 @@ static const char ROWS[] =
     " E'why\n', now(), 'infinity', NULL, 'waiting' FROM deposits WHERE log_index < 3;"
     "INSERT INTO release_votes SELECT request_id, client_id, true, NULL, now()"
     " FROM release_requests;"
-    "INSERT INTO releases SELECT gen_random_uuid(), organisation_id, deposit_id, client_id, NULL,"
+    "INSERT INTO releases SELECT organisation_id, deposit_id, client_id, gen_random_uuid(), NULL,"
     " NULL, now() FROM deposits WHERE log_index = 1;"
     "INSERT INTO log_tiles VALUES (1, 0, sha256('tile'));"
     "INSERT INTO tree_heads VALUES (1, 2, 400, sha256('root'), now(), '\\x0707070707070707',"

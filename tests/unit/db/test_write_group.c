@@ -19,7 +19,7 @@
 // A known, active client; no deposit of this id; the handle is new; granted.
 #define CHECK_OK                                                                                   \
     {                                                                                              \
-        .expect = "check_deposit", .columns = 25, .row = {                                         \
+        .expect = "check_deposit", .columns = 33, .row = {                                         \
             CLIENT,                                                                                \
             ORG,                                                                                   \
             "acme",                                                                                \
@@ -348,7 +348,7 @@ static void repeated_deposit_is_answered_from_its_row_and_writes_nothing(void **
                               "11111111111111111111111111111111"
                               "11111111111111111111111111111111";
     const struct fake_answer script[] = {
-        {.expect = "check_deposit", .columns = 25, .row = {CLIENT, ORG,
+        {.expect = "check_deposit", .columns = 33, .row = {CLIENT, ORG,
                                                            "acme", "active",
                                                            "f",    "f",
                                                            "f",    OTHER,
@@ -375,7 +375,7 @@ static void deposit_id_of_another_body_is_a_conflict(void **state)
 {
     const struct fake_answer script[] = {
         {.expect = "check_deposit",
-         .columns = 25,
+         .columns = 33,
          .row = {CLIENT, ORG, "acme", "active", "f", "f", "f", OTHER, CLIENT, "a",
                  "\\x0100000000000000000000000000000000000000000000000000000000000000", "11", "3"}},
         END};

@@ -99,6 +99,8 @@ static void malformed_heads_are_refused(void **state)
         "GET / HTTP/1.1\r\n" HOST "Content-Length: 0x10\r\n\r\n",
         "GET / HTTP/1.1\r\n" HOST "Content-Length: 1234567890123456789\r\n\r\n",
         "GET / HTTP/1.1\r\n" HOST "KT-SHA256: a\r\nKT-SHA256: a\r\n\r\n",
+        "GET / HTTP/1.1\r\n" HOST "KT-Votes: 1\r\nKT-Votes: 2\r\n\r\n",
+        "GET / HTTP/1.1\r\n" HOST "KT-Retrieval-Id: a\r\nkt-retrieval-id: b\r\n\r\n",
         "GET / HTTP/1.1\r\n" HOST "Expect: 200-ok\r\n\r\n",
         "GET http://x/ HTTP/1.1\r\n" HOST "\r\n", // absolute form
         "GET * HTTP/1.1\r\n" HOST "\r\n",
