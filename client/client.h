@@ -111,6 +111,7 @@ struct keytrustee {
     struct ktc_servers servers;
     struct keytrustee_source source; // of the last answer
     struct kt_gpg *gpg;              // made at first use
+    char request[KT_UUID_TEXT];      // that the last answer named as waiting for votes, or ""
     int64_t deadline;                // of the present call, monotonic microseconds
 };
 
@@ -145,7 +146,7 @@ void ktc_printable(char *text);
 struct ktc_call {
     const char *method;
     const char *path;
-    const char *const *headers; // at most 6, NULL-terminated, or NULL
+    const char *const *headers; // at most 12, NULL-terminated, or NULL
     const void *body;
     size_t body_len;
     int has_body;
@@ -280,12 +281,25 @@ void ktc_check_remove(const struct keytrustee *client, const struct kt_uuid *id)
 // The highest version of `handle` this host has a receipt for; 0 = none.
 uint32_t ktc_receipt_latest(const struct keytrustee *client, const char *handle);
 
+// --- release policies (lib_release.c) ---
+#define KTC_POLICY_TEXT    1024
+#define KTC_POLICY_HEADERS 7
+// The header fields that ask for a policy; NULL is none. KT_ERR_USAGE.
+int ktc_policy_text(const struct keytrustee_policy *policy, char out[KTC_POLICY_TEXT],
+                    struct kt_error *error) KT_MUST_CHECK;
+// Cuts the text at its line ends. At most KTC_POLICY_HEADERS.
+size_t ktc_policy_lines(char *text, const char **lines);
+// The member "policy" of an answer; *release NULL when it is null or not there.
+int ktc_release_from_json(const json_t *object, struct keytrustee_release **release,
+                          struct kt_error *error) KT_MUST_CHECK;
+
 // --- deposits on their way (lib_pending.c) ---
 struct ktc_pending {
     struct kt_uuid id;
     char handle[KT_HANDLE_MAX + 1];
     uint8_t sha256[KT_SHA256_LEN];
-    struct kt_buf body; // the ciphertext
+    char policy[KTC_POLICY_TEXT]; // header fields of the release policy, each with its '\n'; or ""
+    struct kt_buf body;           // the ciphertext
 };
 #define KTC_PENDING_MAX 1024
 int ktc_pending_save(const struct keytrustee *client, const struct ktc_pending *pending,
@@ -320,8 +334,10 @@ int ktc_bind_name(const char *handle, const struct kt_uuid *id,
 // version is later than one older than we were acknowledged - is not believed of others:
 // KT_ERR_UNCHECKED. Nor when a version that was acknowledged here is gone
 // and the server does not show its receipt as that of a deleted one: KT_ERR_SIGNATURE.
+// `headers` as in struct ktc_call.
 int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
-              int json, struct ktc_answer *answer, struct kt_error *error) KT_MUST_CHECK;
+              const char *const *headers, int json, struct ktc_answer *answer,
+              struct kt_error *error) KT_MUST_CHECK;
 // Compares with the receipt this host was given for that deposit, when it was, and fills the rest
 // of `deposit` from it. KT_ERR_SIGNATURE.
 int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SHA256_LEN],

@@ -98,6 +98,17 @@ int ktc_cmd_say(const struct kt_cli_run *run, int code, const char *hint, const 
     return kt_cli_fail(run, &error);
 }
 
+int ktc_cmd_number(const struct kt_cli_run *run, const char *name, uint64_t max, uint64_t *number)
+{
+    const char *text = kt_cli_value(run, name);
+
+    *number = 0;
+    if (text != NULL && kt_u64_parse(text, 1, max, number) != 0)
+        return ktc_cmd_say(run, KT_ERR_USAGE, NULL, "--%s takes a number from 1 to %llu", name,
+                           (unsigned long long)max);
+    return 0;
+}
+
 int ktc_cmd_version(const struct kt_cli_run *run, uint32_t *version)
 {
     const char *text = kt_cli_value(run, "version");
@@ -130,6 +141,8 @@ json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit)
         bad |= json_object_set_new(object, "client", json_string(deposit->client));
     if (!bad && deposit->copies != 0)
         bad |= json_object_set_new(object, "copies", json_integer((json_int_t)deposit->copies));
+    if (!bad && deposit->policy)
+        bad |= json_object_set_new(object, "policy", json_true());
     if (bad) {
         json_decref(object);
         return NULL;

@@ -16,6 +16,9 @@ extern const struct kt_cli_command ktc_cmd_get;
 extern const struct kt_cli_command ktc_cmd_info;
 extern const struct kt_cli_command ktc_cmd_list;
 extern const struct kt_cli_command ktc_cmd_delete;
+extern const struct kt_cli_command ktc_cmd_requests;
+extern const struct kt_cli_command ktc_cmd_approve;
+extern const struct kt_cli_command ktc_cmd_deny;
 extern const struct kt_cli_command ktc_cmd_status;
 extern const struct kt_cli_command ktc_cmd_servers_list;
 extern const struct kt_cli_command ktc_cmd_servers_add;
@@ -31,6 +34,22 @@ int ktc_cmd_say(const struct kt_cli_run *run, int code, const char *hint, const 
     __attribute__((format(printf, 4, 5)));
 // The value of --version; 0 when not given. Returns 0, or an exit code after printing why.
 int ktc_cmd_version(const struct kt_cli_run *run, uint32_t *version) KT_MUST_CHECK;
+// The option --NAME, which takes a number from 1 to `max`; 0 when not given. Returns 0, or an exit
+// code after printing why.
+int ktc_cmd_number(const struct kt_cli_run *run, const char *name, uint64_t max,
+                   uint64_t *number) KT_MUST_CHECK;
+// A release policy from the options of put (cmd_policy.c). `policy` points into `run` and `room`;
+// *given tells whether there is one. Returns 0, or an exit code after printing why.
+struct ktc_cmd_policy {
+    struct keytrustee_policy policy;
+    char not_before[32], not_after[32];
+    const char *trustees[17];
+    int given;
+};
+int ktc_cmd_policy(const struct kt_cli_run *run, struct ktc_cmd_policy *room) KT_MUST_CHECK;
+// The lines of info about a release policy, and the same as JSON; NULL when out of memory.
+void ktc_cmd_print_release(const struct keytrustee_release *release);
+json_t *ktc_cmd_release_json(const struct keytrustee_release *release);
 // A deposit as JSON; NULL when out of memory.
 json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit);
 // Prints an object (which is released) and gives the exit code.

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // keytrustee get: fetches a secret; exact bytes, or nothing.
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cmd.h"
+#include "lib/encode.h"
 #include "lib/file.h"
+
+#define WAIT_MAX_S 31536000
+#define PAUSE_MS   2000 // between two looks whether trustees have decided
 
 // Into what is there and is no file of its own: a device, a pipe, or a link such as /dev/stdout.
 // None is made or replaced. What a link to a file leads to must be ours, as the file will be.
@@ -60,19 +65,45 @@ static int write_secret(const struct kt_cli_run *run, const struct keytrustee_se
     return KT_EXIT_OK;
 }
 
+// Asks until trustees have decided, or for so many seconds.
+static int fetch(const struct kt_cli_run *run, struct keytrustee *client, uint32_t version,
+                 uint64_t wait_s, struct keytrustee_secret **secret, struct keytrustee_error *error)
+{
+    struct keytrustee_get_options options = {.size = sizeof options,
+                                             .justification = kt_cli_value(run, "why"),
+                                             .retrieval_id = kt_cli_value(run, "retrieval-id")};
+    int64_t until = kt_monotonic_now() + (int64_t)wait_s * 1000000;
+    int told = 0;
+
+    for (;;) {
+        int rc = keytrustee_get_with(client, run->argv[0], version, &options, secret, NULL, error);
+
+        if (rc != KEYTRUSTEE_REFUSED || strcmp(error->name, "votes_required") != 0)
+            return rc;
+        if (!told++)
+            fprintf(stderr, "request %s\n", error->request);
+        if (kt_monotonic_now() + PAUSE_MS * INT64_C(1000) >= until)
+            return rc;
+        (void)poll(NULL, 0, PAUSE_MS);
+    }
+}
+
 static int run_get(struct kt_cli_run *run)
 {
     struct keytrustee *client = NULL;
     struct keytrustee_secret *secret = NULL;
     struct keytrustee_error error;
     uint32_t version = 0;
+    uint64_t wait_s = 0;
     int rc = ktc_cmd_version(run, &version);
 
+    if (rc == 0)
+        rc = ktc_cmd_number(run, "wait", WAIT_MAX_S, &wait_s);
     if (rc == 0)
         rc = ktc_cmd_open(run, &client);
     if (rc != 0)
         return rc;
-    if (keytrustee_get(client, run->argv[0], version, &secret, NULL, &error) != KEYTRUSTEE_OK)
+    if (fetch(run, client, version, wait_s, &secret, &error) != KEYTRUSTEE_OK)
         rc = ktc_cmd_fail(run, &error);
     else
         rc = write_secret(run, secret);
@@ -84,6 +115,9 @@ static int run_get(struct kt_cli_run *run)
 static const struct kt_cli_option options[] = {
     {"version", 0, "N", "this version instead of the latest"},
     {"output", 'o', "FILE", "write to FILE (mode 0600) instead of standard output"},
+    {"why", 0, "TEXT", "what for; it is recorded, and trustees read it"},
+    {"wait", 0, "SECONDS", "wait so long for the votes of trustees"},
+    {"retrieval-id", 0, "UUID", "name this retrieval, so that repeating the command counts once"},
     {NULL},
 };
 

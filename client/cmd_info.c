@@ -4,7 +4,8 @@
 
 #include "client/cmd.h"
 
-static void print(const struct keytrustee_deposit *deposit)
+static void print(const struct keytrustee_deposit *deposit,
+                  const struct keytrustee_release *release)
 {
     printf("handle       %s\n", deposit->handle);
     printf("version      %u%s\n", (unsigned)deposit->version, deposit->deleted ? " (deleted)" : "");
@@ -21,11 +22,27 @@ static void print(const struct keytrustee_deposit *deposit)
     else
         printf("copies       at least %u when it was acknowledged\n", (unsigned)deposit->copies);
     printf("receipt      verified\n");
+    if (release != NULL)
+        ktc_cmd_print_release(release);
+}
+
+static json_t *as_json(const struct keytrustee_deposit *deposit,
+                       const struct keytrustee_release *release)
+{
+    json_t *object = ktc_cmd_deposit_json(deposit);
+
+    if (object != NULL && release != NULL &&
+        json_object_set_new(object, "policy", ktc_cmd_release_json(release)) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    return object;
 }
 
 static int run_info(struct kt_cli_run *run)
 {
     struct keytrustee *client = NULL;
+    struct keytrustee_release *release = NULL;
     struct keytrustee_deposit deposit;
     struct keytrustee_error error;
     uint32_t version = 0;
@@ -35,12 +52,14 @@ static int run_info(struct kt_cli_run *run)
         rc = ktc_cmd_open(run, &client);
     if (rc != 0)
         return rc;
-    if (keytrustee_info(client, run->argv[0], version, &deposit, &error) != KEYTRUSTEE_OK)
+    if (keytrustee_info_release(client, run->argv[0], version, &deposit, &release, &error) !=
+        KEYTRUSTEE_OK)
         rc = ktc_cmd_fail(run, &error);
     else if (kt_cli_flag(run, "json"))
-        rc = ktc_cmd_print_json(run, ktc_cmd_deposit_json(&deposit));
+        rc = ktc_cmd_print_json(run, as_json(&deposit, release));
     else
-        print(&deposit);
+        print(&deposit, release);
+    keytrustee_release_free(release);
     keytrustee_close(client);
     return rc;
 }

@@ -29,7 +29,9 @@ static int add(void *arg, const struct keytrustee_deposit *deposit)
                                  size,
                                  deposit->time,
                                  deposit->id,
-                                 deposit->deleted ? "deleted" : "",
+                                 deposit->deleted  ? "deleted"
+                                 : deposit->policy ? "policy"
+                                                   : "",
                                  NULL};
 
     if (listing->array != NULL) {

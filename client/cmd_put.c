@@ -108,6 +108,9 @@ static int resume(struct kt_cli_run *run)
 static int run_put(struct kt_cli_run *run)
 {
     struct keytrustee *client = NULL;
+    struct keytrustee_put_options options = {.size = sizeof options,
+                                             .deposit_id = kt_cli_value(run, "deposit-id")};
+    struct ktc_cmd_policy room;
     struct keytrustee_deposit deposit;
     struct keytrustee_error error;
     struct kt_secret *secret = NULL;
@@ -117,13 +120,16 @@ static int run_put(struct kt_cli_run *run)
         return resume(run);
     if (run->argc == 0)
         return ktc_cmd_say(run, KT_ERR_USAGE, "keytrustee put HANDLE [FILE|-]", "no handle");
-    rc = ktc_cmd_open(run, &client);
+    rc = ktc_cmd_policy(run, &room);
+    if (rc == 0)
+        rc = ktc_cmd_open(run, &client);
     if (rc == 0)
         rc = read_secret(run, run->argc > 1 ? run->argv[1] : NULL, &secret);
     if (rc != 0)
         goto out;
-    if (keytrustee_put(client, run->argv[0], kt_secret_text(secret), kt_secret_len(secret),
-                       kt_cli_value(run, "deposit-id"), &deposit, &error) != KEYTRUSTEE_OK)
+    options.policy = room.given ? &room.policy : NULL;
+    if (keytrustee_put_with(client, run->argv[0], kt_secret_text(secret), kt_secret_len(secret),
+                            &options, &deposit, &error) != KEYTRUSTEE_OK)
         rc = ktc_cmd_fail(run, &error);
     else
         rc = print_deposit(run, &deposit);
@@ -136,6 +142,13 @@ out:
 static const struct kt_cli_option options[] = {
     {"deposit-id", 0, "UUID", "name this deposit, so that repeating the command stores it once"},
     {"resume", 0, NULL, "send again what was interrupted"},
+    {"not-before", 0, "TIME", "hand it out from then on only: 2027-01-31, +7d"},
+    {"not-after", 0, "TIME", "do not hand it out any more from then on"},
+    {"max-retrievals", 0, "N", "hand it out so often, to all clients together"},
+    {"justification", 0, NULL, "hand it out only to who says what for"},
+    {"trustee", 0, "CLIENT", "a client that votes on each retrieval (repeatable)"},
+    {"votes", 0, "M", "hand it out when so many trustees approve"},
+    {"request-lifetime", 0, "TIME", "how long a request and its approval last: 1d"},
     {NULL},
 };
 

@@ -60,7 +60,8 @@ enum keytrustee_result {
     KEYTRUSTEE_FAILURE = 1,   /* it did not work; the message says why */
     KEYTRUSTEE_USAGE = 2,     /* an argument is wrong: an empty secret, a malformed handle */
     KEYTRUSTEE_NOT_FOUND = 3, /* no such deposit or version, confirmed by an up-to-date node */
-    KEYTRUSTEE_REFUSED = 4,   /* not permitted: certificate, grant, approval, auth code */
+    /* not permitted: certificate, grant, approval, auth code, release policy */
+    KEYTRUSTEE_REFUSED = 4,
     /* no server can be reached or can answer now; or, with the name "unchecked": not found, on
      * nodes that may not be up to date; try again */
     KEYTRUSTEE_UNAVAILABLE = 5,
@@ -69,11 +70,12 @@ enum keytrustee_result {
 };
 
 struct keytrustee_error {
-    int result;        /* enum keytrustee_result */
-    char name[40];     /* stable name of the precise error: "deposit_not_found" */
-    char message[512]; /* for a person, one line */
-    char hint[256];    /* what to do next, or "" */
-    char reserved[64]; /* 0; for later versions */
+    int result;                         /* enum keytrustee_result */
+    char name[40];                      /* stable name of the precise error: "deposit_not_found" */
+    char message[512];                  /* for a person, one line */
+    char hint[256];                     /* what to do next, or "" */
+    char request[KEYTRUSTEE_UUID_SIZE]; /* with "votes_required": what trustees vote on; or "" */
+    char reserved[27];                  /* 0; for later versions */
 };
 
 /* A client: its confdir, its keys, its connections. */
@@ -221,7 +223,8 @@ struct keytrustee_deposit {
     int deleted;                                   /* 1: deleted, and not yet purged */
     uint32_t copies; /* nodes that had it on disk when it was acknowledged, at least; 0: not told */
     int receipt;     /* 1: a receipt for exactly this deposit was verified */
-    char reserved[64]; /* 0; for later versions */
+    int policy;      /* 1: it has a release policy, says the server; told by lists and info */
+    char reserved[60]; /* 0; for later versions */
 };
 
 /* Signs and encrypts `len` bytes and deposits them as the next version of `handle`, trying again
@@ -237,6 +240,35 @@ KEYTRUSTEE_API int keytrustee_put(struct keytrustee *client, const char *handle,
                                   size_t len, const char *deposit_id,
                                   struct keytrustee_deposit *deposit,
                                   struct keytrustee_error *error);
+
+/* What must be true before a deposit is handed out, beside the right to retrieve it. The server
+ * enforces it, also against the client that made the deposit, and nobody changes it later. Whoever
+ * runs the server can break it: it protects against clients. */
+struct keytrustee_policy {
+    size_t size;            /* sizeof(struct keytrustee_policy) */
+    const char *not_before; /* UTC, "2026-11-22T06:11:43Z"; NULL: no bound */
+    const char *not_after;
+    uint32_t max_retrievals; /* by all clients together; 0: any number */
+    int justification;       /* 1: a retrieval must say what for */
+    /* Clients of the organisation (ids, NULL-terminated, at most 16) of which `votes` must approve
+     * each retrieval. The one that retrieves does not vote. NULL and 0: none. */
+    const char *const *trustees;
+    uint32_t votes;
+    uint32_t request_lifetime; /* seconds that a request waits and an approval lasts; 0: a day */
+};
+
+struct keytrustee_put_options {
+    size_t size;                            /* sizeof(struct keytrustee_put_options) */
+    const char *deposit_id;                 /* as for keytrustee_put */
+    const struct keytrustee_policy *policy; /* NULL: none */
+};
+/* As keytrustee_put. `options` may be NULL. A deposit that is repeated with its id and another policy
+ * fails ("deposit_id_conflict"), unless its receipt is on this host: that is taken as it is. */
+KEYTRUSTEE_API int keytrustee_put_with(struct keytrustee *client, const char *handle,
+                                       const void *secret, size_t len,
+                                       const struct keytrustee_put_options *options,
+                                       struct keytrustee_deposit *deposit,
+                                       struct keytrustee_error *error);
 
 /* A callback that is given one deposit; anything but 0 ends the call, which then returns
  * KEYTRUSTEE_OK. */
@@ -268,6 +300,44 @@ KEYTRUSTEE_API int keytrustee_get(struct keytrustee *client, const char *handle,
                                   struct keytrustee_deposit *deposit,
                                   struct keytrustee_error *error);
 
+struct keytrustee_get_options {
+    size_t size;               /* sizeof(struct keytrustee_get_options) */
+    const char *justification; /* what for: UTF-8, at most 512 bytes, one line; or NULL. Recorded */
+    /* A UUID that names this retrieval, for callers that repeat calls themselves: within 5 minutes a
+     * repeat does not count again. NULL makes one. */
+    const char *retrieval_id;
+};
+/* As keytrustee_get. `options` may be NULL. A deposit whose release policy says no is
+ * KEYTRUSTEE_REFUSED with the name "release_too_early", "release_expired", "release_used_up",
+ * "justification_required", "release_denied", or "votes_required": then trustees have been asked,
+ * and the call is to be repeated later; the same request is found again, error->request names it. */
+KEYTRUSTEE_API int keytrustee_get_with(struct keytrustee *client, const char *handle,
+                                       uint32_t version,
+                                       const struct keytrustee_get_options *options,
+                                       struct keytrustee_secret **secret,
+                                       struct keytrustee_deposit *deposit,
+                                       struct keytrustee_error *error);
+
+/* A release policy as the server tells it. Allocated by the library; free with
+ * keytrustee_release_free. */
+struct keytrustee_release {
+    const char *not_before; /* UTC, or "" */
+    const char *not_after;
+    uint32_t max_retrievals; /* 0: any number */
+    uint32_t retrievals;     /* so many were counted; where nothing is counted 0 */
+    int justification;
+    uint32_t votes;
+    size_t trustee_count;
+    const char *const *trustees;
+    uint32_t request_lifetime; /* seconds, 0 without votes */
+};
+/* As keytrustee_info; *release receives the release policy, or NULL when there is none. */
+KEYTRUSTEE_API int keytrustee_info_release(struct keytrustee *client, const char *handle,
+                                           uint32_t version, struct keytrustee_deposit *deposit,
+                                           struct keytrustee_release **release,
+                                           struct keytrustee_error *error);
+KEYTRUSTEE_API void keytrustee_release_free(struct keytrustee_release *release);
+
 /* What is known of a version of `handle` (0: the latest), with its receipt verified; the secret is
  * not fetched. */
 KEYTRUSTEE_API int keytrustee_info(struct keytrustee *client, const char *handle, uint32_t version,
@@ -287,6 +357,40 @@ KEYTRUSTEE_API int keytrustee_list(struct keytrustee *client, const char *prefix
 KEYTRUSTEE_API int keytrustee_delete(struct keytrustee *client, const char *handle,
                                      uint32_t version, uint64_t *count,
                                      struct keytrustee_error *error);
+
+/* --- votes --- */
+
+/* A retrieval that waits for the votes of trustees. The texts are valid during the callback. */
+struct keytrustee_request {
+    const char *id;
+    const char *state; /* "waiting", "approved", "denied", "used", "expired" */
+    const char *handle;
+    uint32_t version;
+    const char *deposit;
+    const char *client; /* who asks: id and name */
+    const char *name;
+    const char *justification; /* or "" */
+    const char *created;
+    const char *expires;
+    int own;        /* 1: made by this client, which does not vote on it */
+    int voted;      /* 1: this client has approved it, -1: denied it, 0: has not voted */
+    uint32_t votes; /* that are needed */
+    uint32_t approvals;
+    uint32_t denials;
+};
+/* Anything but 0 ends the call, which then returns KEYTRUSTEE_OK. */
+typedef int (*keytrustee_request_fn)(void *arg, const struct keytrustee_request *request);
+/* The requests that this client made or may vote on, newest first; `state` NULL: all. They come from
+ * the active; a list that could not be checked with it may be behind: there is a warning then. */
+KEYTRUSTEE_API int keytrustee_requests(struct keytrustee *client, const char *state,
+                                       keytrustee_request_fn each, void *arg,
+                                       struct keytrustee_error *error);
+/* Approves (1) or denies (0) a request. `comment` (one line, at most 512 bytes) may be NULL; the
+ * other trustees and the one that asks can read it. A vote can be changed until the request is
+ * decided ("request_closed"). `state` (may be NULL) receives how the request then stands. */
+KEYTRUSTEE_API int keytrustee_vote(struct keytrustee *client, const char *request, int approve,
+                                   const char *comment, char state[16],
+                                   struct keytrustee_error *error);
 
 /* --- state --- */
 

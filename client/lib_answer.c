@@ -208,6 +208,16 @@ static int judge_success(struct keytrustee *client, const struct ktc_call *call,
     return 0;
 }
 
+// The request that trustees vote on.
+static void note_request(struct keytrustee *client, const struct kt_http_answer *http)
+{
+    const char *text = kt_http_answer_header(http, "KT-Request");
+    struct kt_uuid id;
+
+    if (text != NULL && kt_uuid_parse(text, &id) == 0)
+        kt_uuid_format(&id, client->request);
+}
+
 int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
               struct ktc_verdict *verdict)
 {
@@ -231,6 +241,8 @@ int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc
         return stale; // a replaced node cannot say "not found" or "not permitted" either
     }
     rc = ktc_answer_error(http, answer->server, &verdict->error);
+    if (rc == KT_ERR_VOTES_REQUIRED)
+        note_request(client, http);
     if (http->status >= 500 || rc == KT_ERR_PASSIVE || rc == KT_ERR_FENCED ||
         rc == KT_ERR_NO_QUORUM) {
         verdict->elsewhere = 1;

@@ -145,6 +145,7 @@ int ktc_deposit_from_json(const json_t *object, struct keytrustee_deposit *depos
     made.epoch = (uint64_t)epoch;
     made.copies = (uint32_t)(w + 1);
     made.deleted = kt_json_boolean(object, "deleted", 0);
+    made.policy = kt_json_boolean(object, "policy", 0);
     *deposit = made;
     return 0;
 }

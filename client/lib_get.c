@@ -6,6 +6,7 @@
 
 #include "client/client.h"
 #include "lib/json.h"
+#include "lib/release.h"
 
 #define BIND_PREFIX "keytrustee:"
 
@@ -102,11 +103,13 @@ static int explain_absence(struct keytrustee *client, const char *handle, uint32
 }
 
 int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, const char *path,
-              int json, struct ktc_answer *answer, struct kt_error *error)
+              const char *const *headers, int json, struct ktc_answer *answer,
+              struct kt_error *error)
 {
     uint32_t known = version == 0 ? ktc_receipt_latest(client, handle) : 0;
     const struct ktc_call call = {.method = "GET",
                                   .path = path,
+                                  .headers = headers,
                                   .max_answer = KTC_BODY_MAX,
                                   .immutable = 1,
                                   .min_version = known,
@@ -224,15 +227,57 @@ static int decrypt(struct keytrustee *client, const char *handle,
     return rc;
 }
 
+// What a retrieval says for itself: its id, so that one whose answer was lost is not counted twice,
+// and what for.
+struct wish {
+    char retrieval[64];
+    char justification[32 + 3 * KT_JUSTIFICATION_MAX];
+    const char *headers[3];
+};
+
+static int make_wish(const struct keytrustee_get_options *options, struct wish *wish,
+                     struct kt_error *error)
+{
+    char text[KT_UUID_TEXT], *escaped = NULL;
+    struct kt_uuid id;
+    int rc =
+        options->retrieval_id ? kt_uuid_parse(options->retrieval_id, &id) : kt_uuid_random(&id);
+
+    if (rc != 0 && options->retrieval_id)
+        return kt_error_set(error, KT_ERR_USAGE, "a UUID has the form 8-4-4-4-12 hex digits",
+                            "the retrieval id is not a UUID");
+    if (rc != 0)
+        return rc;
+    kt_uuid_format(&id, text);
+    snprintf(wish->retrieval, sizeof wish->retrieval, "KT-Retrieval-Id: %s", text);
+    wish->headers[0] = wish->retrieval;
+    if (options->justification == NULL)
+        return 0;
+    if (kt_justification_check(options->justification) != 0)
+        return kt_error_set(error, KT_ERR_USAGE, NULL,
+                            "a justification is one line of UTF-8, 1 to %d bytes",
+                            KT_JUSTIFICATION_MAX);
+    escaped = kt_http_escape(options->justification);
+    if (escaped == NULL)
+        return KT_ERR_NO_MEMORY;
+    snprintf(wish->justification, sizeof wish->justification, "KT-Justification: %s", escaped);
+    wish->headers[1] = wish->justification;
+    free(escaped);
+    return 0;
+}
+
 static int get(struct keytrustee *client, const char *handle, uint32_t version,
-               struct kt_secret **secret, struct keytrustee_deposit *deposit,
-               struct kt_error *error)
+               const struct keytrustee_get_options *options, struct kt_secret **secret,
+               struct keytrustee_deposit *deposit, struct kt_error *error)
 {
     struct ktc_answer answer = {0};
+    struct wish wish = {.headers = {NULL}};
     uint8_t sha256[KT_SHA256_LEN];
     char *path = NULL;
     int rc = ktc_check_handle(handle, error);
 
+    if (rc == 0)
+        rc = make_wish(options, &wish, error);
     if (rc == 0)
         rc = ktc_need_registration(client, error);
     if (rc != 0)
@@ -240,7 +285,7 @@ static int get(struct keytrustee *client, const char *handle, uint32_t version,
     path = ktc_deposit_path(handle, "", version);
     if (path == NULL)
         return KT_ERR_NO_MEMORY;
-    rc = ktc_fetch(client, handle, version, path, 0, &answer, error);
+    rc = ktc_fetch(client, handle, version, path, wish.headers, 0, &answer, error);
     if (rc == 0)
         rc = check_headers(&answer, handle, version, deposit, sha256, error);
     if (rc == 0)
@@ -256,13 +301,22 @@ int keytrustee_get(struct keytrustee *client, const char *handle, uint32_t versi
                    struct keytrustee_secret **secret, struct keytrustee_deposit *deposit,
                    struct keytrustee_error *error)
 {
+    return keytrustee_get_with(client, handle, version, NULL, secret, deposit, error);
+}
+
+int keytrustee_get_with(struct keytrustee *client, const char *handle, uint32_t version,
+                        const struct keytrustee_get_options *options,
+                        struct keytrustee_secret **secret, struct keytrustee_deposit *deposit,
+                        struct keytrustee_error *error)
+{
+    static const struct keytrustee_get_options none = {.size = sizeof none};
     struct keytrustee_deposit found;
     struct kt_secret *plain = NULL;
     struct kt_error why = {0};
 
     memset(&found, 0, sizeof found);
     ktc_begin(client);
-    int rc = get(client, handle, version, &plain, &found, &why);
+    int rc = get(client, handle, version, options ? options : &none, &plain, &found, &why);
     if (rc == 0) {
         *secret = (struct keytrustee_secret *)plain;
         if (deposit != NULL)

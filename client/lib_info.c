@@ -40,7 +40,8 @@ static int check_info(struct keytrustee *client, const char *handle, uint32_t ve
 }
 
 static int info(struct keytrustee *client, const char *handle, uint32_t version,
-                struct keytrustee_deposit *deposit, struct kt_error *error)
+                struct keytrustee_deposit *deposit, struct keytrustee_release **release,
+                struct kt_error *error)
 {
     struct ktc_answer answer = {0};
     json_t *object = NULL;
@@ -54,12 +55,16 @@ static int info(struct keytrustee *client, const char *handle, uint32_t version,
     path = ktc_deposit_path(handle, "/receipt", version);
     if (path == NULL)
         return KT_ERR_NO_MEMORY;
-    rc = ktc_fetch(client, handle, version, path, 1, &answer, error);
+    rc = ktc_fetch(client, handle, version, path, NULL, 1, &answer, error);
     if (rc == 0) {
         rc = kt_json_parse_object(kt_buf_ptr(&answer.http.body), kt_buf_left(&answer.http.body),
                                   &object, error);
         if (rc == 0)
             rc = check_info(client, handle, version, object, deposit, error);
+        if (rc == 0)
+            rc = ktc_release_from_json(object, release, error);
+        if (rc == 0)
+            deposit->policy = *release != NULL;
         rc = ktc_protocol(error, answer.server, rc);
     }
     json_decref(object);
@@ -71,12 +76,27 @@ static int info(struct keytrustee *client, const char *handle, uint32_t version,
 int keytrustee_info(struct keytrustee *client, const char *handle, uint32_t version,
                     struct keytrustee_deposit *deposit, struct keytrustee_error *error)
 {
+    struct keytrustee_release *release = NULL;
+    int rc = keytrustee_info_release(client, handle, version, deposit, &release, error);
+
+    if (rc == KEYTRUSTEE_OK)
+        keytrustee_release_free(release);
+    return rc;
+}
+
+int keytrustee_info_release(struct keytrustee *client, const char *handle, uint32_t version,
+                            struct keytrustee_deposit *deposit, struct keytrustee_release **release,
+                            struct keytrustee_error *error)
+{
+    struct keytrustee_release *told = NULL;
     struct keytrustee_deposit found;
     struct kt_error why = {0};
 
     ktc_begin(client);
-    int rc = info(client, handle, version, &found, &why);
-    if (rc == 0)
+    int rc = info(client, handle, version, &found, &told, &why);
+    if (rc == 0) {
         *deposit = found;
+        *release = told;
+    }
     return ktc_end(client, rc, &why, error);
 }

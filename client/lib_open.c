@@ -152,6 +152,7 @@ void keytrustee_close(struct keytrustee *client)
 
 void ktc_begin(struct keytrustee *client)
 {
+    client->request[0] = '\0';
     client->deadline = kt_monotonic_now() + (int64_t)client->timeout_ms * 1000;
 }
 
@@ -180,6 +181,8 @@ int ktc_end(struct keytrustee *client, int rc, const struct kt_error *why,
     error->result = info->exit;
     if (rc == 0)
         return KEYTRUSTEE_OK;
+    if (rc == KT_ERR_VOTES_REQUIRED && client != NULL)
+        snprintf(error->request, sizeof error->request, "%s", client->request);
     // Words of an earlier, mended failure must not go with another code.
     int same = why != NULL && why->code == rc && why->message[0] != '\0';
     snprintf(error->name, sizeof error->name, "%s", info->name);

@@ -15,7 +15,7 @@
 
 // A file is text, an empty line, and the ciphertext.
 #define FIRST_LINE "keytrustee-pending 1\n"
-#define HEADER_MAX 1024
+#define HEADER_MAX (1024 + 2 * KTC_POLICY_TEXT)
 
 static int pending_path(const struct keytrustee *client, const struct kt_uuid *id,
                         char out[KT_PATH_MAX])
@@ -40,7 +40,11 @@ int ktc_pending_save(const struct keytrustee *client, const struct ktc_pending *
 
     kt_hex_encode(pending->sha256, sizeof pending->sha256, hex);
     if (rc == 0)
-        rc = kt_buf_putf(&file, FIRST_LINE "handle %s\nsha256 %s\n\n", pending->handle, hex);
+        rc = kt_buf_putf(&file, FIRST_LINE "handle %s\nsha256 %s\n", pending->handle, hex);
+    for (const char *line = pending->policy; rc == 0 && *line; line += strcspn(line, "\n") + 1)
+        rc = kt_buf_putf(&file, "policy %.*s\n", (int)strcspn(line, "\n"), line);
+    if (rc == 0)
+        rc = kt_buf_put(&file, "\n", 1);
     if (rc == 0)
         rc = kt_buf_put(&file, kt_buf_ptr(&pending->body), kt_buf_left(&pending->body));
     if (rc == 0)
@@ -66,6 +70,21 @@ static int take_line(struct kt_buf *file, const char *name, char *out, size_t si
     return kt_buf_consume(file, (size_t)(end - text) + 1);
 }
 
+// What it was asked to be released by: kept, as a later send without it would be another deposit.
+static int take_policy(struct kt_buf *file, char out[KTC_POLICY_TEXT])
+{
+    char line[KTC_POLICY_TEXT];
+    size_t used = 0;
+
+    while (take_line(file, "policy ", line, sizeof line) == 0) {
+        int n = snprintf(out + used, KTC_POLICY_TEXT - used, "%s\n", line);
+        if (n < 0 || (size_t)n >= KTC_POLICY_TEXT - used)
+            return KT_ERR_INVALID;
+        used += (size_t)n;
+    }
+    return 0;
+}
+
 static int parse(struct kt_buf *file, struct ktc_pending *pending)
 {
     char version[8], hex[KT_SHA256_TEXT], newline = 0;
@@ -82,6 +101,8 @@ static int parse(struct kt_buf *file, struct ktc_pending *pending)
         rc = take_line(file, "sha256 ", hex, sizeof hex);
     if (rc == 0)
         rc = kt_hex_decode(hex, pending->sha256, sizeof pending->sha256);
+    if (rc == 0)
+        rc = take_policy(file, pending->policy);
     if (rc == 0)
         rc = kt_buf_get(file, &newline, 1);
     if (rc == 0 && (newline != '\n' || kt_buf_left(file) == 0))

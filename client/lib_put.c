@@ -55,8 +55,9 @@ static int send_it(struct keytrustee *client, const struct ktc_pending *pending,
                    struct keytrustee_deposit *deposit, struct kt_error *error)
 {
     char id[KT_UUID_TEXT], hex[KT_SHA256_TEXT], id_header[64], hash_header[96];
-    const char *const headers[] = {"Content-Type: application/pgp-encrypted", id_header,
-                                   hash_header, NULL};
+    char policy[KTC_POLICY_TEXT];
+    const char *headers[4 + KTC_POLICY_HEADERS] = {"Content-Type: application/pgp-encrypted",
+                                                   id_header, hash_header};
     char *path = ktc_deposit_path(pending->handle, "", 0);
     struct ktc_call call = {.method = "PUT",
                             .path = path,
@@ -78,6 +79,8 @@ static int send_it(struct keytrustee *client, const struct ktc_pending *pending,
     kt_hex_encode(pending->sha256, sizeof pending->sha256, hex);
     snprintf(id_header, sizeof id_header, "KT-Deposit-Id: %s", id);
     snprintf(hash_header, sizeof hash_header, "KT-SHA256: %s", hex);
+    memcpy(policy, pending->policy, sizeof policy);
+    ktc_policy_lines(policy, headers + 3);
     rc = ktc_call_json(client, &call, &answer, &object, error);
     if (rc != 0) {
         *settled = !answer.doubt || ktc_is_refusal_of_content(rc);
@@ -286,16 +289,19 @@ static int check_arguments(const struct keytrustee *client, const char *handle, 
 }
 
 static int put(struct keytrustee *client, const char *handle, const void *secret, size_t len,
-               const char *deposit_id, struct keytrustee_deposit *deposit, struct kt_error *error)
+               const struct keytrustee_put_options *options, struct keytrustee_deposit *deposit,
+               struct kt_error *error)
 {
     struct ktc_pending pending = {.body = KT_BUF_INIT(KTC_BODY_MAX)};
     int done = 0, fd = -1;
     int rc = check_arguments(client, handle, len, error);
 
+    if (rc == 0)
+        rc = ktc_policy_text(options->policy, pending.policy, error);
     if (rc == 0) // may store the very deposit that `deposit_id` names
         rc = settle_earlier(client, handle, error);
     if (rc == 0)
-        rc = choose_id(client, handle, deposit_id, &pending.id, &done, deposit, error);
+        rc = choose_id(client, handle, options->deposit_id, &pending.id, &done, deposit, error);
     if (rc == 0 && done)
         rc = ktc_check_compare(client, &pending.id, secret, len, error);
     if (rc != 0 || done)
@@ -321,12 +327,23 @@ int keytrustee_put(struct keytrustee *client, const char *handle, const void *se
                    const char *deposit_id, struct keytrustee_deposit *deposit,
                    struct keytrustee_error *error)
 {
+    const struct keytrustee_put_options options = {.size = sizeof options,
+                                                   .deposit_id = deposit_id};
+
+    return keytrustee_put_with(client, handle, secret, len, &options, deposit, error);
+}
+
+int keytrustee_put_with(struct keytrustee *client, const char *handle, const void *secret,
+                        size_t len, const struct keytrustee_put_options *options,
+                        struct keytrustee_deposit *deposit, struct keytrustee_error *error)
+{
+    static const struct keytrustee_put_options none = {.size = sizeof none};
     struct keytrustee_deposit made;
     struct kt_error why = {0};
 
     memset(&made, 0, sizeof made);
     ktc_begin(client);
-    int rc = put(client, handle, secret, len, deposit_id, &made, &why);
+    int rc = put(client, handle, secret, len, options ? options : &none, &made, &why);
     if (rc == 0 && deposit != NULL)
         *deposit = made;
     return ktc_end(client, rc, &why, error);

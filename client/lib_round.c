@@ -7,7 +7,7 @@
 #include "client/call.h"
 #include "lib/file.h"
 
-#define HEADERS_MAX 6
+#define HEADERS_MAX 12
 // A server that takes a read and says nothing for so long is left for another, when there is one.
 #define SILENCE_MS 3000
 

@@ -411,6 +411,63 @@ static void the_next_server_answers(void **state)
     assert_non_null(strstr(error.message, "two"));
 }
 
+static char retrieval[2][80], justification[80];
+static int tries;
+
+// The first answer is lost.
+static int lose_first_answer(const char *server, const struct kt_http_request *request, int *sent)
+{
+    (void)server;
+    if (tries > 1)
+        return 0;
+    for (size_t i = 0; request->headers[i] != NULL; i++) {
+        if (strncmp(request->headers[i], "KT-Retrieval-Id: ", 17) == 0)
+            snprintf(retrieval[tries], sizeof retrieval[tries], "%s", request->headers[i]);
+        if (strncmp(request->headers[i], "KT-Justification: ", 18) == 0)
+            snprintf(justification, sizeof justification, "%s", request->headers[i]);
+    }
+    *sent = 1;
+    return tries++ == 0 ? KT_ERR_NETWORK : 0;
+}
+
+static void a_get_that_is_asked_again_is_the_same_retrieval(void **state)
+{
+    struct keytrustee_get_options options = {.size = sizeof options,
+                                             .justification = "die Gr\xc3\xb6\xc3\x9f"
+                                                              "e"};
+
+    (void)state;
+    put("h", "text");
+    tries = 0;
+    fake.network = lose_first_answer;
+    must_work(keytrustee_get_with(client, "h", 0, &options, &secret, NULL, &error), &error);
+    assert_got("text");
+    assert_int_equal(tries, 2);
+    assert_true(strlen(retrieval[0]) == 17 + 36);
+    assert_string_equal(retrieval[0], retrieval[1]);
+    assert_string_equal(justification, "KT-Justification: die%20Gr%C3%B6%C3%9Fe");
+    options.retrieval_id = "11111111-2222-4333-8444-555555555555";
+    tries = 1;
+    must_work(keytrustee_get_with(client, "h", 0, &options, &secret, NULL, &error), &error);
+    assert_got("text");
+    assert_string_equal(retrieval[1], "KT-Retrieval-Id: 11111111-2222-4333-8444-555555555555");
+}
+
+static void a_wish_that_is_malformed_is_not_sent(void **state)
+{
+    struct keytrustee_get_options options = {.size = sizeof options, .justification = "a\nb"};
+
+    (void)state;
+    put("h", "text");
+    assert_int_equal(keytrustee_get_with(client, "h", 0, &options, &secret, NULL, &error),
+                     KEYTRUSTEE_USAGE);
+    options.justification = NULL;
+    options.retrieval_id = "x";
+    assert_int_equal(keytrustee_get_with(client, "h", 0, &options, &secret, NULL, &error),
+                     KEYTRUSTEE_USAGE);
+    assert_int_equal(fake.requests, 0);
+}
+
 static void another_history_is_refused(void **state)
 {
     (void)state;
@@ -487,6 +544,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(exact_bytes_come_back),
         CASE(a_version_can_be_named),
+        CASE(a_get_that_is_asked_again_is_the_same_retrieval),
+        CASE(a_wish_that_is_malformed_is_not_sent),
         CASE(absence_is_believed_behind_a_barrier_only),
         CASE(absence_without_a_barrier_is_unavailable),
         CASE(a_server_that_ignores_the_barrier_is_not_believed),

@@ -116,11 +116,13 @@ static void a_pending_deposit_comes_back_as_it_was_saved(void **state)
 
     (void)state;
     make_pending(&saved, "a/b");
+    strcpy(saved.policy, "KT-Max-Retrievals: 7\nKT-Justification: required\n");
     assert_int_equal(ktc_pending_load(client, &saved.id, &loaded, NULL), KT_ERR_NOT_FOUND);
     assert_int_equal(ktc_pending_save(client, &saved, NULL), 0);
     assert_int_equal(ktc_pending_save(client, &saved, NULL), KT_ERR_EXISTS);
     assert_int_equal(ktc_pending_load(client, &saved.id, &loaded, NULL), 0);
     assert_string_equal(loaded.handle, "a/b");
+    assert_string_equal(loaded.policy, saved.policy);
     assert_int_equal(kt_buf_left(&loaded.body), 12);
     assert_memory_equal(kt_buf_ptr(&loaded.body), "cipher\n\ntext", 12);
     assert_int_equal(ktc_pending_list(client, ids, 4, &count, NULL), 0);
@@ -143,6 +145,7 @@ static void a_damaged_pending_deposit_is_refused(void **state)
 
     (void)state;
     make_pending(&saved, "h");
+    strcpy(saved.policy, "KT-Max-Retrievals: 7\n");
     assert_int_equal(ktc_pending_save(client, &saved, NULL), 0);
     kt_uuid_format(&saved.id, name);
     snprintf(path, sizeof path, "%s/conf/pending/%s", fake_folder, name);
