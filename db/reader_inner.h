@@ -22,7 +22,13 @@ struct db_reader {
 };
 
 // OIDs of the types we send: fixed in PostgreSQL's catalogue.
-enum { DB_OID_BYTEA = 17, DB_OID_INT4 = 23, DB_OID_TEXT = 25, DB_OID_UUID = 2950 };
+enum {
+    DB_OID_BYTEA = 17,
+    DB_OID_INT8 = 20,
+    DB_OID_INT4 = 23,
+    DB_OID_TEXT = 25,
+    DB_OID_UUID = 2950
+};
 
 #define DB_PARAMS_MAX 6
 

@@ -46,7 +46,7 @@ struct db_answer {
     int version_found;    // 0: no such version; the row is another one under that handle
     const uint8_t *bytes; // the body, or the OpenPGP key; NULL unless granted
     size_t len;
-    const char *text; // db_read_self, db_read_incarnations: a JSON object
+    const char *text; // db_read_self, db_read_incarnations, db_read_log_*: a JSON object
     size_t text_len;
 };
 
@@ -86,5 +86,18 @@ int db_read_operator(struct db_reader *reader, const uint8_t certificate[KT_SHA2
 // `known`.
 int db_read_incarnations(struct db_reader *reader, db_answer_done done, void *arg,
                          struct db_read **read) KT_MUST_CHECK;
+// The newest signed head of the log of deposits, {"head": text | null}: `text`.
+int db_read_log_head(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
+// The proof that the deposit with log index `index` is in the log's first `size` (1 <= index <= size
+// < KT_MERKLE_MAX), with the leaf's hash as its row gives it: `text`; NULL when the log is shorter
+// here, "null" when it is not whole.
+int db_read_log_inclusion(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                          uint64_t index, uint64_t size, db_answer_done done, void *arg,
+                          struct db_read **read) KT_MUST_CHECK;
+// The proof that the first `to` of the log begin with its first `from` (1 <= from <= to): as above.
+int db_read_log_consistency(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                            uint64_t from, uint64_t to, db_answer_done done, void *arg,
+                            struct db_read **read) KT_MUST_CHECK;
 
 #endif

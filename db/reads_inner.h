@@ -20,6 +20,9 @@ enum statement {
     OPENPGP,
     OPERATOR,
     INCARNATIONS,
+    LOG_HEAD,
+    LOG_INCLUSION,
+    LOG_CONSISTENCY,
 };
 
 // Columns of a row. Those of the caller stand in all statements; those of deposits, receipt and

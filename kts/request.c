@@ -190,8 +190,9 @@ static void on_read(void *arg, int code, const struct db_answer *answer)
 static int begin_read(struct kts_request *request, const struct kts_query *query)
 {
     struct kts_database *database = request->worker->database;
-    struct db_reader *reader =
-        kts_database_reader(database, query->kind == KTS_READ_LIST ? KTS_DB_LONG : KTS_DB_SHORT);
+    int is_long = query->kind == KTS_READ_LIST || query->kind == KTS_READ_LOG_INCLUSION ||
+                  query->kind == KTS_READ_LOG_CONSISTENCY;
+    struct db_reader *reader = kts_database_reader(database, is_long ? KTS_DB_LONG : KTS_DB_SHORT);
     const struct kts_match *match = &request->match;
     const char *right = match->route->right;
     const uint8_t *who = request->certificate;
@@ -220,6 +221,14 @@ static int begin_read(struct kts_request *request, const struct kts_query *query
         return db_read_operator(reader, who, on_read, request, read);
     case KTS_READ_INCARNATIONS:
         return db_read_incarnations(reader, on_read, request, read);
+    case KTS_READ_LOG_HEAD:
+        return db_read_log_head(reader, who, on_read, request, read);
+    case KTS_READ_LOG_INCLUSION:
+        return db_read_log_inclusion(reader, who, query->first, query->second, on_read, request,
+                                     read);
+    case KTS_READ_LOG_CONSISTENCY:
+        return db_read_log_consistency(reader, who, query->first, query->second, on_read, request,
+                                       read);
     }
     return KT_ERR_INTERNAL;
 }

@@ -85,14 +85,18 @@ enum kts_query_kind {
     KTS_READ_LIST,
     KTS_READ_SELF,
     KTS_READ_OPENPGP,
-    KTS_READ_OPERATOR,    // whether the caller is one
-    KTS_READ_INCARNATIONS // for anybody
+    KTS_READ_OPERATOR,     // whether the caller is one
+    KTS_READ_INCARNATIONS, // for anybody
+    KTS_READ_LOG_HEAD,
+    KTS_READ_LOG_INCLUSION,
+    KTS_READ_LOG_CONSISTENCY
 };
 struct kts_query {
     enum kts_query_kind kind;
     uint32_t version;           // 0: the latest
     const char *prefix, *after; // list
     uint32_t limit;
+    uint64_t first, second; // log: index and size, from and to
 };
 // 1 as long as the caller has shown no certificate that the CA signed and that is in its validity:
 // anybody may be that.
