@@ -135,12 +135,21 @@ static int plan(struct db_writer *writer, struct db_member *member)
     return 0;
 }
 
+// The organisation's default lock counts from now, by the later of the two clocks.
+#define LOCK_DEFAULT(value)                                                                        \
+    "(SELECT " value " FROM organisations o WHERE o.organisation_id = $2::uuid)"
+#define LOCK_MODE "split_part(o.lock_default, ' ', 1)"
+#define LOCK_UNTIL                                                                                 \
+    "CASE WHEN o.lock_default IS NOT NULL THEN kt_latest() + make_interval(hours => 24"            \
+    " * trim(trailing 'd' FROM split_part(o.lock_default, ' ', 2))::integer) END"
+
 static const char write_sql[] =
     "INSERT INTO deposits (deposit_id, organisation_id, client_id, handle, version, content_type,"
     " body, sha256, size, key_group_id, log_index, incarnation, epoch, deposited_at, w,"
-    " receipt_key_id, receipt_signature) VALUES ($1::uuid, $2::uuid, $3::uuid, $4::text,"
-    " $5::integer, $6::text, $7::bytea, $8::bytea, $9::bigint, $10::uuid, $11::bigint,"
-    " $12::integer, $13::bigint, $14::timestamptz, $15::integer, $16::bytea, $17::bytea)";
+    " receipt_key_id, receipt_signature, lock_mode, lock_until) VALUES ($1::uuid, $2::uuid,"
+    " $3::uuid, $4::text, $5::integer, $6::text, $7::bytea, $8::bytea, $9::bigint, $10::uuid,"
+    " $11::bigint, $12::integer, $13::bigint, $14::timestamptz, $15::integer, $16::bytea,"
+    " $17::bytea, " LOCK_DEFAULT(LOCK_MODE) ", " LOCK_DEFAULT(LOCK_UNTIL) ")";
 
 static void write_params(struct db_writer *writer, const struct db_member *member,
                          struct db_params *params)

@@ -33,6 +33,12 @@ struct db_deposit {
     uint64_t size;
     struct kt_receipt receipt; // version, index, time; the rest for db_read_receipt
     int deleted;
+    // HEAD and db_read_receipt; times are 0 when there is none
+    char lock_mode[12];
+    int64_t lock_until_us;
+    int legal_hold;
+    int lock_in_force; // db_read_receipt, as is what follows
+    int64_t purge_after_us, purged_at_us;
 };
 
 // What a read found; valid during the callback only.
@@ -44,6 +50,7 @@ struct db_answer {
     int granted;          // the right that was asked for, on that deposit
     int browsable;        // the client may at least know that the deposit exists
     int version_found;    // 0: no such version; the row is another one under that handle
+    int gone;             // it was purged: there is no body any more (not for db_read_receipt)
     const uint8_t *bytes; // the body, or the OpenPGP key; NULL unless granted
     size_t len;
     const char *text; // db_read_self, db_read_incarnations: a JSON object

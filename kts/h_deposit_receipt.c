@@ -15,10 +15,11 @@ static int answer_receipt(struct kts_request *request, const struct db_answer *a
         return rc;
     kt_receipt_format(&deposit->receipt, text);
     return kts_respond_json(request, 200,
-                            json_pack("{s:o, s:s, s:I, s:b}", "deposit",
+                            json_pack("{s:o, s:s, s:I, s:b, s:o}", "deposit",
                                       kts_deposit_json(&deposit->receipt, deposit->handle),
                                       "receipt", text, "w", (json_int_t)deposit->receipt.w,
-                                      "deleted", deposit->deleted));
+                                      "deleted", deposit->deleted, "retention",
+                                      kts_retention_json(deposit)));
 }
 
 int kts_h_deposit_receipt(struct kts_request *request)

@@ -22,6 +22,9 @@ int kts_h_deposit_head(struct kts_request *request);
 int kts_h_deposit_list(struct kts_request *request);
 int kts_h_deposit_receipt(struct kts_request *request);
 int kts_h_deposit_delete(struct kts_request *request);
+int kts_h_deposit_lock(struct kts_request *request);
+int kts_h_deposit_undelete(struct kts_request *request);
+int kts_h_deposit_purge(struct kts_request *request);
 int kts_h_metrics(struct kts_request *request);
 
 #endif

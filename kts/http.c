@@ -8,8 +8,8 @@
 
 // Fields that may stand in a head once: two that disagree must never be a matter of taste.
 static const char *const SINGLE[] = {
-    "host",          "content-length", "content-type", "expect",
-    "kt-deposit-id", "kt-sha256",      "kt-freshness", NULL,
+    "host",      "content-length", "content-type",         "expect", "kt-deposit-id",
+    "kt-sha256", "kt-freshness",   "kt-bypass-governance", NULL,
 };
 
 const char *kts_method_name(enum kts_method method)

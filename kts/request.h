@@ -47,7 +47,8 @@ struct kts_request {
     char content_type[64]; // as the table of ciphertexts spells it
     char deposit_id[KT_UUID_TEXT];
     char sha256[KT_SHA256_TEXT];
-    char *query; // owned, NULL when empty
+    char bypass[8]; // KT-Bypass-Governance
+    char *query;    // owned, NULL when empty
     // The body, for the time of the start function.
     const uint8_t *body;
     size_t body_len;
@@ -153,5 +154,7 @@ int kts_answer_text(struct kts_request *request, const struct kt_outcome *outcom
 
 // The object "deposit" of answers, from the receipt. NULL: no memory.
 json_t *kts_deposit_json(const struct kt_receipt *receipt, const char *handle);
+// The object "retention": lock, hold, what is to become of it. NULL: no memory.
+json_t *kts_retention_json(const struct db_deposit *deposit);
 
 #endif
