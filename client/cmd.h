@@ -16,6 +16,9 @@ extern const struct kt_cli_command ktc_cmd_get;
 extern const struct kt_cli_command ktc_cmd_info;
 extern const struct kt_cli_command ktc_cmd_list;
 extern const struct kt_cli_command ktc_cmd_delete;
+extern const struct kt_cli_command ktc_cmd_undelete;
+extern const struct kt_cli_command ktc_cmd_purge;
+extern const struct kt_cli_command ktc_cmd_lock;
 extern const struct kt_cli_command ktc_cmd_status;
 extern const struct kt_cli_command ktc_cmd_servers_list;
 extern const struct kt_cli_command ktc_cmd_servers_add;
@@ -31,6 +34,11 @@ int ktc_cmd_say(const struct kt_cli_run *run, int code, const char *hint, const 
     __attribute__((format(printf, 4, 5)));
 // The value of --version; 0 when not given. Returns 0, or an exit code after printing why.
 int ktc_cmd_version(const struct kt_cli_run *run, uint32_t *version) KT_MUST_CHECK;
+// A time of the library as text.
+#define KTC_CMD_TIME 32
+void ktc_cmd_time(int64_t us, char out[KTC_CMD_TIME]);
+// "governance" and so on; "none".
+const char *ktc_cmd_lock_mode(int mode);
 // A deposit as JSON; NULL when out of memory.
 json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit);
 // Prints an object (which is released) and gives the exit code.
