@@ -27,6 +27,9 @@ int kts_h_request_vote(struct kts_request *request);
 int kts_h_log_head(struct kts_request *request);
 int kts_h_log_proof(struct kts_request *request);
 int kts_h_log_consistency(struct kts_request *request);
+int kts_h_deposit_lock(struct kts_request *request);
+int kts_h_deposit_undelete(struct kts_request *request);
+int kts_h_deposit_purge(struct kts_request *request);
 int kts_h_metrics(struct kts_request *request);
 
 #endif
