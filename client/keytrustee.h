@@ -197,6 +197,8 @@ struct keytrustee_registration {
         *servers;          /* "HOST", "HOST:PORT", "[IPV6]:PORT"; NULL-terminated, at most 16 */
     const char *auth_code; /* from the operator; the caller wipes its copy */
     const char *name;      /* 1-63 of A-Z a-z 0-9 . _ -; NULL: this host's name */
+    /* Fingerprints of recovery keys to accept, NULL-terminated; or NULL. */
+    const char *const *recovery;
 };
 
 /* Makes this client's keys, and has its certificate signed by the cluster the auth code belongs
@@ -232,13 +234,14 @@ struct keytrustee_deposit {
     int policy;      /* 1: it has a release policy, says the server; told by lists and info */
     /* keytrustee_info; the server's word, which no receipt proves. Times are microseconds since
      * 1970, 0: none */
-    int lock;               /* enum keytrustee_lock_mode */
-    int lock_in_force;      /* 1: it cannot be deleted or purged before lock_until_us */
-    int legal_hold;         /* 1: it cannot be deleted or purged until the hold is lifted */
-    int64_t lock_until_us;  /* ends the lock */
-    int64_t purge_after_us; /* deleted, and erased from then on */
-    int64_t purged_us;      /* erased: the ciphertext is gone */
-    char reserved[24];      /* 0; for later versions */
+    int lock;                             /* enum keytrustee_lock_mode */
+    int lock_in_force;                    /* 1: not deleted or purged before lock_until_us */
+    int legal_hold;                       /* 1: not deleted or purged until the hold is lifted */
+    int64_t lock_until_us;                /* ends the lock */
+    int64_t purge_after_us;               /* deleted, and erased from then on */
+    int64_t purged_us;                    /* erased: the ciphertext is gone */
+    char key_group[KEYTRUSTEE_UUID_SIZE]; /* the key group it is in, by the server's word, or "" */
+    char reserved[67];                    /* 0; for later versions */
 };
 
 /* Signs and encrypts `len` bytes and deposits them as the next version of `handle`, trying again
@@ -275,6 +278,9 @@ struct keytrustee_put_options {
     size_t size;                            /* sizeof(struct keytrustee_put_options) */
     const char *deposit_id;                 /* as for keytrustee_put */
     const struct keytrustee_policy *policy; /* NULL: none */
+    /* The key group it goes into: a UUID, or a name of one that this client has grants on. NULL: that
+     * of the version before, if any. */
+    const char *key_group;
 };
 /* As keytrustee_put. `options` may be NULL. A deposit that is repeated with its id and another policy
  * fails ("deposit_id_conflict"), unless its receipt is on this host: that is taken as it is. */
@@ -477,6 +483,27 @@ struct keytrustee_lock {
 KEYTRUSTEE_API int keytrustee_lock(struct keytrustee *client, const char *handle, uint32_t version,
                                    const struct keytrustee_lock *lock, uint64_t *count,
                                    struct keytrustee_error *error);
+
+/* --- recovery keys ---
+ *
+ * An organisation can ask that deposits are encrypted to keys of its own too. A deposit is encrypted
+ * to this client's key, and to those that are asked for and that were accepted here, by the
+ * fingerprint, which a person compares: a server cannot slip in a key. While a key is asked for that
+ * was not accepted, keytrustee_put fails with "recovery_missing", and names it. */
+
+/* Accepts a key by its fingerprint: 40 hex digits, spaces between them are fine. Nothing is sent. */
+KEYTRUSTEE_API int keytrustee_recovery_accept(struct keytrustee *client, const char *fingerprint,
+                                              struct keytrustee_error *error);
+/* Accepts it no more: KEYTRUSTEE_NOT_FOUND when it was not. */
+KEYTRUSTEE_API int keytrustee_recovery_forget(struct keytrustee *client, const char *fingerprint,
+                                              struct keytrustee_error *error);
+/* A callback that is given one key: whether the organisation asks for it, and whether it was
+ * accepted; anything but 0 ends the call. */
+typedef int (*keytrustee_recovery_fn)(void *arg, const char *fingerprint, int in_force,
+                                      int accepted);
+/* Asks the server which keys are in force. */
+KEYTRUSTEE_API int keytrustee_recovery_list(struct keytrustee *client, keytrustee_recovery_fn each,
+                                            void *arg, struct keytrustee_error *error);
 
 /* --- state --- */
 

@@ -34,6 +34,9 @@ static const struct kt_cli_command *const commands[] = {
     &ktc_cmd_servers_remove,
     &ktc_cmd_receipts_export,
     &ktc_cmd_log_check,
+    &ktc_cmd_recovery_list,
+    &ktc_cmd_recovery_accept,
+    &ktc_cmd_recovery_forget,
     NULL,
 };
 

@@ -24,6 +24,9 @@ static const struct db_change_ops *const all_changes[] = {
     &db_change_org_set,
     &db_change_clock_confirm,
     &db_change_tick,
+    &db_change_key_group_add,
+    &db_change_recovery_add,
+    &db_change_recovery_retire,
 };
 
 const struct db_change_ops *db_change_ops(enum kt_change_kind kind)

@@ -24,6 +24,7 @@ static const char *const SINGLE[] = {
     "kt-votes",
     "kt-request-lifetime",
     "kt-retrieval-id",
+    "kt-key-group",
     NULL,
 };
 
