@@ -5,23 +5,20 @@
 #include "db/write.h"
 
 // Of the present versions, 7: those that were named, 8: those of them that this client may delete,
-// 9: those, named or not, that it may browse.
+// 9: those, named or not, that it may browse, 10: those that were named and are locked.
 static const char check_sql[] =
     "SELECT " DB_AUTH_COLUMNS ", count(d.deposit_id) FILTER (WHERE d.named),"
     " count(d.deposit_id) FILTER (WHERE d.named AND d.may),"
-    " count(d.deposit_id) FILTER (WHERE d.sees)" DB_AUTH_FROM
+    " count(d.deposit_id) FILTER (WHERE d.sees),"
+    " count(d.deposit_id) FILTER (WHERE d.named AND d.locked)" DB_AUTH_FROM
     " LEFT JOIN LATERAL (SELECT d1.deposit_id,"
-    "  $3::bigint = 0 OR d1.version = $3::bigint AS named,"
+    "  $3::bigint = 0 OR d1.version = $3::bigint AS named, " DB_LOCKED " AS locked,"
     "  coalesce(bool_or(g.access = 'delete'), false) AS may,"
     "  coalesce(bool_or(g.access = 'browse'), false) AS sees"
     "  FROM deposits d1 LEFT JOIN grants g ON g.organisation_id = d1.organisation_id"
-    "   AND g.access IN ('delete', 'browse') AND g.revoked_at IS NULL"
-    "   AND (g.client_id = c.client_id OR g.client_id IS NULL)"
-    "   AND CASE g.object WHEN 'own' THEN d1.client_id = c.client_id"
-    "    WHEN 'prefix' THEN starts_with(d1.handle, g.prefix)"
-    "    ELSE g.key_group_id = d1.key_group_id END"
+    "   AND g.access IN ('delete', 'browse') AND " DB_GRANT_COVERS
     "  WHERE d1.organisation_id = c.organisation_id AND d1.handle = $2::text COLLATE \"C\""
-    "   AND d1.deleted_at IS NULL GROUP BY d1.deposit_id, d1.version) d ON true"
+    "   AND d1.deleted_at IS NULL GROUP BY d1.organisation_id, d1.deposit_id) d ON true"
     " WHERE cc.sha256 = $1::bytea"
     " GROUP BY c.client_id, o.organisation_id, cc.sha256";
 
@@ -49,6 +46,8 @@ static int checked(struct db_writer *writer, struct db_member *member, const PGr
     if (present == 0)
         return db_refuse(member, sees > 0 ? KT_ERR_VERSION_NOT_FOUND : KT_ERR_DEPOSIT_NOT_FOUND,
                          NULL);
+    if (db_column_number(result, 10) > 0)
+        return db_refuse(member, KT_ERR_DEPOSIT_LOCKED, NULL);
     member->version = member->change->version;
     return 0;
 }

@@ -144,14 +144,22 @@ static int plan(struct db_writer *writer, struct db_member *member)
     return 0;
 }
 
+// The organisation's default lock counts from now, by the later of the two clocks.
+#define LOCK_DEFAULT(value)                                                                        \
+    "(SELECT " value " FROM organisations o WHERE o.organisation_id = $2::uuid)"
+#define LOCK_MODE "split_part(o.lock_default, ' ', 1)"
+#define LOCK_UNTIL                                                                                 \
+    "CASE WHEN o.lock_default IS NOT NULL THEN kt_latest() + make_interval(hours => 24"            \
+    " * trim(trailing 'd' FROM split_part(o.lock_default, ' ', 2))::integer) END"
+
 // clang-format off
 static const char write_sql[] =
     "WITH d AS (INSERT INTO deposits (deposit_id, organisation_id, client_id, handle, version,"
     " content_type, body, sha256, size, key_group_id, log_index, incarnation, epoch, deposited_at,"
-    " w, receipt_key_id, receipt_signature, has_policy) VALUES ($1::uuid, $2::uuid, $3::uuid,"
+    " w, receipt_key_id, receipt_signature, has_policy, lock_mode, lock_until) VALUES ($1::uuid, $2::uuid, $3::uuid,"
     " $4::text, $5::integer, $6::text, $7::bytea, $8::bytea, $9::bigint, $10::uuid, $11::bigint,"
     " $12::integer, $13::bigint, $14::timestamptz, $15::integer, $16::bytea, $17::bytea,"
-    " $18::boolean))"
+    " $18::boolean, " LOCK_DEFAULT(LOCK_MODE) ", " LOCK_DEFAULT(LOCK_UNTIL) "))"
     " INSERT INTO release_policies (organisation_id, deposit_id, not_before, not_after,"
     "  max_retrievals, justification, votes, trustees, request_lifetime)"
     " SELECT $2::uuid, $1::uuid, $19::timestamptz, $20::timestamptz, $21::integer, $22::boolean,"

@@ -3,11 +3,27 @@
 #include "db/write.h"
 
 static const struct db_change_ops *const all_changes[] = {
-    &db_change_deposit,         &db_change_delete,         &db_change_register,
-    &db_change_renew,           &db_change_org_add,        &db_change_org_disable,
-    &db_change_authcode_new,    &db_change_client_approve, &db_change_client_revoke,
-    &db_change_grant,           &db_change_grant_revoke,   &db_change_operator_add,
-    &db_change_operator_revoke, &db_change_retrieve,       &db_change_vote,
+    &db_change_deposit,
+    &db_change_delete,
+    &db_change_register,
+    &db_change_renew,
+    &db_change_org_add,
+    &db_change_org_disable,
+    &db_change_authcode_new,
+    &db_change_client_approve,
+    &db_change_client_revoke,
+    &db_change_grant,
+    &db_change_grant_revoke,
+    &db_change_operator_add,
+    &db_change_operator_revoke,
+    &db_change_retrieve,
+    &db_change_vote,
+    &db_change_lock,
+    &db_change_undelete,
+    &db_change_purge,
+    &db_change_org_set,
+    &db_change_clock_confirm,
+    &db_change_tick,
 };
 
 const struct db_change_ops *db_change_ops(enum kt_change_kind kind)

@@ -254,6 +254,7 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
         "'restored', c.state = 'restored',"
         "'names', current_setting('synchronous_standby_names'),"
         "'log_index', coalesce((SELECT max(d.log_index) FROM deposits d), 0),"
+        "'clock_jumped', coalesce((SELECT k.jumped_to IS NOT NULL FROM clock k), false),"
         "'prepared', (SELECT count(*) FROM pg_prepared_xacts x"
         "  WHERE x.database = current_database() AND x.gid LIKE 'kt:%'),"
         "'timeline', CASE WHEN pg_is_in_recovery()"
@@ -315,17 +316,32 @@ int db_query_listed(struct db_session *session, json_t **listed, struct kt_error
     return object_of(session, SQL, listed, error);
 }
 
+int db_query_clock(struct db_session *session, json_t **clock, struct kt_error *error)
+{
+    // clang-format off
+    static const char SQL[] =
+        "SELECT json_build_object('now', " ISO("clock_timestamp()") ","
+        " 'highest', " ISO("k.highest") ", 'jumped_to', " ISO("k.jumped_to") ","
+        " 'confirmed_at', " ISO("k.confirmed_at") ", 'confirmed_by', k.confirmed_by,"
+        " 'purging', (SELECT count(*) FROM deposits d WHERE d.purge_after IS NOT NULL"
+        "  AND d.purged_at IS NULL)) FROM (SELECT) one LEFT JOIN clock k ON true";
+    // clang-format on
+
+    return object_of(session, SQL, clock, error);
+}
+
 int db_query_organisations(struct db_session *session, json_t **rows, struct kt_error *error)
 {
+    // clang-format off
     static const char SQL[] =
         "SELECT o.organisation_id::text, o.name::text, to_json(o.contacts) AS contacts,"
         " o.needs_approval, o.disabled_at IS NOT NULL AS disabled,"
-        " " ISO("o.disabled_at") "AS disabled_at,"
-                                 " (SELECT count(*) FROM clients c WHERE c.organisation_id = "
-                                 "o.organisation_id) AS clients,"
-                                 " " ISO("o.created_at") "AS created_at, o.created_by"
-                                                         " FROM organisations o ORDER BY o.name "
-                                                         "LIMIT 10001";
+        " " ISO("o.disabled_at") "AS disabled_at, o.lock_default,"
+        " extract(epoch FROM o.purge_delay)::bigint AS purge_delay_s,"
+        " (SELECT count(*) FROM clients c WHERE c.organisation_id = o.organisation_id) AS clients,"
+        " " ISO("o.created_at") "AS created_at, o.created_by"
+        " FROM organisations o ORDER BY o.name LIMIT 10001";
+    // clang-format on
 
     return rows_of(session, SQL, 0, NULL, rows, error);
 }

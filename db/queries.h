@@ -17,7 +17,7 @@ int db_session_fd(const struct db_session *session);
 int db_session_check(struct db_session *session, struct kt_error *error) KT_MUST_CHECK;
 
 // What the watch has to see, in one statement, as an object: "in_recovery", "restored",
-// "log_index", "timeline", "lsn" (flushed; on a standby received), "replayed", "lag_us", "rows" (as
+// "log_index", "clock_jumped", "timeline", "lsn" (flushed; on a standby received), "replayed", "lag_us", "rows" (as
 // kt_epoch_rows_from_json takes them), "receiver" (null, or {"streaming", "silent_us"}), and
 // "streaming", an array of {"member", "name", "streaming", "flush_lsn", "lag_bytes", "lag_us",
 // "replied"} of those whose role is the member of their name. "replied" is a time on the member's
@@ -35,6 +35,9 @@ int db_query_organisations(struct db_session *session, json_t **rows,
                            struct kt_error *error) KT_MUST_CHECK;
 int db_query_clients(struct db_session *session, const char *organisation, const char *state,
                      json_t **rows, struct kt_error *error) KT_MUST_CHECK;
+// The row of the clock, and how many deposits wait to be purged, as an object.
+int db_query_clock(struct db_session *session, json_t **clock,
+                   struct kt_error *error) KT_MUST_CHECK;
 int db_query_grants(struct db_session *session, const char *organisation, const char *client,
                     json_t **rows, struct kt_error *error) KT_MUST_CHECK;
 

@@ -87,6 +87,12 @@ static void get_deposit(const PGresult *r, int row, struct db_deposit *d)
     d->size = get_number(r, row, DEPOSIT_SIZE);
     d->deleted = get_number(r, row, DEPOSIT_DELETED) != 0;
     d->has_policy = get_number(r, row, DEPOSIT_POLICY) != 0;
+    get_text(r, row, LOCK_MODE, d->lock_mode, sizeof(d->lock_mode));
+    d->lock_until_us = get_time(r, row, LOCK_UNTIL);
+    d->legal_hold = get_number(r, row, LEGAL_HOLD) != 0;
+    d->lock_in_force = get_number(r, row, LOCK_IN_FORCE) != 0;
+    d->purge_after_us = get_time(r, row, PURGE_AFTER);
+    d->purged_at_us = get_time(r, row, PURGED_AT);
     leaf->incarnation.number = (uint32_t)get_number(r, row, RECEIPT_INCARNATION);
     leaf->incarnation.bits = get_number(r, row, RECEIPT_BITS);
     leaf->epoch = get_number(r, row, RECEIPT_EPOCH);
@@ -130,6 +136,7 @@ static void decode(const PGresult *r, db_answer_done done, void *arg)
     answer.granted = get_number(r, 0, GRANTED_COLUMN) != 0;
     answer.browsable = get_number(r, 0, BROWSABLE_COLUMN) != 0;
     answer.version_found = get_number(r, 0, VERSION_COLUMN) != 0;
+    answer.gone = get_number(r, 0, GONE_COLUMN) != 0;
     answer.bytes = cell(r, 0, BODY_COLUMN, &answer.len);
     answer.release = (enum db_release)get_number(r, 0, RELEASE_COLUMN);
     answer.text = (const char *)cell(r, 0, POLICY_COLUMN, &answer.text_len);

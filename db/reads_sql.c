@@ -50,6 +50,9 @@
 #define REPEAT_SECONDS VALUE(KT_RELEASE_REPEAT_S)
 
 #define PRESENT "d.deleted_at IS NULL AND d.purged_at IS NULL"
+// What was purged is gone, and said to be: its row is found when there is nothing else.
+#define PURGED          "d.purged_at IS NOT NULL"
+#define PRESENT_OR_GONE "(d.deleted_at IS NULL OR " PURGED ")"
 
 // Columns behind WHO_COLUMNS, in the order of enum column, the same in all statements on deposits
 // (NULL: not asked for).
@@ -57,18 +60,26 @@
     "d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256, d.size,"            \
     " d.log_index, d.deposited_at"
 #define NO_RECEIPT                                                                                 \
-    "NULL::int4, NULL::bytea, NULL::int8, NULL::int4, NULL::bytea, NULL::bytea, NULL::bool"
+    "NULL::int4, NULL::bytea, NULL::int8, NULL::int4, NULL::bytea, NULL::bytea, NULL::bool, "      \
+    NO_LOCK
+#define NO_LOCK                                                                                    \
+    "NULL::text, NULL::timestamptz, NULL::bool, NULL::bool, NULL::timestamptz, NULL::timestamptz"
+// What HEAD shows of a lock.
+#define HEAD_LOCK                                                                                  \
+    "NULL::int4, NULL::bytea, NULL::int8, NULL::int4, NULL::bytea, NULL::bytea, NULL::bool,"       \
+    " d.lock_mode, d.lock_until, d.legal_hold, NULL::bool, NULL::timestamptz, NULL::timestamptz"
 #define RECEIPT                                                                                    \
     "d.incarnation, i.bits, d.epoch, d.w, d.receipt_key_id, d.receipt_signature,"                  \
-    " d.deleted_at IS NOT NULL OR d.purged_at IS NOT NULL"
+    " d.deleted_at IS NOT NULL OR d.purged_at IS NOT NULL, d.lock_mode, d.lock_until,"             \
+    " d.legal_hold, coalesce(d.lock_until > kt_now(), false), d.purge_after, d.purged_at"
 
 // The body leaves the table only for a good caller with the right: a second lock behind the
 // dispatcher's. OFFSET 0 is a fence: without it the grants would be looked up once for each use of
 // a.granted. `rows` selects at most one deposit as d, beside w.
-#define ONE_DEPOSIT(access, receipt, joins, version_found, body, release, rows)                    \
+#define ONE_DEPOSIT(access, receipt, joins, version_found, gone, body, release, rows)              \
     WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " receipt ", a.granted,"                     \
     " a.granted OR (d.deposit_id IS NOT NULL AND (" GRANTED("'browse'") " OR " HAS_ONE ")), "      \
-    version_found ", " body ", d.has_policy, " release                                             \
+    version_found ", " gone ", " body ", d.has_policy, " release                                    \
     " FROM w LEFT JOIN LATERAL (" rows ") d ON true " joins                                        \
     " CROSS JOIN LATERAL (SELECT d.deposit_id IS NOT NULL AND " GRANTED(access) " AS granted"      \
     " OFFSET 0) a"
@@ -111,54 +122,57 @@
 
 // That version if it is there, else the latest, so that "no such version" can be told from "no
 // such deposit".
-#define THAT_OR_LATEST(condition)                                                                  \
-    "(SELECT * FROM deposits d WHERE " BY_HANDLE " AND d.version = $4 AND " condition ")"          \
-    " UNION ALL (SELECT * FROM deposits d WHERE " BY_HANDLE " AND " condition LATEST ") LIMIT 1"
+#define THAT_OR_LATEST(that, latest)                                                               \
+    "(SELECT * FROM deposits d WHERE " BY_HANDLE " AND d.version = $4 AND " that ")"               \
+    " UNION ALL (SELECT * FROM deposits d WHERE " BY_HANDLE " AND " latest LATEST ") LIMIT 1"
+#define LATEST_OR_GONE                                                                             \
+    "(SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT LATEST ")"                        \
+    " UNION ALL (SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PURGED LATEST ") LIMIT 1"
 
 static const struct db_statement STATEMENTS[] = {
     // $2 right, $3 handle
     [GET_LATEST] = {"get_latest",
-                    ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$4"), "true", BODY("true"),
-                                "p.verdict",
-                                "SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT LATEST),
+                    ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$4"), "true", PURGED, BODY("true"),
+                                "p.verdict", LATEST_OR_GONE),
                     4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_BOOL}},
     // $4 version
     [GET_VERSION] = {"get_version",
-                     ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$5"), "d.version = $4",
-                                 BODY("d.version = $4"), "p.verdict", THAT_OR_LATEST(PRESENT)),
+                     ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$5"), "d.version = $4", PURGED,
+                                 BODY("d.version = $4"), "p.verdict",
+                                 THAT_OR_LATEST(PRESENT_OR_GONE, PRESENT)),
                      5, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4, DB_OID_BOOL}},
     // $3 deposit id
     [GET_BY_ID] = {"get_by_id",
-                   ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$4"), "true", BODY("true"), "p.verdict",
+                   ONE_DEPOSIT("$2", NO_RECEIPT, VERDICT("$4"), "true", PURGED, BODY("true"),
+                               "p.verdict",
                                "SELECT * FROM deposits d WHERE d.organisation_id ="
-                               " w.organisation_id AND d.deposit_id = $3 AND " PRESENT),
+                               " w.organisation_id AND d.deposit_id = $3 AND " PRESENT_OR_GONE),
                    4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_UUID, DB_OID_BOOL}},
     // $3 deposit id, $4 retrieval id
     [GET_RELEASED] = {"get_released",
-                      ONE_DEPOSIT("$2", NO_RECEIPT, "", "true",
+                      ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", PURGED,
                                   "CASE WHEN w.good AND a.granted AND " RELEASED("$4")
                                   " THEN d.body END", NO_RELEASE,
                                   "SELECT * FROM deposits d WHERE d.organisation_id ="
-                                  " w.organisation_id AND d.deposit_id = $3 AND " PRESENT),
+                                  " w.organisation_id AND d.deposit_id = $3 AND " PRESENT_OR_GONE),
                       4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_UUID, DB_OID_UUID}},
     [HEAD_LATEST] = {"head_latest",
-                     ONE_DEPOSIT("$2", NO_RECEIPT, "", "true", NO_BODY, NO_RELEASE,
-                                 "SELECT * FROM deposits d WHERE " BY_HANDLE " AND " PRESENT
-                                 LATEST),
+                     ONE_DEPOSIT("$2", HEAD_LOCK, "", "true", PURGED, NO_BODY, NO_RELEASE,
+                                 LATEST_OR_GONE),
                      3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
     [HEAD_VERSION] = {"head_version",
-                      ONE_DEPOSIT("$2", NO_RECEIPT, "", "d.version = $4", NO_BODY, NO_RELEASE,
-                                  THAT_OR_LATEST(PRESENT)),
+                      ONE_DEPOSIT("$2", HEAD_LOCK, "", "d.version = $4", PURGED, NO_BODY, NO_RELEASE,
+                                  THAT_OR_LATEST(PRESENT_OR_GONE, PRESENT)),
                       4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
     [RECEIPT_LATEST] = {"receipt_latest",
-                        ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "true", NO_BODY,
+                        ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "true", "false", NO_BODY,
                                     NO_RELEASE ", " POLICY_JSON,
                                     "SELECT * FROM deposits d WHERE " BY_HANDLE LATEST),
                         3, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT}},
     [RECEIPT_VERSION] = {"receipt_version",
-                         ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "d.version = $4", NO_BODY,
+                         ONE_DEPOSIT("$2", RECEIPT, INCARNATION, "d.version = $4", "false", NO_BODY,
                                      NO_RELEASE ", " POLICY_JSON,
-                                     THAT_OR_LATEST("true")),
+                                     THAT_OR_LATEST("true", "true")),
                          4, {DB_OID_BYTEA, DB_OID_TEXT, DB_OID_TEXT, DB_OID_INT4}},
     // $2 right, $3 after (exclusive), $4 from (inclusive), $5 to (exclusive), $6 limit. Inside the
     // LATERAL the organisation is a constant: rows come in index order, only the versions of one
@@ -166,7 +180,7 @@ static const struct db_statement STATEMENTS[] = {
     // LIMIT ends the scan.
     [LIST] = {"list",
               WHO "SELECT " WHO_COLUMNS ", " DEPOSIT_COLUMNS ", " NO_RECEIPT ", "
-              "a.granted, true, true, " NO_BODY ", d.has_policy, " NO_RELEASE
+              "a.granted, true, true, false, " NO_BODY ", d.has_policy, " NO_RELEASE
               " FROM w CROSS JOIN LATERAL (SELECT " GRANTED_ANYTHING("$2") " AS granted OFFSET 0) a"
               " LEFT JOIN LATERAL (SELECT DISTINCT ON (x.handle) x.* FROM ("
               "   SELECT d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256,"

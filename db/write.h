@@ -115,7 +115,9 @@ struct db_change_ops {
 extern const struct db_change_ops db_change_deposit, db_change_delete, db_change_register,
     db_change_renew, db_change_org_add, db_change_org_disable, db_change_authcode_new,
     db_change_client_approve, db_change_client_revoke, db_change_grant, db_change_grant_revoke,
-    db_change_operator_add, db_change_operator_revoke, db_change_retrieve, db_change_vote;
+    db_change_operator_add, db_change_operator_revoke, db_change_retrieve, db_change_vote,
+    db_change_lock, db_change_undelete, db_change_purge, db_change_org_set, db_change_clock_confirm,
+    db_change_tick;
 // The list of them all (changes.c).
 const struct db_change_ops *const *db_changes_all(size_t *count);
 // NULL for KT_CHANGE_BARRIER.
@@ -134,5 +136,13 @@ int db_refuse(struct db_member *member, int code, const char *message);
     " JOIN organisations o USING (organisation_id) "
 #define DB_AUTH_COUNT 7
 int db_check_client(struct db_member *member, const PGresult *result);
+// In a check: whether the grant g is in force for the client c and covers the deposit d1; whether d1
+// is locked now.
+#define DB_GRANT_COVERS                                                                            \
+    "g.revoked_at IS NULL AND (g.client_id = c.client_id OR g.client_id IS NULL)"                  \
+    " AND CASE g.object WHEN 'own' THEN d1.client_id = c.client_id"                                \
+    " WHEN 'prefix' THEN starts_with(d1.handle, g.prefix)"                                         \
+    " ELSE g.key_group_id = d1.key_group_id END"
+#define DB_LOCKED "(d1.legal_hold OR (d1.lock_mode IS NOT NULL AND d1.lock_until > kt_now()))"
 
 #endif

@@ -289,5 +289,11 @@ void db_member_free(struct db_member *member)
 {
     free(member->certificate);
     member->certificate = NULL;
+    free(member->due);
+    free(member->due_organisations);
+    free(member->due_deposits);
+    member->due = NULL;
+    member->due_organisations = member->due_deposits = NULL;
+    member->due_count = 0;
     kt_outcome_free(&member->outcome);
 }

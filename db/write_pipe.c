@@ -225,6 +225,8 @@ int db_result_code(const PGresult *result, struct kt_error *error)
         {"57P", KT_ERR_DATABASE_UNAVAILABLE},
         {"08", KT_ERR_DATABASE_UNAVAILABLE},
         {"25006", KT_ERR_PASSIVE},
+        {"KT001", KT_ERR_DEPOSIT_LOCKED}, // db/schema/003_retention.sql
+        {"KT002", KT_ERR_DATABASE},
         {"", KT_ERR_DATABASE},
     };
     ExecStatusType status = PQresultStatus(result);

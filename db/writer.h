@@ -61,6 +61,16 @@ int db_writer_idle(struct db_writer *writer) KT_MUST_CHECK;
 // Descriptors to watch while idle.
 void db_writer_fds(const struct db_writer *writer, int fds[2]);
 
+// A deposit whose purge is due.
+struct db_due {
+    struct kt_uuid organisation_id, deposit_id;
+    struct kt_uuid asked_by; // a client
+    char organisation[KT_ORG_NAME_MAX + 1];
+    char handle[KT_HANDLE_MAX + 1];
+    uint32_t version;
+};
+#define DB_PURGES_MAX 100 // in one tick
+
 // One change in a group. The caller sets `change`, db_group_* the rest.
 struct db_member {
     struct kt_change *change;
@@ -85,6 +95,13 @@ struct db_member {
     int64_t now_us;
     int64_t request_lifetime_s; // RETRIEVE
     int denies;                 // VOTE: with it, the votes cannot be reached any more
+    // TICK: what is erased, for the audit records; the same as parameters; whether the clock has
+    // made a long step, so that nothing is.
+    struct db_due *due;
+    size_t due_count;
+    char *due_organisations, *due_deposits;
+    int clock_jumped;
+    int looks_at_clock; // a tick is to follow at once
 };
 
 // 1 when the kind may share a group with others; others are written alone.

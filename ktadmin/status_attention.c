@@ -267,6 +267,9 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
         const struct kta_member *member = &nodes->list[active];
         writes = strcmp(kta_state_text(member, "writer"), "open") == 0;
         look_at_members(member, list);
+        if (json_is_true(json_object_get(member->state, "clock_jumped")))
+            say(list, "the clock has made a step of more than an hour: locks stay and purges wait "
+                      "until the time was looked at and ktadmin clock confirm was run");
         if (!writes && strcmp(kta_state_text(member, "role"), "unestablished") != 0)
             say(list, "%s is the active and takes no writes", member->name);
     } else if (!left) {

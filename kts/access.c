@@ -37,6 +37,8 @@ int kts_access_check(const struct kts_route *route, int one_deposit, const struc
         *reason = KT_ERR_VERSION_NOT_FOUND;
     else if (!answer->granted)
         *reason = KT_ERR_NOT_GRANTED;
+    else if (one_deposit && answer->gone)
+        *reason = KT_ERR_DEPOSIT_PURGED;
     // A name that the client may not browse must not leak by the kind of refusal.
     if (*reason && one_deposit && !answer->browsable)
         return KT_ERR_DEPOSIT_NOT_FOUND;

@@ -8,6 +8,7 @@
 
 #define USES_MAX       100000
 #define LIFETIME_MAX_S (3650LL * 24 * 3600)
+#define LOCK_DAYS_MAX  36500
 #define ALL_RIGHTS     "deposit,browse,retrieve,delete"
 
 // --- arguments ---
@@ -109,6 +110,61 @@ static int run_org_disable(struct kts_call *call, const json_t *args, json_t **r
     if (rc == 0)
         rc = take_name(args, "name", change.name, error);
     change.undo = kt_json_boolean(args, "undo", 0);
+    return rc ? rc : kts_agent_change(call, &change, NULL, error);
+}
+
+// "governance 30d", "compliance 7d", "none".
+static int take_lock_default(const json_t *args, struct kt_change *change, struct kt_error *error)
+{
+    const char *text = NULL, *space;
+    uint64_t days = 0;
+    char number[8] = "";
+    int rc = kt_json_string(args, "lock", 0, sizeof(change->lock_default) - 1, &text, error);
+
+    if (rc || !text)
+        return rc;
+    space = strchr(text, ' ');
+    if (space && strlen(space + 1) < sizeof(number) && strlen(space + 1) > 1 &&
+        space[strlen(space) - 1] == 'd')
+        memcpy(number, space + 1, strlen(space + 1) - 1);
+    if (strcmp(text, "none") != 0 &&
+        ((strncmp(text, "governance ", 11) != 0 && strncmp(text, "compliance ", 11) != 0) ||
+         kt_u64_parse(number, 1, LOCK_DAYS_MAX, &days) != 0))
+        return kt_error_set(error, KT_ERR_INVALID,
+                            "give governance:DAYS, compliance:DAYS (1 to 36500) or none",
+                            "'%s' is not a default lock", text);
+    memcpy(change->lock_default, text, strlen(text) + 1);
+    return 0;
+}
+
+static int run_org_set(struct kts_call *call, const json_t *args, json_t **result,
+                       struct kt_error *error)
+{
+    static const char *const MEMBERS[] = {"name", "lock", "purge_delay_s", NULL};
+    struct kt_change change = {.kind = KT_CHANGE_ORG_SET, .purge_delay_s = -1};
+    int rc = kt_json_only(args, MEMBERS, error);
+
+    (void)result;
+    if (rc == 0)
+        rc = take_name(args, "name", change.name, error);
+    if (rc == 0)
+        rc = take_lock_default(args, &change, error);
+    if (rc == 0)
+        rc = kt_json_integer(args, "purge_delay_s", 0, LIFETIME_MAX_S, 0, &change.purge_delay_s,
+                             error);
+    if (rc == 0 && !change.lock_default[0] && change.purge_delay_s < 0)
+        rc = kt_error_set(error, KT_ERR_INVALID, NULL, "nothing is to be set");
+    return rc ? rc : kts_agent_change(call, &change, NULL, error);
+}
+
+static int run_clock_confirm(struct kts_call *call, const json_t *args, json_t **result,
+                             struct kt_error *error)
+{
+    static const char *const MEMBERS[] = {NULL};
+    struct kt_change change = {.kind = KT_CHANGE_CLOCK_CONFIRM};
+    int rc = kt_json_only(args, MEMBERS, error);
+
+    (void)result;
     return rc ? rc : kts_agent_change(call, &change, NULL, error);
 }
 
@@ -249,6 +305,8 @@ static int run_grant_revoke(struct kts_call *call, const json_t *args, json_t **
 const struct kts_verb kts_change_verbs[] = {
     {"org.add", KTS_CALLER_LOCAL, 0, run_org_add, NULL, NULL},
     {"org.disable", KTS_CALLER_LOCAL, 0, run_org_disable, NULL, NULL},
+    {"org.set", KTS_CALLER_LOCAL, 0, run_org_set, NULL, NULL},
+    {"clock.confirm", KTS_CALLER_LOCAL, 0, run_clock_confirm, NULL, NULL},
     {"authcode.new", KTS_CALLER_LOCAL, 0, run_authcode_new, NULL, NULL},
     {"client.approve", KTS_CALLER_LOCAL, 0, run_client_approve, NULL, NULL},
     {"client.revoke", KTS_CALLER_LOCAL, 0, run_client_revoke, NULL, NULL},

@@ -96,6 +96,7 @@ static void put_database(const struct kts_agent *agent, json_t *state)
                                                      : "sealed"));
     set(state, "in_recovery", json_boolean(view->in_recovery));
     set(state, "restored", json_boolean(view->restored));
+    set(state, "clock_jumped", json_boolean(view->clock_jumped));
     set(state, "timeline", json_integer((json_int_t)view->timeline));
     kts_json_set_lsn(state, "lsn", view->lsn);
     if (view->in_recovery)

@@ -117,6 +117,13 @@ static int run_org_list(struct kts_call *call, const json_t *args, json_t **resu
     return db_query_organisations(kts_agent_database(kts_call_agent(call)), result, error);
 }
 
+static int run_clock_show(struct kts_call *call, const json_t *args, json_t **result,
+                          struct kt_error *error)
+{
+    (void)args;
+    return db_query_clock(kts_agent_database(kts_call_agent(call)), result, error);
+}
+
 static int run_client_list(struct kts_call *call, const json_t *args, json_t **result,
                            struct kt_error *error)
 {
@@ -165,6 +172,7 @@ static const struct kts_verb READS[] = {
     {"ping", KTS_CALLER_LOCAL, 0, run_ping, NULL, NULL},
     {"status", KTS_CALLER_LOCAL, 0, run_status, NULL, NULL},
     {"org.list", KTS_CALLER_LOCAL, 0, run_org_list, NULL, NULL},
+    {"clock.show", KTS_CALLER_LOCAL, 0, run_clock_show, NULL, NULL},
     {"client.list", KTS_CALLER_LOCAL, 0, run_client_list, NULL, NULL},
     {"grant.list", KTS_CALLER_LOCAL, 0, run_grant_list, NULL, NULL},
     {"db.status", KTS_CALLER_LOCAL, 0, run_db_status, NULL, NULL},

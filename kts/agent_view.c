@@ -98,6 +98,7 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
     view->rows = rows;
     view->in_recovery = kt_json_boolean(look, "in_recovery", 1);
     view->restored = kt_json_boolean(look, "restored", 0);
+    view->clock_jumped = kt_json_boolean(look, "clock_jumped", 0);
     names = json_string_value(json_object_get(look, "names"));
     snprintf(view->names, sizeof(view->names), "%s", names ? names : "");
     view->log_index = (uint64_t)number_of(look, "log_index");

@@ -31,6 +31,7 @@ struct kts_view {
     // the database, as of the last look that saw it
     int is_known;
     int in_recovery, restored;
+    int clock_jumped;                  // purges wait for an operator
     char names[KT_STANDBY_NAMES_TEXT]; // synchronous_standby_names as PostgreSQL uses it
     uint32_t timeline;
     uint64_t lsn, replayed;

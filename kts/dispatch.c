@@ -205,8 +205,10 @@ static int check_head(struct kts_request *request, const struct kts_http_head *h
         rc = check_freshness(request, head);
     if (rc == 0 &&
         (copy_field(head, "kt-deposit-id", request->deposit_id, sizeof(request->deposit_id)) ||
-         copy_field(head, "kt-sha256", request->sha256, sizeof(request->sha256))))
-        rc = kts_fail(request, KT_ERR_BAD_REQUEST, "malformed KT-Deposit-Id or KT-SHA256");
+         copy_field(head, "kt-sha256", request->sha256, sizeof(request->sha256)) ||
+         copy_field(head, "kt-bypass-governance", request->bypass, sizeof(request->bypass))))
+        rc = kts_fail(request, KT_ERR_BAD_REQUEST,
+                      "malformed KT-Deposit-Id, KT-SHA256 or KT-Bypass-Governance");
     if (rc == 0)
         rc = kts_release_take_head(request, head);
     if (rc)

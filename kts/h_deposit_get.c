@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // GET and HEAD of one deposit: the ciphertext, or its metadata only.
 #include <stdio.h>
+#include <string.h>
 
 #include "kts/handlers.h"
 #include "kts/request.h"
 
-#define HEADERS_MAX 576
+#define HEADERS_MAX 832
 
 static void format_headers(const struct db_deposit *deposit, char out[HEADERS_MAX])
 {
@@ -41,11 +42,27 @@ static int answer_body(struct kts_request *request, const struct db_answer *answ
     return hand_out(request, answer);
 }
 
+// Behind the others, when there is something to tell.
+static void add_lock(const struct db_deposit *deposit, char headers[HEADERS_MAX])
+{
+    char until[KT_TIME_TEXT];
+    size_t used = strlen(headers);
+
+    if (deposit->lock_mode[0]) {
+        kt_time_format(deposit->lock_until_us, until);
+        used += (size_t)snprintf(headers + used, HEADERS_MAX - used,
+                                 "KT-Lock: %s\r\nKT-Lock-Until: %s\r\n", deposit->lock_mode, until);
+    }
+    if (deposit->legal_hold)
+        snprintf(headers + used, HEADERS_MAX - used, "KT-Legal-Hold: yes\r\n");
+}
+
 static int answer_head(struct kts_request *request, const struct db_answer *answer)
 {
     char headers[HEADERS_MAX];
 
     format_headers(&answer->deposits[0], headers);
+    add_lock(&answer->deposits[0], headers);
     return kts_respond_head(request, answer->deposits[0].content_type, headers,
                             answer->deposits[0].size);
 }

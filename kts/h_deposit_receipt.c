@@ -18,10 +18,11 @@ static int answer_receipt(struct kts_request *request, const struct db_answer *a
     if (answer->text)
         policy = json_loadb(answer->text, answer->text_len, 0, NULL);
     return kts_respond_json(request, 200,
-                            json_pack("{s:o, s:s, s:I, s:b, s:o?}", "deposit",
+                            json_pack("{s:o, s:s, s:I, s:b, s:o?, s:o}", "deposit",
                                       kts_deposit_json(&deposit->receipt, deposit->handle),
                                       "receipt", text, "w", (json_int_t)deposit->receipt.w,
-                                      "deleted", deposit->deleted, "policy", policy));
+                                      "deleted", deposit->deleted, "policy", policy, "retention",
+                                      kts_retention_json(deposit)));
 }
 
 int kts_h_deposit_receipt(struct kts_request *request)

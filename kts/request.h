@@ -47,6 +47,7 @@ struct kts_request {
     char content_type[64]; // as the table of ciphertexts spells it
     char deposit_id[KT_UUID_TEXT];
     char sha256[KT_SHA256_TEXT];
+    char bypass[8];                   // KT-Bypass-Governance
     struct kt_release_policy *policy; // PUT: owned, NULL when there is none
     char *justification;              // GET: owned, NULL when there is none
     struct kt_uuid retrieval_id;      // GET: nil when there is none
@@ -178,5 +179,7 @@ int kts_release(struct kts_request *request, const struct db_answer *answer,
 
 // The object "deposit" of answers, from the receipt. NULL: no memory.
 json_t *kts_deposit_json(const struct kt_receipt *receipt, const char *handle);
+// The object "retention": lock, hold, what is to become of it. NULL: no memory.
+json_t *kts_retention_json(const struct db_deposit *deposit);
 
 #endif

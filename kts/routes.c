@@ -11,6 +11,7 @@
 #define REGISTER_MAX (KT_CSR_MAX * 2 + KT_OPENPGP_KEY_MAX * 4 / 3 + 4096)
 #define RENEW_MAX    (KT_CSR_MAX * 2 + 1024)
 #define VOTE_MAX     (KT_JUSTIFICATION_MAX * 6 + 256) // each byte of a comment may be escaped
+#define LOCK_MAX     1024
 
 // clang-format off
 static const struct kts_route ROUTES[] = {
@@ -46,6 +47,13 @@ static const struct kts_route ROUTES[] = {
         "browse", KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 1},
     {"deposit.delete", KTS_DELETE, "/v1/deposits/{handle}", "version", kts_h_deposit_delete,
         "delete", KTS_CHANGE, KTS_CLIENT, 0, 0, KTS_ACCEPTS_NOTHING, 0},
+    {"deposit.lock", KTS_PUT, "/v1/deposits/{handle}/lock", "version", kts_h_deposit_lock,
+        "lock", KTS_CHANGE, KTS_CLIENT, 0, LOCK_MAX, KTS_ACCEPTS_JSON, 0},
+    {"deposit.undelete", KTS_POST, "/v1/deposits/{handle}/undelete", "version",
+        kts_h_deposit_undelete,
+        "undelete", KTS_CHANGE, KTS_CLIENT, 0, 0, KTS_ACCEPTS_NOTHING, 0},
+    {"deposit.purge", KTS_POST, "/v1/deposits/{handle}/purge", "version", kts_h_deposit_purge,
+        "purge", KTS_CHANGE, KTS_CLIENT, 0, 0, KTS_ACCEPTS_NOTHING, 0},
     {"deposit.receipt", KTS_GET, "/v1/deposits/{handle}/receipt", "version", kts_h_deposit_receipt,
         "browse", KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 1},
     {"request.list", KTS_GET, "/v1/requests", "state after limit", kts_h_request_list,

@@ -202,6 +202,8 @@ static int run_groups(struct kts_writer *writer)
 {
     int r = kts_writer_is_permitted(writer) ? 0 : KT_ERR_AGAIN;
 
+    if (!writer->stopping)
+        kts_writer_tick(writer);
     while (r == 0 && writer->first)
         r = kts_writer_group(writer);
     return r;

@@ -80,6 +80,21 @@ static void set_release(json_t *record, const struct db_member *member)
         json_object_set_new(record, "policy", json_true());
 }
 
+static void set_lock(json_t *record, const struct kt_change *change)
+{
+    char until[KT_TIME_TEXT];
+
+    set_text(record, "mode", change->lock_mode);
+    if (change->lock_until_us != 0) {
+        kt_time_format(change->lock_until_us, until);
+        set_text(record, "until", until);
+    }
+    if (change->hold != 0)
+        json_object_set_new(record, "hold", json_boolean(change->hold == 1));
+    if (change->bypass)
+        json_object_set_new(record, "bypass", json_true());
+}
+
 // Who, what, when, from where, with which result: never a body.
 static char *record_text(const struct db_member *member, const char *result, int code)
 {
@@ -95,8 +110,10 @@ static char *record_text(const struct db_member *member, const char *result, int
     set_text(record, "organisation", member->organisation);
     set_uuid(record, "client", &member->client_id);
     if (change->kind == KT_CHANGE_DEPOSIT || change->kind == KT_CHANGE_DELETE ||
-        change->kind == KT_CHANGE_RENEW || change->kind == KT_CHANGE_OPERATOR_ADD ||
-        change->kind == KT_CHANGE_RETRIEVE || change->kind == KT_CHANGE_VOTE) {
+        change->kind == KT_CHANGE_LOCK || change->kind == KT_CHANGE_UNDELETE ||
+        change->kind == KT_CHANGE_PURGE || change->kind == KT_CHANGE_RENEW ||
+        change->kind == KT_CHANGE_OPERATOR_ADD || change->kind == KT_CHANGE_RETRIEVE ||
+        change->kind == KT_CHANGE_VOTE) {
         kt_hex_encode(change->certificate_sha256, KT_SHA256_LEN, hex);
         set_text(record, "certificate", hex);
     }
@@ -112,6 +129,13 @@ static char *record_text(const struct db_member *member, const char *result, int
     set_uuid(record, "grant", &change->grant_id);
     if (change->undo)
         json_object_set_new(record, "undo", json_true());
+    if (change->kind == KT_CHANGE_LOCK)
+        set_lock(record, change);
+    if (change->kind == KT_CHANGE_ORG_SET) {
+        set_text(record, "lock_default", change->lock_default);
+        if (change->purge_delay_s >= 0)
+            json_object_set_new(record, "purge_delay_s", json_integer(change->purge_delay_s));
+    }
     if (change->kind == KT_CHANGE_REGISTER || change->kind == KT_CHANGE_OPERATOR_ADD ||
         change->kind == KT_CHANGE_OPERATOR_REVOKE)
         set_text(record, "name", change->name);
@@ -166,6 +190,33 @@ static int wait_for_audit(struct kts_writer *writer, uint64_t first, size_t coun
     return verdict;
 }
 
+// How many records a member has: a tick one for each deposit that it erases.
+static size_t record_count(const struct db_member *member)
+{
+    return member->change->kind == KT_CHANGE_TICK ? member->due_count : 1;
+}
+
+static int send_records(struct kts_writer *writer, const struct db_member *member,
+                        const char *result, int code, size_t *sent)
+{
+    // a request was made, but nothing is released
+    int own = member->held ? KT_ERR_VOTES_REQUIRED : member->outcome.code, r = 0;
+
+    for (size_t i = 0; i < record_count(member) && r == 0; i++) {
+        const char *word = own != 0 ? "denied" : result;
+        char *text = member->change->kind == KT_CHANGE_TICK
+                         ? kts_writer_purge_record(member, i, word, own != 0 ? own : code)
+                         : record_text(member, word, own != 0 ? own : code);
+
+        if (text == NULL)
+            return KT_ERR_NO_MEMORY;
+        r = kts_link_send(writer->audit, KTS_MSG_AUDIT, ++writer->next_call, text, strlen(text));
+        free(text);
+        (*sent)++;
+    }
+    return r;
+}
+
 // Has a record of every member on disk before anything is written or refused.
 static int audit_group(struct kts_writer *writer, const struct group *group, const char *result,
                        int code)
@@ -176,20 +227,12 @@ static int audit_group(struct kts_writer *writer, const struct group *group, con
 
     for (size_t i = 0; i < group->count && r == 0; i++) {
         const struct db_member *member = &group->members[i];
-        // a request was made, but nothing is released
-        int own = member->held ? KT_ERR_VOTES_REQUIRED : member->outcome.code;
-        char *text;
 
-        if (!is_audited(group, i) || (code != 0 && !member->writes))
+        if (!is_audited(group, i) || (code != 0 && !member->writes) || record_count(member) == 0)
             continue;
         if (writer->audit == NULL)
             return KT_ERR_AUDIT_UNAVAILABLE;
-        text = record_text(member, own != 0 ? "denied" : result, own != 0 ? own : code);
-        if (text == NULL)
-            return KT_ERR_NO_MEMORY;
-        r = kts_link_send(writer->audit, KTS_MSG_AUDIT, ++writer->next_call, text, strlen(text));
-        free(text);
-        sent++;
+        r = send_records(writer, member, result, code, &sent);
     }
     if (r == 0 && sent > 0)
         r = wait_for_audit(writer, first, sent);
@@ -218,6 +261,7 @@ static void answer_group(struct kts_writer *writer, struct group *group, int cod
         }
         if (outcome->code != 0)
             memset(&outcome->receipt, 0, sizeof(outcome->receipt));
+        kts_writer_tick_done(writer, &group->members[i]);
         kts_writer_answer(writer, group->queued[i], outcome);
         group->queued[i] = NULL;
     }

@@ -19,9 +19,11 @@ struct kts_asker {
     uint64_t serial;
 };
 
+#define KTS_ASKER_NONE (-1) // the writer itself: nobody is answered
+
 struct kts_queued {
     struct kt_change change;
-    int asker;       // place in askers
+    int asker;       // place in askers, or KTS_ASKER_NONE
     uint64_t serial; // of that asker's link
     uint64_t id;     // of the message
     struct kts_queued *next;
@@ -42,6 +44,8 @@ struct kts_writer {
     int group_max;
     EVP_PKEY *receipt_key;
     char *ca_cert_pem;
+    int64_t next_tick_us; // kt_monotonic_now() of the next look at the clock
+    int clock_jumped;     // the last one found a long step
     int stopping;
 };
 
@@ -67,6 +71,12 @@ int kts_writer_has_room(const struct kts_writer *writer); // for more changes
 void kts_writer_take_changes(struct kts_writer *writer, int place);
 void kts_writer_receive(struct kts_writer *writer, int place);
 int kts_writer_flush(struct kts_writer *writer); // 1: there is still something to be sent
+// The writer's own change (writer_tick.c): queues it when it is time; what it found, and whether
+// another one is to follow; the audit record of the i-th deposit that it erases, to be freed.
+void kts_writer_tick(struct kts_writer *writer);
+void kts_writer_tick_done(struct kts_writer *writer, const struct db_member *member);
+char *kts_writer_purge_record(const struct db_member *member, size_t i, const char *result,
+                              int code) KT_MUST_CHECK;
 // Asks the agent for a client's certificate: db_writer_settings.sign.
 int kts_writer_sign(void *arg, const char *common_name, const char *organisation,
                     const uint8_t *csr, size_t csr_len, char **pem) KT_MUST_CHECK;

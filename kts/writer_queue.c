@@ -46,12 +46,13 @@ struct kts_queued *kts_writer_pop(struct kts_writer *writer)
 void kts_writer_answer(struct kts_writer *writer, struct kts_queued *queued,
                        const struct kt_outcome *outcome)
 {
-    struct kts_asker *asker = &writer->askers[queued->asker];
+    struct kts_asker *asker =
+        queued->asker == KTS_ASKER_NONE ? NULL : &writer->askers[queued->asker];
     struct kt_buf buf = KT_BUF_INIT(2u << 20);
-    int r = kt_outcome_encode(outcome, &buf);
+    int r = asker ? kt_outcome_encode(outcome, &buf) : 0;
 
     // an asker that was replaced meanwhile has told its clients "in doubt" already
-    if (r == 0 && asker->link && asker->serial == queued->serial)
+    if (r == 0 && asker && asker->link && asker->serial == queued->serial)
         r = kts_link_send(asker->link, KTS_MSG_OUTCOME, queued->id, kt_buf_ptr(&buf),
                           kt_buf_left(&buf));
     if (r != 0)

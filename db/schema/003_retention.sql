@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Retention: who may remove what, and when. Enforced here, so that it holds against the server's own
--- roles too: none of them may write a body or a lock but through these functions, and the guard
--- below looks at every change of a deposit, whoever makes it.
+-- roles too: none of them may write a body but through deposits_purge, and the guard below looks at
+-- every change of a deposit, whoever makes it.
 
 -- The highest time that was seen. What is over must be over by the clock and by this row: a clock
 -- that is set forward ends no lock. It moves with the clock as long as that moves in steps of at most
@@ -14,11 +14,18 @@ CREATE TABLE clock (
     confirmed_by text
 );
 
--- What time it is for locks and purges.
+-- What time it is for what ends: locks, and the delay of purges.
 CREATE FUNCTION kt_now() RETURNS timestamptz
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
     SELECT coalesce((SELECT least(highest, clock_timestamp()) FROM clock), '-infinity')
+$$;
+
+-- What time it is for what begins: a clock that is set back shortens no delay.
+CREATE FUNCTION kt_latest() RETURNS timestamptz
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
+$$
+    SELECT greatest((SELECT highest FROM clock), clock_timestamp())
 $$;
 
 -- Looks at the clock. Returns false while purges wait for the time to be confirmed.
@@ -50,8 +57,11 @@ $$;
 CREATE FUNCTION clock_confirm(by_whom text) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
-    UPDATE clock SET highest = greatest(highest, clock_timestamp()), jumped_to = NULL,
-        confirmed_at = clock_timestamp(), confirmed_by = by_whom
+    INSERT INTO clock (highest, confirmed_at, confirmed_by)
+        VALUES (clock_timestamp(), clock_timestamp(), by_whom)
+        ON CONFLICT (singleton) DO UPDATE SET highest = greatest(clock.highest, excluded.highest),
+            jumped_to = NULL, confirmed_at = excluded.confirmed_at,
+            confirmed_by = excluded.confirmed_by
 $$;
 
 -- lock_default is '<governance|compliance> <n>d', or NULL.
@@ -63,7 +73,9 @@ ALTER TABLE organisations ADD CHECK
 ALTER TABLE deposits
     ADD COLUMN lock_by uuid,                       -- who set the lock or the hold, or lifted it
     ADD COLUMN purge_by uuid,                      -- who asked for the purge
-    ADD CHECK ((lock_mode IS NULL) = (lock_until IS NULL));
+    ADD CHECK ((lock_mode IS NULL) = (lock_until IS NULL)),
+    ADD CHECK (purge_after IS NULL OR deleted_at IS NOT NULL),
+    ADD CHECK ((body IS NULL) = (purged_at IS NOT NULL));
 CREATE INDEX deposits_to_purge ON deposits (purge_after)
     WHERE purge_after IS NOT NULL AND purged_at IS NULL;
 
@@ -80,7 +92,9 @@ $$
             ELSE g.key_group_id IS NOT DISTINCT FROM d.key_group_id END)
 $$;
 
--- What may become of a deposit. Raises KT001 (locked) or KT002 (never).
+-- What may become of a deposit. Raises KT001 (locked) or KT002 (never). The right "bypass" is looked
+-- up here, but who asks is the writer's word: a writer that was taken over may lift a governance lock
+-- or a hold in the name of a client that has the right. It cannot shorten a compliance lock.
 CREATE FUNCTION deposits_guard() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
@@ -90,6 +104,9 @@ DECLARE
 BEGIN
     IF TG_OP <> 'UPDATE' THEN
         RAISE EXCEPTION 'deposits are never removed' USING ERRCODE = 'KT002';
+    END IF;
+    IF OLD.purged_at IS NOT NULL THEN
+        RAISE EXCEPTION 'the deposit was purged' USING ERRCODE = 'KT002';
     END IF;
     IF (NEW.deposit_id, NEW.organisation_id, NEW.client_id, NEW.handle, NEW.version,
         NEW.content_type, NEW.sha256, NEW.size, NEW.key_group_id, NEW.log_index, NEW.incarnation,
@@ -119,6 +136,13 @@ BEGIN
     IF (in_force OR OLD.legal_hold) AND OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL THEN
         RAISE EXCEPTION 'the deposit is locked' USING ERRCODE = 'KT001';
     END IF;
+    -- the delay begins when the purge is asked for, whatever is written (a minute for statements
+    -- that had to wait)
+    IF NEW.purge_after IS DISTINCT FROM OLD.purge_after AND NEW.purge_after IS NOT NULL
+        AND NEW.purge_after < kt_latest() - interval '1 minute' + (SELECT purge_delay
+            FROM organisations o WHERE o.organisation_id = OLD.organisation_id) THEN
+        RAISE EXCEPTION 'a purge has its delay' USING ERRCODE = 'KT002';
+    END IF;
     IF NEW.body IS DISTINCT FROM OLD.body OR NEW.purged_at IS DISTINCT FROM OLD.purged_at THEN
         IF in_force OR OLD.legal_hold THEN
             RAISE EXCEPTION 'the deposit is locked' USING ERRCODE = 'KT001';
@@ -138,10 +162,11 @@ CREATE TRIGGER deposits_guard BEFORE UPDATE OR DELETE ON deposits
 CREATE TRIGGER deposits_never_truncated BEFORE TRUNCATE ON deposits
     FOR EACH STATEMENT EXECUTE FUNCTION deposits_guard();
 
--- Erases the bodies of deposits whose purge is due, at most so many; the rows and hashes stay. The
--- only way to a body: no role may write the column.
-CREATE FUNCTION deposits_purge(most integer)
-    RETURNS TABLE (organisation uuid, deposit uuid, asked_by uuid)
+-- Erases the bodies of those of the named deposits ($1 their organisations, $2 their ids) whose
+-- purge is due, and gives them back; the rows and hashes stay. The only way to a body: no role may
+-- write the column. They are named so that whoever calls has made their records before.
+CREATE FUNCTION deposits_purge(uuid[], uuid[])
+    RETURNS TABLE (organisation uuid, deposit uuid)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
 BEGIN
@@ -149,20 +174,19 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-        WITH due AS (SELECT d.organisation_id, d.deposit_id FROM deposits d
-            WHERE d.purge_after <= kt_now() AND d.purged_at IS NULL AND d.deleted_at IS NOT NULL
+        UPDATE deposits d SET body = NULL, purged_at = kt_now()
+            FROM unnest($1, $2) AS named (organisation_id, deposit_id)
+            WHERE d.organisation_id = named.organisation_id AND d.deposit_id = named.deposit_id
+            AND d.purge_after <= kt_now() AND d.purged_at IS NULL AND d.deleted_at IS NOT NULL
             AND NOT d.legal_hold AND (d.lock_mode IS NULL OR d.lock_until <= kt_now())
-            ORDER BY d.purge_after LIMIT most)
-        UPDATE deposits d SET body = NULL, purged_at = kt_now() FROM due
-            WHERE d.organisation_id = due.organisation_id AND d.deposit_id = due.deposit_id
-            RETURNING d.organisation_id, d.deposit_id, d.purge_by;
+            RETURNING d.organisation_id, d.deposit_id;
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION clock_see(), clock_confirm(text), deposits_purge(integer),
+REVOKE EXECUTE ON FUNCTION clock_see(), clock_confirm(text), deposits_purge(uuid[], uuid[]),
     deposit_granted(uuid, deposits, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION clock_see(), clock_confirm(text), deposits_purge(integer),
-    deposit_granted(uuid, deposits, text) TO kts_writer;
+GRANT EXECUTE ON FUNCTION clock_see(), clock_confirm(text), deposits_purge(uuid[], uuid[])
+    TO kts_writer;
 GRANT SELECT ON clock TO kts_reader, kts_writer, kts_agent;
 GRANT UPDATE (purge_delay) ON organisations TO kts_writer;
 GRANT SELECT (lock_by, purge_by) ON deposits TO kts_writer, kts_agent;

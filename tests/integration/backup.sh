@@ -210,7 +210,7 @@ is "$(ls "$out" | grep -c 'gpg$')" 10 "artefacts after"
 [[ -e $out/kts_bak_of_mine.txt ]] || problem "an unknown file is gone"
 
 check "a new backup with much less in it keeps the old ones, and the exit code says so"
-sql n1 "DELETE FROM deposits" >/dev/null
+sql n1 "ALTER TABLE deposits DISABLE TRIGGER USER; DELETE FROM deposits; ALTER TABLE deposits ENABLE TRIGGER USER" >/dev/null
 for i in 11 12; do # and the next time
     exits 8 backup n1 --gpg-recipient=john.doe@example.com --output="$out" --roll=1
     has "$KT_TMP/err" 'much less'

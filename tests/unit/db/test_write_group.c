@@ -428,8 +428,8 @@ static void result_that_cannot_be_used_leaves_the_prepared_group_in_doubt(void *
 {
     const struct fake_answer script[] = {
         {.expect = "check_delete",
-         .columns = 10,
-         .row = {CLIENT, ORG, "acme", "active", "f", "f", "f", "1", "1", "1"}},
+         .columns = 11,
+         .row = {CLIENT, ORG, "acme", "active", "f", "f", "f", "1", "1", "1", "0"}},
         BEGIN_OK,
         SAFE_OK,
         {.expect = "write_delete", .tag = "0"}, // the row that was checked is gone

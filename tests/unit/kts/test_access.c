@@ -40,6 +40,24 @@ static void a_right_is_not_anybodys(void **state)
     assert_int_equal(check(KTS_ANYONE, "browse", 0, &answer), KT_ERR_NOT_GRANTED);
 }
 
+static void what_was_purged_is_gone_for_who_may_see_it_and_not_there_for_others(void **state)
+{
+    struct db_deposit deposit = {.handle = "h"};
+    struct db_answer answer = of_a_client();
+
+    (void)state;
+    answer.count = 1;
+    answer.deposits = &deposit;
+    answer.version_found = answer.gone = 1;
+    assert_int_equal(check(KTS_CLIENT, "retrieve", 1, &answer), KT_ERR_DEPOSIT_NOT_FOUND);
+    answer.browsable = 1;
+    assert_int_equal(check(KTS_CLIENT, "retrieve", 1, &answer), KT_ERR_NOT_GRANTED);
+    answer.granted = 1;
+    assert_int_equal(check(KTS_CLIENT, "retrieve", 1, &answer), KT_ERR_DEPOSIT_PURGED);
+    answer.version_found = 0;
+    assert_int_equal(check(KTS_CLIENT, "retrieve", 1, &answer), KT_ERR_VERSION_NOT_FOUND);
+}
+
 static void an_unknown_certificate_is_refused(void **state)
 {
     const struct db_answer answer = {0};
@@ -90,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_for_anybody_needs_nobody),
         cmocka_unit_test(a_right_is_not_anybodys),
+        cmocka_unit_test(what_was_purged_is_gone_for_who_may_see_it_and_not_there_for_others),
         cmocka_unit_test(an_unknown_certificate_is_refused),
         cmocka_unit_test(who_is_not_in_good_standing_is_refused),
         cmocka_unit_test(what_may_not_be_browsed_is_not_found),
