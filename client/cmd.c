@@ -121,6 +121,46 @@ int ktc_cmd_version(const struct kt_cli_run *run, uint32_t *version)
     return 0;
 }
 
+void ktc_cmd_time(int64_t us, char out[KTC_CMD_TIME])
+{
+    char text[KT_TIME_TEXT];
+
+    kt_time_format(us, text);
+    snprintf(out, KTC_CMD_TIME, "%s", text);
+}
+
+const char *ktc_cmd_lock_mode(int mode)
+{
+    return mode == KEYTRUSTEE_LOCK_COMPLIANCE   ? "compliance"
+           : mode == KEYTRUSTEE_LOCK_GOVERNANCE ? "governance"
+                                                : "none";
+}
+
+static int put_time(json_t *object, const char *name, int64_t us)
+{
+    char text[KTC_CMD_TIME];
+
+    if (us == 0)
+        return 0;
+    ktc_cmd_time(us, text);
+    return json_object_set_new(object, name, json_string(text));
+}
+
+// The members that keytrustee_info alone fills in.
+static int put_retention(const struct keytrustee_deposit *deposit, json_t *object)
+{
+    int bad = 0;
+
+    if (deposit->lock != KEYTRUSTEE_LOCK_NONE)
+        bad |= json_object_set_new(object, "lock", json_string(ktc_cmd_lock_mode(deposit->lock))) |
+               json_object_set_new(object, "lock_in_force", json_boolean(deposit->lock_in_force));
+    if (deposit->legal_hold)
+        bad |= json_object_set_new(object, "hold", json_true());
+    return bad | put_time(object, "lock_until", deposit->lock_until_us) |
+           put_time(object, "purge_after", deposit->purge_after_us) |
+           put_time(object, "purged", deposit->purged_us);
+}
+
 json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit)
 {
     json_t *object =
@@ -143,6 +183,8 @@ json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit)
         bad |= json_object_set_new(object, "copies", json_integer((json_int_t)deposit->copies));
     if (!bad && deposit->policy)
         bad |= json_object_set_new(object, "policy", json_true());
+    if (!bad)
+        bad = put_retention(deposit, object);
     if (bad) {
         json_decref(object);
         return NULL;

@@ -19,6 +19,9 @@ extern const struct kt_cli_command ktc_cmd_delete;
 extern const struct kt_cli_command ktc_cmd_requests;
 extern const struct kt_cli_command ktc_cmd_approve;
 extern const struct kt_cli_command ktc_cmd_deny;
+extern const struct kt_cli_command ktc_cmd_undelete;
+extern const struct kt_cli_command ktc_cmd_purge;
+extern const struct kt_cli_command ktc_cmd_lock;
 extern const struct kt_cli_command ktc_cmd_status;
 extern const struct kt_cli_command ktc_cmd_servers_list;
 extern const struct kt_cli_command ktc_cmd_servers_add;
@@ -50,6 +53,11 @@ int ktc_cmd_policy(const struct kt_cli_run *run, struct ktc_cmd_policy *room) KT
 // The lines of info about a release policy, and the same as JSON; NULL when out of memory.
 void ktc_cmd_print_release(const struct keytrustee_release *release);
 json_t *ktc_cmd_release_json(const struct keytrustee_release *release);
+// A time of the library as text.
+#define KTC_CMD_TIME 32
+void ktc_cmd_time(int64_t us, char out[KTC_CMD_TIME]);
+// "governance" and so on; "none".
+const char *ktc_cmd_lock_mode(int mode);
 // A deposit as JSON; NULL when out of memory.
 json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit);
 // Prints an object (which is released) and gives the exit code.

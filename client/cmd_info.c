@@ -4,6 +4,26 @@
 
 #include "client/cmd.h"
 
+static void print_retention(const struct keytrustee_deposit *deposit)
+{
+    char time[KTC_CMD_TIME];
+
+    if (deposit->lock != KEYTRUSTEE_LOCK_NONE) {
+        ktc_cmd_time(deposit->lock_until_us, time);
+        printf("lock         %s until %s%s\n", ktc_cmd_lock_mode(deposit->lock), time,
+               deposit->lock_in_force ? "" : " (over)");
+    }
+    if (deposit->legal_hold)
+        printf("legal hold   yes\n");
+    if (deposit->purged_us != 0) {
+        ktc_cmd_time(deposit->purged_us, time);
+        printf("purged       %s\n", time);
+    } else if (deposit->purge_after_us != 0) {
+        ktc_cmd_time(deposit->purge_after_us, time);
+        printf("purge        after %s\n", time);
+    }
+}
+
 static void print(const struct keytrustee_deposit *deposit,
                   const struct keytrustee_release *release)
 {
@@ -21,6 +41,7 @@ static void print(const struct keytrustee_deposit *deposit,
         printf("copies       1: acknowledged by a standalone node\n");
     else
         printf("copies       at least %u when it was acknowledged\n", (unsigned)deposit->copies);
+    print_retention(deposit);
     printf("receipt      verified\n");
     if (release != NULL)
         ktc_cmd_print_release(release);

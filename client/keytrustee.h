@@ -209,6 +209,12 @@ KEYTRUSTEE_API int keytrustee_register(struct keytrustee *client,
 
 /* --- deposits --- */
 
+enum keytrustee_lock_mode {
+    KEYTRUSTEE_LOCK_NONE = 0,
+    KEYTRUSTEE_LOCK_GOVERNANCE = 1, /* the right "bypass" lifts it */
+    KEYTRUSTEE_LOCK_COMPLIANCE = 2  /* nobody shortens it */
+};
+
 struct keytrustee_deposit {
     char id[KEYTRUSTEE_UUID_SIZE];
     char handle[KEYTRUSTEE_HANDLE_SIZE];
@@ -224,7 +230,15 @@ struct keytrustee_deposit {
     uint32_t copies; /* nodes that had it on disk when it was acknowledged, at least; 0: not told */
     int receipt;     /* 1: a receipt for exactly this deposit was verified */
     int policy;      /* 1: it has a release policy, says the server; told by lists and info */
-    char reserved[60]; /* 0; for later versions */
+    /* keytrustee_info; the server's word, which no receipt proves. Times are microseconds since
+     * 1970, 0: none */
+    int lock;               /* enum keytrustee_lock_mode */
+    int lock_in_force;      /* 1: it cannot be deleted or purged before lock_until_us */
+    int legal_hold;         /* 1: it cannot be deleted or purged until the hold is lifted */
+    int64_t lock_until_us;  /* ends the lock */
+    int64_t purge_after_us; /* deleted, and erased from then on */
+    int64_t purged_us;      /* erased: the ciphertext is gone */
+    char reserved[24];      /* 0; for later versions */
 };
 
 /* Signs and encrypts `len` bytes and deposits them as the next version of `handle`, trying again
@@ -351,7 +365,7 @@ KEYTRUSTEE_API int keytrustee_list(struct keytrustee *client, const char *prefix
                                    keytrustee_deposit_fn each, void *arg,
                                    struct keytrustee_error *error);
 
-/* Deletes a version of `handle`, or with 0 all present ones. The operator can undo it for a while.
+/* Deletes a version of `handle`, or with 0 all present ones; keytrustee_undelete takes it back.
  * `count` (may be NULL) receives how many were deleted. After KEYTRUSTEE_IN_DOUBT repeat it; a
  * repeat that finds nothing left is KEYTRUSTEE_NOT_FOUND. */
 KEYTRUSTEE_API int keytrustee_delete(struct keytrustee *client, const char *handle,
@@ -390,6 +404,37 @@ KEYTRUSTEE_API int keytrustee_requests(struct keytrustee *client, const char *st
  * decided ("request_closed"). `state` (may be NULL) receives how the request then stands. */
 KEYTRUSTEE_API int keytrustee_vote(struct keytrustee *client, const char *request, int approve,
                                    const char *comment, char state[16],
+                                   struct keytrustee_error *error);
+
+/* --- deletion, purge and locks --- */
+
+/* Takes the deletion of a version of `handle`, or with 0 of all, back, also when a purge was asked
+ * for that is not yet due. `count` (may be NULL) receives how many came back: 0 when none was
+ * deleted. What was purged is KEYTRUSTEE_NOT_FOUND ("deposit_purged"). */
+KEYTRUSTEE_API int keytrustee_undelete(struct keytrustee *client, const char *handle,
+                                       uint32_t version, uint64_t *count,
+                                       struct keytrustee_error *error);
+
+/* Asks that a deleted version of `handle`, or with 0 all deleted ones, be erased for ever when the
+ * organisation's purge delay is over. `count` (may be NULL) receives how many; `purge_after_us` (may
+ * be NULL) when the last of them is erased, in microseconds since 1970. What is not deleted
+ * ("not_deleted") or locked ("deposit_locked") is KEYTRUSTEE_REFUSED. */
+KEYTRUSTEE_API int keytrustee_purge(struct keytrustee *client, const char *handle, uint32_t version,
+                                    uint64_t *count, int64_t *purge_after_us,
+                                    struct keytrustee_error *error);
+
+struct keytrustee_lock {
+    size_t size;      /* sizeof(struct keytrustee_lock) */
+    const char *mode; /* "governance", "compliance", "none" (lifts it); NULL: as it is */
+    int64_t until_us; /* microseconds since 1970; 0: as it is */
+    int hold;         /* legal hold: 1 sets it, -1 lifts it, 0: as it is */
+    int bypass;       /* 1: make a lock shorter, or lift lock or hold, by the right "bypass" */
+};
+/* Locks a version of `handle`, or with 0 all of them, against deletion and purge. `count` (may be
+ * NULL) receives how many versions. What would make a lock weaker without `bypass`, and a
+ * compliance lock shorter, is KEYTRUSTEE_REFUSED ("deposit_locked"). */
+KEYTRUSTEE_API int keytrustee_lock(struct keytrustee *client, const char *handle, uint32_t version,
+                                   const struct keytrustee_lock *lock, uint64_t *count,
                                    struct keytrustee_error *error);
 
 /* --- state --- */

@@ -43,7 +43,8 @@ void keytrustee_free(struct keytrustee_secret *secret)
 
 static int is_absence(int rc)
 {
-    return rc == KT_ERR_DEPOSIT_NOT_FOUND || rc == KT_ERR_VERSION_NOT_FOUND;
+    return rc == KT_ERR_DEPOSIT_NOT_FOUND || rc == KT_ERR_VERSION_NOT_FOUND ||
+           rc == KT_ERR_DEPOSIT_PURGED;
 }
 
 // The receipt of version `known`, which was acknowledged here, with the word that it was deleted.

@@ -6,6 +6,42 @@
 #include "client/client.h"
 #include "lib/json.h"
 
+static int take_time(const json_t *object, const char *name, int64_t *us, struct kt_error *error)
+{
+    const char *text = NULL;
+    int rc = 0;
+
+    if (json_is_null(json_object_get(object, name)))
+        return 0;
+    rc = kt_json_string(object, name, 0, KT_TIME_TEXT - 1, &text, error);
+    return rc == 0 && text != NULL ? kt_time_parse(text, us) : rc;
+}
+
+// The lock and what is to become of it; a server of before tells nothing.
+static int take_retention(const json_t *object, struct keytrustee_deposit *deposit,
+                          struct kt_error *error)
+{
+    const json_t *told = json_object_get(object, "retention");
+    const char *lock = json_string_value(json_object_get(told, "lock"));
+    int rc = 0;
+
+    if (told == NULL)
+        return 0;
+    if (!json_is_object(told))
+        return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "member \"retention\" is malformed");
+    deposit->lock = lock == NULL                      ? KEYTRUSTEE_LOCK_NONE
+                    : strcmp(lock, "compliance") == 0 ? KEYTRUSTEE_LOCK_COMPLIANCE
+                                                      : KEYTRUSTEE_LOCK_GOVERNANCE;
+    deposit->lock_in_force = kt_json_boolean(told, "in_force", 0);
+    deposit->legal_hold = kt_json_boolean(told, "hold", 0);
+    rc = take_time(told, "until", &deposit->lock_until_us, error);
+    if (rc == 0)
+        rc = take_time(told, "purge_after", &deposit->purge_after_us, error);
+    if (rc == 0)
+        rc = take_time(told, "purged", &deposit->purged_us, error);
+    return rc;
+}
+
 // Receipt and description must agree; the receipt wins.
 static int check_info(struct keytrustee *client, const char *handle, uint32_t version,
                       const json_t *object, struct keytrustee_deposit *deposit,
@@ -35,6 +71,7 @@ static int check_info(struct keytrustee *client, const char *handle, uint32_t ve
     if (rc == 0) {
         ktc_deposit_from_receipt(&receipt, handle, deposit);
         deposit->deleted = kt_json_boolean(object, "deleted", 0);
+        rc = take_retention(object, deposit, error);
     }
     return rc;
 }
