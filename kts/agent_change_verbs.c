@@ -146,7 +146,7 @@ static int run_org_set(struct kts_call *call, const json_t *args, json_t **resul
 
     (void)result;
     if (rc == 0)
-        rc = take_name(args, "name", change.name, error);
+        rc = kts_take_name(args, "name", change.name, error);
     if (rc == 0)
         rc = take_lock_default(args, &change, error);
     if (rc == 0)
