@@ -30,6 +30,10 @@ struct kt_openpgp_key {
     uint8_t fingerprint[KT_OPENPGP_FINGERPRINT_LEN];
     size_t key_id_count; // of the primary key and the subkeys
     uint64_t key_ids[16];
+    // Those of them that messages can be encrypted to: by algorithm, and by the flags of their
+    // signatures where those say. A part with a revocation is none. Signatures are not verified.
+    size_t encryption_count;
+    uint64_t encryption_ids[16];
 };
 
 // Checks that `bytes` is one binary transferable public key (version 4: primary key, user ids,

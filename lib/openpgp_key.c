@@ -10,8 +10,16 @@
 
 #define KEY_IDS_MAX (sizeof(((struct kt_openpgp_key *)0)->key_ids) / sizeof(uint64_t))
 
+// What algorithm and signatures say of a part.
+struct part {
+    int can_encrypt; // its algorithm can
+    int has_flags, flags;
+    int is_revoked;
+};
+
 struct walk {
     struct kt_openpgp_key key;
+    struct part parts[KEY_IDS_MAX]; // in the order of key.key_ids
     int user_ids;
     int in_subkeys;      // user ids stand before the first subkey
     int needs_signature; // the user id or subkey before has none yet
@@ -64,6 +72,80 @@ static int check_material(struct kt_packet_reader *body, unsigned algorithm)
     return rc == 0 && body->left > 0 ? KT_ERR_INVALID : rc;
 }
 
+// Signature types of RFC 4880 section 5.2.1 and the subpacket "key flags" (section 5.2.3.21).
+enum {
+    SIGNATURE_KEY_REVOKED = 0x20,
+    SIGNATURE_SUBKEY_REVOKED = 0x28,
+    SUBPACKET_KEY_FLAGS = 27,
+    FLAGS_ENCRYPT = 0x04 | 0x08, // of communications, of storage
+};
+
+// The length of a subpacket (RFC 4880 section 5.2.3.1).
+static int subpacket_length(struct kt_packet_reader *at, size_t *length)
+{
+    unsigned first = 0, next = 0;
+    int rc = kt_packet_u8(at, &first);
+
+    *length = first;
+    if (rc == 0 && first >= 192 && first < 255) {
+        rc = kt_packet_u8(at, &next);
+        *length = ((size_t)(first - 192) << 8) + next + 192;
+    } else if (rc == 0 && first == 255) {
+        *length = 0;
+        for (int i = 0; i < 4 && rc == 0; i++) {
+            rc = kt_packet_u8(at, &next);
+            *length = *length << 8 | next;
+        }
+    }
+    return rc == 0 && *length > at->left ? KT_ERR_TRUNCATED : rc;
+}
+
+// What a signature says of the part before it. One that cannot be read says nothing.
+static void read_signature(struct walk *walk, const struct kt_packet *packet)
+{
+    struct part *part = &walk->parts[walk->key.key_id_count - 1];
+    struct kt_packet_reader body = kt_packet_body(packet), area;
+    unsigned version = 0, type = 0, high = 0, low = 0;
+    size_t length = 0;
+
+    if (kt_packet_u8(&body, &version) != 0 || version != 4 || kt_packet_u8(&body, &type) != 0 ||
+        kt_packet_skip(&body, 2) != 0 || kt_packet_u8(&body, &high) != 0 ||
+        kt_packet_u8(&body, &low) != 0 || (high << 8 | low) > body.left)
+        return;
+    if (type == SIGNATURE_KEY_REVOKED)
+        walk->parts[0].is_revoked = 1;
+    if (type == SIGNATURE_SUBKEY_REVOKED)
+        part->is_revoked = 1;
+    area = (struct kt_packet_reader){body.at, high << 8 | low}; // those that are signed
+    while (area.left > 0 && subpacket_length(&area, &length) == 0 && length > 0) {
+        if ((area.at[0] & 0x7f) == SUBPACKET_KEY_FLAGS && length >= 2) {
+            part->has_flags = 1;
+            part->flags |= area.at[1];
+        }
+        area.at += length;
+        area.left -= length;
+    }
+}
+
+static void find_encryption_ids(struct walk *walk)
+{
+    struct kt_openpgp_key *key = &walk->key;
+
+    for (size_t i = 0; i < key->key_id_count; i++) {
+        const struct part *part = &walk->parts[i];
+        if (part->can_encrypt && !part->is_revoked && !walk->parts[0].is_revoked &&
+            (!part->has_flags || part->flags & FLAGS_ENCRYPT))
+            key->encryption_ids[key->encryption_count++] = key->key_ids[i];
+    }
+}
+
+// RSA for both, Elgamal, ECDH, X25519, X448.
+static int can_encrypt(unsigned algorithm)
+{
+    return algorithm == 1 || algorithm == 2 || algorithm == 16 || algorithm == 18 ||
+           algorithm == 25 || algorithm == 26;
+}
+
 // SHA-1 of 0x99, the body's length in two octets, and the body. SHA-1 is what version 4 defines;
 // a second preimage, which alone would help an attacker here, is not known for it.
 static int fingerprint(const struct kt_packet *packet, uint8_t out[KT_OPENPGP_FINGERPRINT_LEN])
@@ -103,6 +185,7 @@ static int read_key(struct walk *walk, const struct kt_packet *packet, struct kt
         return kt_error_set(error, rc, NULL, "SHA-1 is not available");
     if (walk->key.key_id_count == 0)
         memcpy(walk->key.fingerprint, print, sizeof(print));
+    walk->parts[walk->key.key_id_count] = (struct part){.can_encrypt = can_encrypt(algorithm)};
     walk->key.key_ids[walk->key.key_id_count++] = kt_packet_key_id(print + 12);
     return 0;
 }
@@ -113,6 +196,7 @@ static int read_part(struct walk *walk, const struct kt_packet *packet, struct k
     switch (packet->tag) {
     case KT_TAG_SIGNATURE:
         walk->needs_signature = 0;
+        read_signature(walk, packet);
         return 0;
     case KT_TAG_USER_ID:
     case KT_TAG_USER_ATTRIBUTE:
@@ -173,6 +257,7 @@ int kt_openpgp_read_key(const void *bytes, size_t n, struct kt_openpgp_key *key,
         return invalid(error, NULL, "no user id");
     if (walk.needs_signature)
         return invalid(error, NULL, "its last part has no signature");
+    find_encryption_ids(&walk);
     *key = walk.key;
     return 0;
 }

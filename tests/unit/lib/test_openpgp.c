@@ -498,6 +498,79 @@ static void fingerprint_is_what_gpg_says(void **state)
     }
 }
 
+// Version 4, a time, Ed25519 of RFC 9580.
+static const uint8_t key4[38] = {4, 1, 2, 3, 4, 27, 9};
+
+static void parts_that_encrypt_are_those_that_gpg_encrypts_to(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"c@x", "r@x"};
+    for (int i = 0; i < 2; i++) {
+        struct kt_buf key = KT_BUF_INIT(MESSAGE_MAX), out = KT_BUF_INIT(MESSAGE_MAX);
+        struct kt_openpgp_key read;
+        struct kt_openpgp_message message;
+        gpg_ok(ARGS("--export", names[i]), NULL, 0, &key);
+        gpg_ok(ARGS("-e", "-r", names[i]), "a", 1, &out);
+        assert_int_equal(kt_openpgp_read_key(kt_buf_ptr(&key), kt_buf_left(&key), &read, NULL), 0);
+        assert_int_equal(
+            kt_openpgp_check_message(kt_buf_ptr(&out), kt_buf_left(&out), &message, NULL), 0);
+        assert_int_equal(read.encryption_count, 1);
+        assert_true(read.encryption_ids[0] == message.key_ids[0]);
+        kt_buf_free(&key);
+        kt_buf_free(&out);
+    }
+}
+
+// A version 4 signature of `type` with one signed subpacket "key flags".
+static void put_flags(struct packets *p, uint8_t type, uint8_t flags)
+{
+    const uint8_t signature[] = {4, type, 22, 8, 0, 3, 2, 27, flags};
+
+    put_packet(p, 2, signature, sizeof(signature));
+}
+
+static void flags_and_revocations_say_what_encrypts(void **state)
+{
+    (void)state;
+    static const uint8_t x25519[38] = {4, 1, 2, 3, 4, 25, 7};
+    static const struct {
+        uint8_t type, flags;
+        size_t count;
+    } cases[] = {{0x18, 0x04, 1}, {0x18, 0x08, 1}, {0x18, 0x02, 0}, {0x28, 0x0c, 0}};
+    struct kt_openpgp_key key;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct packets p = {.n = 0};
+        put_packet(&p, 6, key4, sizeof(key4));
+        put_packet(&p, 13, "c@x", 3);
+        put_flags(&p, 0x13, 0x0f); // an algorithm that signs only
+        put_packet(&p, 14, x25519, sizeof(x25519));
+        put_flags(&p, cases[i].type, cases[i].flags);
+        assert_int_equal(kt_openpgp_read_key(p.bytes, p.n, &key, NULL), 0);
+        assert_int_equal(key.encryption_count, cases[i].count);
+        if (cases[i].count)
+            assert_true(key.encryption_ids[0] == key.key_ids[1]);
+    }
+    // No flags: the algorithm alone. A revoked key: nothing.
+    struct packets p = {.n = 0};
+    put_packet(&p, 6, key4, sizeof(key4));
+    put_packet(&p, 13, "c@x", 3);
+    put_packet(&p, 2, "\x04", 1);
+    put_packet(&p, 14, x25519, sizeof(x25519));
+    put_packet(&p, 2, "\x04\x18\x16\x08\xff\xff", 6); // longer than it is
+    assert_int_equal(kt_openpgp_read_key(p.bytes, p.n, &key, NULL), 0);
+    assert_int_equal(key.encryption_count, 1);
+    p.n = 0;
+    put_packet(&p, 6, key4, sizeof(key4));
+    put_flags(&p, 0x20, 0);
+    put_packet(&p, 13, "c@x", 3);
+    put_packet(&p, 2, "\x04", 1);
+    put_packet(&p, 14, x25519, sizeof(x25519));
+    put_packet(&p, 2, "\x04", 1);
+    assert_int_equal(kt_openpgp_read_key(p.bytes, p.n, &key, NULL), 0);
+    assert_int_equal(key.encryption_count, 0);
+}
+
 static void every_truncation_of_a_key_is_refused(void **state)
 {
     (void)state;
@@ -540,9 +613,6 @@ static void what_is_no_public_key_is_refused(void **state)
     key_refused("hello", 5, "no OpenPGP packet");
     key_refused("\xc5", 1, "holds a secret key");
 }
-
-// Version 4, a time, Ed25519 of RFC 9580.
-static const uint8_t key4[38] = {4, 1, 2, 3, 4, 27, 9};
 
 static void made_up_keys_are_refused(void **state)
 {
@@ -607,6 +677,8 @@ int main(void)
         cmocka_unit_test(old_headers_of_unknown_length_are_refused),
         cmocka_unit_test(long_lengths_do_not_overflow),
         cmocka_unit_test(fingerprint_is_what_gpg_says),
+        cmocka_unit_test(parts_that_encrypt_are_those_that_gpg_encrypts_to),
+        cmocka_unit_test(flags_and_revocations_say_what_encrypts),
         cmocka_unit_test(every_truncation_of_a_key_is_refused),
         cmocka_unit_test(what_is_no_public_key_is_refused),
         cmocka_unit_test(made_up_keys_are_refused),
