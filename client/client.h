@@ -299,6 +299,7 @@ struct ktc_pending {
     char handle[KT_HANDLE_MAX + 1];
     uint8_t sha256[KT_SHA256_LEN];
     char policy[KTC_POLICY_TEXT]; // header fields of the release policy, each with its '\n'; or ""
+    char key_group[KT_UUID_TEXT]; // that was asked for, or ""
     struct kt_buf body;           // the ciphertext
 };
 #define KTC_PENDING_MAX 1024
@@ -321,6 +322,45 @@ int ktc_pending_list(const struct keytrustee *client, struct kt_uuid *ids, size_
 // earlier run may have sent it: not reaching anybody now then settles nothing.
 int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending, int resumed,
                      struct keytrustee_deposit *deposit, struct kt_error *error) KT_MUST_CHECK;
+
+// --- recovery keys (lib_recovery.c) ---
+#define KTC_RECOVERY_MAX 16
+struct ktc_fingerprints {
+    size_t count;
+    char texts[KTC_RECOVERY_MAX][KT_OPENPGP_FINGERPRINT_TEXT]; // upper-case hex
+};
+// recovery.json: what the user accepted, and what the organisation last asked for.
+struct ktc_recovery {
+    struct ktc_fingerprints accepted, in_force;
+};
+// Empty when there is no file.
+int ktc_recovery_load(const struct keytrustee *client, struct ktc_recovery *recovery,
+                      struct kt_error *error) KT_MUST_CHECK;
+// Asks the server which keys are in force, and takes those that were accepted into the keyring.
+// KT_ERR_SIGNATURE when it gives another key under an accepted fingerprint; any code of a call.
+int ktc_recovery_refresh(struct keytrustee *client, int barrier, struct ktc_recovery *recovery,
+                         struct kt_error *error) KT_MUST_CHECK;
+// KT_ERR_RECOVERY_MISSING, naming them, when keys in force were not accepted.
+int ktc_recovery_check(const struct keytrustee *client, const struct ktc_recovery *recovery,
+                       struct kt_error *error) KT_MUST_CHECK;
+// What a deposit is to be encrypted to. The server is asked when any key was ever accepted; a client
+// that knows of none hears of them when its deposit is refused. KT_ERR_RECOVERY_MISSING,
+// KT_ERR_SIGNATURE; a server that cannot be asked is no failure.
+int ktc_recovery_find(struct keytrustee *client, struct ktc_recovery *recovery,
+                      struct kt_error *error) KT_MUST_CHECK;
+// Those in force that were accepted, NULL-terminated when fewer; they point into `recovery`.
+void ktc_recovery_recipients(const struct ktc_recovery *recovery,
+                             const char *recipients[KTC_RECOVERY_MAX]);
+// A NULL-terminated list (or NULL): KT_ERR_USAGE for what is no fingerprint; and accepts them.
+int ktc_recovery_check_all(const char *const *fingerprints, struct kt_error *error) KT_MUST_CHECK;
+int ktc_recovery_accept_all(struct keytrustee *client, const char *const *fingerprints,
+                            struct kt_error *error) KT_MUST_CHECK;
+
+// --- key groups (lib_group.c) ---
+// From a UUID, or the name of a group that this client has grants on, as the server tells it.
+// KT_ERR_KEY_GROUP_NOT_FOUND; any code of a call.
+int ktc_group_find(struct keytrustee *client, const char *text, char out[KT_UUID_TEXT],
+                   struct kt_error *error) KT_MUST_CHECK;
 
 // --- fetching (lib_get.c) ---
 // The name that stands inside the encryption of deposit `id` under `handle`: a server that gives

@@ -139,6 +139,8 @@ json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit)
         bad |= json_object_set_new(object, "time", json_string(deposit->time));
     if (!bad && deposit->client[0] != '\0')
         bad |= json_object_set_new(object, "client", json_string(deposit->client));
+    if (!bad && deposit->key_group[0] != '\0')
+        bad |= json_object_set_new(object, "key_group", json_string(deposit->key_group));
     if (!bad && deposit->copies != 0)
         bad |= json_object_set_new(object, "copies", json_integer((json_int_t)deposit->copies));
     if (!bad && deposit->policy)

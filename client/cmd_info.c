@@ -12,6 +12,8 @@ static void print(const struct keytrustee_deposit *deposit,
     printf("deposit      %s\n", deposit->id);
     printf("deposited    %s\n", deposit->time);
     printf("client       %s\n", deposit->client);
+    if (deposit->key_group[0] != '\0')
+        printf("key group    %s\n", deposit->key_group);
     printf("size         %llu bytes, encrypted\n", (unsigned long long)deposit->size);
     printf("sha256       %s\n", deposit->sha256);
     printf("log index    %llu\n", (unsigned long long)deposit->log_index);

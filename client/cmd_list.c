@@ -29,9 +29,8 @@ static int add(void *arg, const struct keytrustee_deposit *deposit)
                                  size,
                                  deposit->time,
                                  deposit->id,
-                                 deposit->deleted  ? "deleted"
-                                 : deposit->policy ? "policy"
-                                                   : "",
+                                 deposit->deleted ? "deleted" : deposit->policy ? "policy" : "",
+                                 deposit->key_group,
                                  NULL};
 
     if (listing->array != NULL) {
@@ -46,8 +45,8 @@ static int add(void *arg, const struct keytrustee_deposit *deposit)
 
 static int run_list(struct kt_cli_run *run)
 {
-    static const char *const headers[] = {"handle",  "version", "size", "deposited",
-                                          "deposit", "state",   NULL};
+    static const char *const headers[] = {"handle",  "version", "size",      "deposited",
+                                          "deposit", "state",   "key group", NULL};
     struct listing listing = {NULL, NULL, 0};
     struct keytrustee *client = NULL;
     struct keytrustee_error error;

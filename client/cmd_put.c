@@ -96,8 +96,10 @@ static int resume(struct kt_cli_run *run)
     struct keytrustee_error error;
     int rc = 0;
 
-    if (run->argc > 0 || kt_cli_value(run, "deposit-id") != NULL)
-        return ktc_cmd_say(run, KT_ERR_USAGE, NULL, "--resume takes no handle, file or deposit id");
+    if (run->argc > 0 || kt_cli_value(run, "deposit-id") != NULL ||
+        kt_cli_value(run, "group") != NULL)
+        return ktc_cmd_say(run, KT_ERR_USAGE, NULL,
+                           "--resume takes no handle, file, deposit id or group");
     rc = ktc_cmd_open(run, &client);
     if (rc == 0 && keytrustee_resume(client, print_each, run, &error) != KEYTRUSTEE_OK)
         rc = ktc_cmd_fail(run, &error);
@@ -109,7 +111,8 @@ static int run_put(struct kt_cli_run *run)
 {
     struct keytrustee *client = NULL;
     struct keytrustee_put_options options = {.size = sizeof options,
-                                             .deposit_id = kt_cli_value(run, "deposit-id")};
+                                             .deposit_id = kt_cli_value(run, "deposit-id"),
+                                             .key_group = kt_cli_value(run, "group")};
     struct ktc_cmd_policy room;
     struct keytrustee_deposit deposit;
     struct keytrustee_error error;
@@ -141,6 +144,8 @@ out:
 
 static const struct kt_cli_option options[] = {
     {"deposit-id", 0, "UUID", "name this deposit, so that repeating the command stores it once"},
+    {"group", 'g', "GROUP",
+     "put it into this key group: its id, or the name of one with grants to us"},
     {"resume", 0, NULL, "send again what was interrupted"},
     {"not-before", 0, "TIME", "hand it out from then on only: 2027-01-31, +7d"},
     {"not-after", 0, "TIME", "do not hand it out any more from then on"},

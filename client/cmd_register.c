@@ -58,18 +58,23 @@ static int report(const struct kt_cli_run *run, struct keytrustee *client)
 
 static int run_register(struct kt_cli_run *run)
 {
-    int count = kt_cli_count(run, "server");
+    int count = kt_cli_count(run, "server"), keys = kt_cli_count(run, "recovery");
     const char **servers = calloc((size_t)count + 1, sizeof *servers);
+    const char **recovery = calloc((size_t)keys + 1, sizeof *recovery);
     struct keytrustee_registration registration = {.size = sizeof registration};
     struct keytrustee *client = NULL;
     struct keytrustee_error error;
     struct kt_secret *code = NULL;
     int rc = 0;
 
-    if (servers == NULL)
-        return ktc_cmd_say(run, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    if (servers == NULL || recovery == NULL) {
+        rc = ktc_cmd_say(run, KT_ERR_NO_MEMORY, NULL, "out of memory");
+        goto out;
+    }
     for (int i = 0; i < count; i++)
         servers[i] = kt_cli_nth(run, "server", i);
+    for (int i = 0; i < keys; i++)
+        recovery[i] = kt_cli_nth(run, "recovery", i);
     if (count == 0) {
         rc = ktc_cmd_say(run, KT_ERR_USAGE, "name at least one: --server HOST", "no server");
         goto out;
@@ -82,6 +87,7 @@ static int run_register(struct kt_cli_run *run)
     registration.servers = servers;
     registration.auth_code = kt_secret_text(code);
     registration.name = kt_cli_value(run, "name");
+    registration.recovery = recovery;
     if (keytrustee_register(client, &registration, &error) != KEYTRUSTEE_OK)
         rc = ktc_cmd_fail(run, &error);
     else
@@ -90,6 +96,7 @@ out:
     kt_secret_free(code);
     keytrustee_close(client);
     free(servers);
+    free(recovery);
     return rc;
 }
 
@@ -97,6 +104,7 @@ static const struct kt_cli_option options[] = {
     {"server", 's', "HOST[:PORT]", "a server of the cluster; once for each (port 11371)"},
     {"auth-code-file", 'a', "FILE|-",
      "where the auth code is; asked for on the terminal if absent"},
+    {"recovery", 0, "FINGERPRINT", "accept this recovery key of the organisation; once for each"},
     {"name", 'n', "NAME", "what operators see this client as (the host's name)"},
     {NULL},
 };

@@ -197,6 +197,8 @@ struct keytrustee_registration {
         *servers;          /* "HOST", "HOST:PORT", "[IPV6]:PORT"; NULL-terminated, at most 16 */
     const char *auth_code; /* from the operator; the caller wipes its copy */
     const char *name;      /* 1-63 of A-Z a-z 0-9 . _ -; NULL: this host's name */
+    /* Fingerprints of recovery keys to accept, NULL-terminated; or NULL. */
+    const char *const *recovery;
 };
 
 /* Makes this client's keys, and has its certificate signed by the cluster the auth code belongs
@@ -224,7 +226,8 @@ struct keytrustee_deposit {
     uint32_t copies; /* nodes that had it on disk when it was acknowledged, at least; 0: not told */
     int receipt;     /* 1: a receipt for exactly this deposit was verified */
     int policy;      /* 1: it has a release policy, says the server; told by lists and info */
-    char reserved[60]; /* 0; for later versions */
+    char key_group[KEYTRUSTEE_UUID_SIZE]; /* the key group it is in, by the server's word, or "" */
+    char reserved[60 - KEYTRUSTEE_UUID_SIZE]; /* 0; for later versions */
 };
 
 /* Signs and encrypts `len` bytes and deposits them as the next version of `handle`, trying again
@@ -261,6 +264,9 @@ struct keytrustee_put_options {
     size_t size;                            /* sizeof(struct keytrustee_put_options) */
     const char *deposit_id;                 /* as for keytrustee_put */
     const struct keytrustee_policy *policy; /* NULL: none */
+    /* The key group it goes into: a UUID, or a name of one that this client has grants on. NULL: that
+     * of the version before, if any. */
+    const char *key_group;
 };
 /* As keytrustee_put. `options` may be NULL. A deposit that is repeated with its id and another policy
  * fails ("deposit_id_conflict"), unless its receipt is on this host: that is taken as it is. */
@@ -391,6 +397,27 @@ KEYTRUSTEE_API int keytrustee_requests(struct keytrustee *client, const char *st
 KEYTRUSTEE_API int keytrustee_vote(struct keytrustee *client, const char *request, int approve,
                                    const char *comment, char state[16],
                                    struct keytrustee_error *error);
+
+/* --- recovery keys ---
+ *
+ * An organisation can ask that deposits are encrypted to keys of its own too. A deposit is encrypted
+ * to this client's key, and to those that are asked for and that were accepted here, by the
+ * fingerprint, which a person compares: a server cannot slip in a key. While a key is asked for that
+ * was not accepted, keytrustee_put fails with "recovery_missing", and names it. */
+
+/* Accepts a key by its fingerprint: 40 hex digits, spaces between them are fine. Nothing is sent. */
+KEYTRUSTEE_API int keytrustee_recovery_accept(struct keytrustee *client, const char *fingerprint,
+                                              struct keytrustee_error *error);
+/* Accepts it no more: KEYTRUSTEE_NOT_FOUND when it was not. */
+KEYTRUSTEE_API int keytrustee_recovery_forget(struct keytrustee *client, const char *fingerprint,
+                                              struct keytrustee_error *error);
+/* A callback that is given one key: whether the organisation asks for it, and whether it was
+ * accepted; anything but 0 ends the call. */
+typedef int (*keytrustee_recovery_fn)(void *arg, const char *fingerprint, int in_force,
+                                      int accepted);
+/* Asks the server which keys are in force. */
+KEYTRUSTEE_API int keytrustee_recovery_list(struct keytrustee *client, keytrustee_recovery_fn each,
+                                            void *arg, struct keytrustee_error *error);
 
 /* --- state --- */
 

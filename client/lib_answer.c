@@ -134,6 +134,7 @@ static int is_surely_undone(int code)
     case KT_ERR_SHUTTING_DOWN:
     case KT_ERR_STORAGE_FULL:
     case KT_ERR_UNSAFE_SETTINGS:
+    case KT_ERR_CUT_OFF:
         return 1;
     default:
         return 0;

@@ -107,6 +107,8 @@ static int take_texts(const json_t *object, struct keytrustee_deposit *deposit,
         rc = take_text(object, "time", deposit->time, sizeof deposit->time, error);
     if (rc == 0)
         rc = take_text(object, "client", deposit->client, sizeof deposit->client, error);
+    if (rc == 0 && !json_is_null(json_object_get(object, "key_group")))
+        rc = take_text(object, "key_group", deposit->key_group, sizeof deposit->key_group, error);
     return rc;
 }
 

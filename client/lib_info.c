@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is known of a deposit: the server's description, and the receipt that proves it.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ static int check_info(struct keytrustee *client, const char *handle, uint32_t ve
     struct kt_receipt receipt;
     uint8_t sha256[KT_SHA256_LEN];
     struct kt_uuid id;
+    char key_group[KEYTRUSTEE_UUID_SIZE];
     const char *text = NULL;
     int rc = ktc_deposit_from_json(json_object_get(object, "deposit"), &told, error);
 
@@ -30,11 +32,13 @@ static int check_info(struct keytrustee *client, const char *handle, uint32_t ve
     if (rc == 0)
         rc = ktc_receipt_matches(&receipt, handle, version ? version : told.version, &id, sha256,
                                  told.size, error);
+    snprintf(key_group, sizeof key_group, "%s", told.key_group); // no receipt has it
     if (rc == 0)
         rc = ktc_check_kept_receipt(client, sha256, &told, error);
     if (rc == 0) {
         ktc_deposit_from_receipt(&receipt, handle, deposit);
         deposit->deleted = kt_json_boolean(object, "deleted", 0);
+        snprintf(deposit->key_group, sizeof deposit->key_group, "%s", key_group);
     }
     return rc;
 }

@@ -43,6 +43,8 @@ int ktc_pending_save(const struct keytrustee *client, const struct ktc_pending *
         rc = kt_buf_putf(&file, FIRST_LINE "handle %s\nsha256 %s\n", pending->handle, hex);
     for (const char *line = pending->policy; rc == 0 && *line; line += strcspn(line, "\n") + 1)
         rc = kt_buf_putf(&file, "policy %.*s\n", (int)strcspn(line, "\n"), line);
+    if (rc == 0 && pending->key_group[0] != '\0')
+        rc = kt_buf_putf(&file, "key-group %s\n", pending->key_group);
     if (rc == 0)
         rc = kt_buf_put(&file, "\n", 1);
     if (rc == 0)
@@ -87,7 +89,8 @@ static int take_policy(struct kt_buf *file, char out[KTC_POLICY_TEXT])
 
 static int parse(struct kt_buf *file, struct ktc_pending *pending)
 {
-    char version[8], hex[KT_SHA256_TEXT], newline = 0;
+    char version[8], hex[KT_SHA256_TEXT], group[KT_UUID_TEXT] = "", newline = 0;
+    struct kt_uuid uuid;
     uint8_t hash[KT_SHA256_LEN];
     int rc = take_line(file, "keytrustee-pending ", version, sizeof version);
 
@@ -101,6 +104,10 @@ static int parse(struct kt_buf *file, struct ktc_pending *pending)
         rc = take_line(file, "sha256 ", hex, sizeof hex);
     if (rc == 0)
         rc = kt_hex_decode(hex, pending->sha256, sizeof pending->sha256);
+    if (rc == 0 && take_line(file, "key-group ", group, sizeof group) == 0) {
+        rc = kt_uuid_parse(group, &uuid);
+        memcpy(pending->key_group, group, sizeof group);
+    }
     if (rc == 0)
         rc = take_policy(file, pending->policy);
     if (rc == 0)

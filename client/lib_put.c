@@ -11,12 +11,17 @@
 
 // The name inside the encryption binds a ciphertext to its handle
 // and deposit id: see ktc_bind_name.
-static int encrypt(struct keytrustee *client, const char *handle, const void *secret, size_t len,
-                   struct ktc_pending *pending, struct kt_error *error)
+static int encrypt(struct keytrustee *client, const struct ktc_recovery *recovery,
+                   const char *handle, const void *secret, size_t len, struct ktc_pending *pending,
+                   struct kt_error *error)
 {
-    const char *const recipients[] = {client->state.fingerprint, NULL};
+    const char *recipients[1 + KTC_RECOVERY_MAX + 1] = {client->state.fingerprint};
     char name[KTC_BIND_TEXT];
     int rc = ktc_need_gpg(client, error);
+
+    ktc_recovery_recipients(recovery, recipients + 1);
+    kt_buf_free(&pending->body); // of a try before
+    pending->body = (struct kt_buf)KT_BUF_INIT(KTC_BODY_MAX);
 
     if (rc == 0)
         rc = ktc_bind_name(handle, &pending->id, name);
@@ -54,10 +59,11 @@ static int check_receipt(struct keytrustee *client, const struct ktc_pending *pe
 static int send_it(struct keytrustee *client, const struct ktc_pending *pending, int *settled,
                    struct keytrustee_deposit *deposit, struct kt_error *error)
 {
-    char id[KT_UUID_TEXT], hex[KT_SHA256_TEXT], id_header[64], hash_header[96];
+    char id[KT_UUID_TEXT], hex[KT_SHA256_TEXT], id_header[64], hash_header[96], group_header[64];
     char policy[KTC_POLICY_TEXT];
-    const char *headers[4 + KTC_POLICY_HEADERS] = {"Content-Type: application/pgp-encrypted",
+    const char *headers[5 + KTC_POLICY_HEADERS] = {"Content-Type: application/pgp-encrypted",
                                                    id_header, hash_header};
+    int first = 3;
     char *path = ktc_deposit_path(pending->handle, "", 0);
     struct ktc_call call = {.method = "PUT",
                             .path = path,
@@ -80,7 +86,10 @@ static int send_it(struct keytrustee *client, const struct ktc_pending *pending,
     snprintf(id_header, sizeof id_header, "KT-Deposit-Id: %s", id);
     snprintf(hash_header, sizeof hash_header, "KT-SHA256: %s", hex);
     memcpy(policy, pending->policy, sizeof policy);
-    ktc_policy_lines(policy, headers + 3);
+    snprintf(group_header, sizeof group_header, "KT-Key-Group: %s", pending->key_group);
+    if (pending->key_group[0] != '\0')
+        headers[first++] = group_header;
+    ktc_policy_lines(policy, headers + first);
     rc = ktc_call_json(client, &call, &answer, &object, error);
     if (rc != 0) {
         *settled = !answer.doubt || ktc_is_refusal_of_content(rc);
@@ -288,12 +297,39 @@ static int check_arguments(const struct keytrustee *client, const char *handle, 
     return rc;
 }
 
+// Encrypts, keeps and sends. `*refused` becomes 1 when the server misses a recovery key; then nothing
+// is left of it.
+static int put_once(struct keytrustee *client, const struct ktc_recovery *recovery,
+                    const void *secret, size_t len, struct ktc_pending *pending,
+                    struct keytrustee_deposit *deposit, int *refused, struct kt_error *error)
+{
+    int fd = -1;
+    int rc = encrypt(client, recovery, pending->handle, secret, len, pending, error);
+
+    *refused = 0;
+    if (rc == 0)
+        rc = save(client, pending, &fd, error);
+    if (rc == 0) {
+        rc = ktc_check_keep(client, &pending->id, secret, len, error);
+        if (rc != 0) // not sent yet
+            ktc_pending_remove(client, &pending->id);
+        else {
+            rc = ktc_pending_send(client, pending, 0, deposit, error);
+            *refused = rc == KT_ERR_RECOVERY_MISSING;
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static int put(struct keytrustee *client, const char *handle, const void *secret, size_t len,
                const struct keytrustee_put_options *options, struct keytrustee_deposit *deposit,
                struct kt_error *error)
 {
     struct ktc_pending pending = {.body = KT_BUF_INIT(KTC_BODY_MAX)};
-    int done = 0, fd = -1;
+    struct ktc_recovery recovery;
+    int done = 0, refused = 0;
     int rc = check_arguments(client, handle, len, error);
 
     if (rc == 0)
@@ -307,20 +343,44 @@ static int put(struct keytrustee *client, const char *handle, const void *secret
     if (rc != 0 || done)
         return rc;
     snprintf(pending.handle, sizeof pending.handle, "%s", handle);
-    rc = encrypt(client, handle, secret, len, &pending, error);
+    if (options->key_group != NULL)
+        rc = ktc_group_find(client, options->key_group, pending.key_group, error);
     if (rc == 0)
-        rc = save(client, &pending, &fd, error);
-    if (rc == 0) {
-        rc = ktc_check_keep(client, &pending.id, secret, len, error);
-        if (rc != 0) // not sent yet
-            ktc_pending_remove(client, &pending.id);
-        else
-            rc = ktc_pending_send(client, &pending, 0, deposit, error);
+        rc = ktc_recovery_find(client, &recovery, error);
+    if (rc == 0)
+        rc = put_once(client, &recovery, secret, len, &pending, deposit, &refused, error);
+    if (refused) {
+        struct kt_error why = {0};
+        int asked = ktc_recovery_refresh(client, 1, &recovery, &why);
+        if (asked == 0)
+            asked = ktc_recovery_check(client, &recovery, &why);
+        if (asked == 0)
+            rc = put_once(client, &recovery, secret, len, &pending, deposit, &refused, error);
+        else if (asked == KT_ERR_RECOVERY_MISSING || asked == KT_ERR_SIGNATURE) {
+            rc = asked;
+            *error = why;
+        }
     }
     ktc_pending_free(&pending);
-    if (fd >= 0)
-        close(fd);
     return rc;
+}
+
+int keytrustee_put_with(struct keytrustee *client, const char *handle, const void *secret,
+                        size_t len, const struct keytrustee_put_options *options,
+                        struct keytrustee_deposit *deposit, struct keytrustee_error *error)
+{
+    struct keytrustee_put_options wanted = {.size = 0};
+    struct keytrustee_deposit made;
+    struct kt_error why = {0};
+
+    if (options != NULL)
+        memcpy(&wanted, options, options->size < sizeof wanted ? options->size : sizeof wanted);
+    memset(&made, 0, sizeof made);
+    ktc_begin(client);
+    int rc = put(client, handle, secret, len, &wanted, &made, &why);
+    if (rc == 0 && deposit != NULL)
+        *deposit = made;
+    return ktc_end(client, rc, &why, error);
 }
 
 int keytrustee_put(struct keytrustee *client, const char *handle, const void *secret, size_t len,
@@ -331,20 +391,4 @@ int keytrustee_put(struct keytrustee *client, const char *handle, const void *se
                                                    .deposit_id = deposit_id};
 
     return keytrustee_put_with(client, handle, secret, len, &options, deposit, error);
-}
-
-int keytrustee_put_with(struct keytrustee *client, const char *handle, const void *secret,
-                        size_t len, const struct keytrustee_put_options *options,
-                        struct keytrustee_deposit *deposit, struct keytrustee_error *error)
-{
-    static const struct keytrustee_put_options none = {.size = sizeof none};
-    struct keytrustee_deposit made;
-    struct kt_error why = {0};
-
-    memset(&made, 0, sizeof made);
-    ktc_begin(client);
-    int rc = put(client, handle, secret, len, options ? options : &none, &made, &why);
-    if (rc == 0 && deposit != NULL)
-        *deposit = made;
-    return ktc_end(client, rc, &why, error);
 }

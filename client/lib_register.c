@@ -337,7 +337,11 @@ int keytrustee_register(struct keytrustee *client,
         rc = kt_error_set(&why, KT_ERR_AUTH_CODE_INVALID, NULL,
                           "this is not an auth code: it has the form ID-SECRET-FINGERPRINT");
     else
+        rc = ktc_recovery_check_all(wanted.recovery, &why);
+    if (rc == 0)
         rc = do_register(client, &wanted, &code, &why);
+    if (rc == 0)
+        rc = ktc_recovery_accept_all(client, wanted.recovery, &why);
     kt_wipe(&code, sizeof code);
     return ktc_end(client, rc, &why, error);
 }

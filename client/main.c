@@ -30,6 +30,9 @@ static const struct kt_cli_command *const commands[] = {
     &ktc_cmd_servers_add,
     &ktc_cmd_servers_remove,
     &ktc_cmd_receipts_export,
+    &ktc_cmd_recovery_list,
+    &ktc_cmd_recovery_accept,
+    &ktc_cmd_recovery_forget,
     NULL,
 };
 

@@ -9,8 +9,11 @@
 // Behind the client's columns: 7-18 the deposit that has this id already (id, client, handle,
 // sha256, size, version, log index, incarnation, its bits, epoch, time, w), 19-20 receipt key and
 // signature, 21-22 newest version of the handle and its client, 23 granted, 24 may deposit at all,
-// 25-32 the release policy.
-// A handle is the own one of the client that made its first version.
+// 25-32 the release policy, 33 may deposit into the key group that was named, 34 there is that group,
+// 35 the group it goes into, 36 that of the deposit that has this id, 37 a recovery key in force is
+// no recipient.
+// A handle is the own one of the client that made its first version. The group of a handle that
+// there is is its newest version's: naming another one gives no right to the handle.
 // clang-format off
 static const char check_sql[] =
     "SELECT " DB_AUTH_COLUMNS ", d.deposit_id, d.client_id, d.handle, d.sha256, d.size, d.version,"
@@ -18,11 +21,16 @@ static const char check_sql[] =
     " (extract(epoch FROM d.deposited_at) * 1000000)::bigint, d.w, d.receipt_key_id,"
     " d.receipt_signature, t.version, t.client_id,"
     " coalesce(g.granted, false), coalesce(g.any_right, false),"
-    " " DB_POLICY_COLUMNS("$5::bytea")
+    " " DB_POLICY_COLUMNS("$5::bytea") ","
+    " coalesce(g.into_group, false), $4::uuid IS NULL OR EXISTS (SELECT 1 FROM key_groups k"
+    "  WHERE k.key_group_id = $4::uuid AND k.organisation_id = c.organisation_id),"
+    " coalesce($4::uuid, t.key_group_id), d.key_group_id,"
+    " EXISTS (SELECT 1 FROM recovery_keys r WHERE r.organisation_id = c.organisation_id"
+    "  AND r.retired_at IS NULL AND NOT r.key_ids && $6::bigint[])"
     DB_AUTH_FROM
     " LEFT JOIN LATERAL (SELECT d1.deposit_id, d1.client_id, d1.handle, d1.sha256, d1.size,"
     "  d1.version, d1.log_index, d1.incarnation, d1.epoch, d1.deposited_at, d1.w,"
-    "  d1.receipt_key_id, d1.receipt_signature, i.bits FROM deposits d1"
+    "  d1.receipt_key_id, d1.receipt_signature, d1.key_group_id, i.bits FROM deposits d1"
     "  JOIN incarnations i ON i.number = d1.incarnation"
     "  WHERE d1.organisation_id = c.organisation_id AND d1.deposit_id = $2::uuid) d ON true"
     " LEFT JOIN LATERAL (SELECT version, client_id, key_group_id,"
@@ -33,7 +41,9 @@ static const char check_sql[] =
     " LEFT JOIN LATERAL (SELECT bool_or(CASE g1.object"
     "   WHEN 'own' THEN t.client_id IS NULL OR t.owner = c.client_id"
     "   WHEN 'prefix' THEN starts_with($3::text, g1.prefix)"
-    "   ELSE g1.key_group_id = coalesce($4::uuid, t.key_group_id) END) AS granted,"
+    "   ELSE g1.key_group_id = CASE WHEN t.client_id IS NULL THEN $4::uuid"
+    "    ELSE t.key_group_id END END) AS granted,"
+    "  bool_or($4::uuid IS NULL OR g1.key_group_id = $4::uuid) AS into_group,"
     "  true AS any_right FROM grants g1"
     "  WHERE g1.organisation_id = c.organisation_id AND g1.access = 'deposit'"
     "   AND g1.revoked_at IS NULL AND (g1.client_id = c.client_id OR g1.client_id IS NULL)"
@@ -49,6 +59,7 @@ static void check_params(const struct kt_change *change, struct db_params *param
     db_param_text(params, change->handle);
     db_param_uuid(params, &change->key_group);
     db_policy_trustees(change, params);
+    db_param_key_ids(params, change->recipients, change->recipient_count);
 }
 
 // The receipt of a deposit that was made before, from its row.
@@ -83,6 +94,16 @@ static int receipt_from_row(struct db_member *member, const PGresult *result)
     return 0;
 }
 
+// Whether the column holds that group; a repeat that names none is of any.
+static int is_in_group(const struct kt_uuid *group, const PGresult *result, int column)
+{
+    struct kt_uuid is;
+
+    return kt_uuid_is_nil(group) ||
+           (!db_column_is_null(result, column) && db_column_uuid(result, column, &is) == 0 &&
+            memcmp(is.bytes, group->bytes, 16) == 0);
+}
+
 static int same_as_before(const struct db_member *member, const PGresult *result)
 {
     struct kt_uuid client;
@@ -94,7 +115,26 @@ static int same_as_before(const struct db_member *member, const PGresult *result
            db_column_bytes(result, 10, sha256, KT_SHA256_LEN) == 0 &&
            memcmp(sha256, member->change->sha256, KT_SHA256_LEN) == 0 &&
            db_column_number(result, 11) == member->change->body_len &&
+           is_in_group(&member->change->key_group, result, 36) &&
            db_policy_is_same(member->change, result, 25);
+}
+
+// Whether the deposit is allowed where it goes: 0 with the outcome set when it is not, 1.
+static int check_rights(struct db_member *member, const PGresult *result)
+{
+    if (!db_column_true(result, 34))
+        return db_refuse(member, KT_ERR_KEY_GROUP_NOT_FOUND, NULL);
+    if (!db_column_true(result, 23)) {
+        int foreign = !db_column_is_null(result, 22) && db_column_true(result, 24);
+
+        return db_refuse(member, foreign ? KT_ERR_HANDLE_TAKEN : KT_ERR_NOT_GRANTED, NULL);
+    }
+    if (!db_column_true(result, 33))
+        return db_refuse(member, KT_ERR_NOT_GRANTED,
+                         "the client does not have the right to deposit into this key group");
+    if (db_column_true(result, 37))
+        return db_refuse(member, KT_ERR_RECOVERY_MISSING, NULL);
+    return 1;
 }
 
 static int checked(struct db_writer *writer, struct db_member *member, const PGresult *result)
@@ -109,13 +149,13 @@ static int checked(struct db_writer *writer, struct db_member *member, const PGr
             return db_refuse(member, KT_ERR_DEPOSIT_ID_CONFLICT, NULL);
         return receipt_from_row(member, result);
     }
-    if (!db_column_true(result, 23)) {
-        int foreign = !db_column_is_null(result, 22) && db_column_true(result, 24);
-
-        return db_refuse(member, foreign ? KT_ERR_HANDLE_TAKEN : KT_ERR_NOT_GRANTED, NULL);
-    }
+    r = check_rights(member, result);
+    if (r <= 0)
+        return r;
     if (db_column_number(result, 21) >= INT32_MAX)
         return db_refuse(member, KT_ERR_TOO_LARGE, "the handle has no version left");
+    if (!db_column_is_null(result, 35) && db_column_uuid(result, 35, &member->key_group) != 0)
+        return KT_ERR_DATABASE;
     member->version = (uint32_t)db_column_number(result, 21) + 1;
     return db_policy_check(member, result, 25);
 }
@@ -175,7 +215,7 @@ static void write_params(struct db_writer *writer, const struct db_member *membe
     db_param_bytes(params, change->body, change->body_len);
     db_param_bytes(params, change->sha256, KT_SHA256_LEN);
     db_param_number(params, change->body_len);
-    db_param_uuid(params, &change->key_group);
+    db_param_uuid(params, &member->key_group);
     db_param_number(params, member->log_index);
     db_param_number(params, receipt->leaf.incarnation.number);
     db_param_number(params, receipt->leaf.epoch);

@@ -34,10 +34,12 @@ static int grant_checked(struct db_writer *writer, struct db_member *member, con
     if (db_column_uuid(result, 0, &member->organisation_id) != 0)
         return KT_ERR_DATABASE;
     member->client_id = member->change->client_id;
+    member->key_group = member->change->key_group;
     if (!db_column_true(result, 2))
         return db_refuse(member, KT_ERR_CLIENT_NOT_FOUND, "no such client in this organisation");
     if (!db_column_true(result, 3))
-        return db_refuse(member, KT_ERR_GRANT_NOT_FOUND, "no such key group in this organisation");
+        return db_refuse(member, KT_ERR_KEY_GROUP_NOT_FOUND,
+                         "no such key group in this organisation");
     return 0;
 }
 
@@ -59,7 +61,7 @@ static const char grant_sql[] =
     " l AS (INSERT INTO change_log (changed_at, event, organisation_id, client_id, by_whom, detail)"
     "  SELECT $7::timestamptz, 'grant.add', $1::uuid, $2::uuid, $8::text, jsonb_build_object("
     "   'grants', (SELECT jsonb_agg(grant_id) FROM g), 'object', $3::text, 'prefix', $4::text,"
-    "   'rights', $6::text) WHERE EXISTS (SELECT 1 FROM g)),"
+    "   'key_group', $5::uuid, 'rights', $6::text) WHERE EXISTS (SELECT 1 FROM g)),"
     " held AS (SELECT * FROM have UNION ALL SELECT * FROM g)"
     " SELECT json_build_object('grants', json_agg(json_build_object('grant', grant_id, 'right',"
     "  access) ORDER BY access)), count(*) FROM held";

@@ -8,6 +8,7 @@ static const struct db_change_ops *const all_changes[] = {
     &db_change_authcode_new,    &db_change_client_approve, &db_change_client_revoke,
     &db_change_grant,           &db_change_grant_revoke,   &db_change_operator_add,
     &db_change_operator_revoke, &db_change_retrieve,       &db_change_vote,
+    &db_change_key_group_add,   &db_change_recovery_add,   &db_change_recovery_retire,
 };
 
 const struct db_change_ops *db_change_ops(enum kt_change_kind kind)

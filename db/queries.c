@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "db/epoch_sql.h"
+#include "db/queries_inner.h"
 
-#define ROWS_MAX    10000
-#define WAIT_MS     3000 // beyond statement_timeout: a server that is stopped does not keep that
-#define TIME_FORM   "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'"
-#define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', " TIME_FORM ") "
+#define ROWS_MAX     10000
+#define STATEMENT_MS 2500
+#define WAIT_MS      500 // beyond the statement's: a server that is stopped does not keep that
+#define ISO          DB_ISO
 
 // Types of result columns, from PostgreSQL's catalogue (pg_type.dat); they never change.
 enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT4 = 23, OID_JSON = 114 };
@@ -21,6 +22,7 @@ enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT4 = 23, OID_JSON = 114 };
 struct db_session {
     char *socket_dir, *database, *user, *password, *application_name;
     char port[8];
+    int statement_ms;
     PGconn *conn;
 };
 
@@ -41,6 +43,7 @@ int db_session_new(const struct db_target *target, struct db_session **session)
     fresh->password = copy_of(target->password);
     fresh->application_name = copy_of(target->application_name ? target->application_name : "kts");
     snprintf(fresh->port, sizeof(fresh->port), "%d", target->port);
+    fresh->statement_ms = STATEMENT_MS;
     if (!fresh->socket_dir || !fresh->database || !fresh->user || !fresh->application_name ||
         (target->password && !fresh->password)) {
         db_session_free(fresh);
@@ -70,6 +73,11 @@ int db_session_fd(const struct db_session *session)
     return session->conn ? PQsocket(session->conn) : -1;
 }
 
+void db_session_set_timeout(struct db_session *session, int statement_ms)
+{
+    session->statement_ms = statement_ms;
+}
+
 static void drop(struct db_session *session)
 {
     PQfinish(session->conn);
@@ -90,18 +98,26 @@ static void ignore_notice(void *unused, const char *text)
 
 int db_session_check(struct db_session *session, struct kt_error *error)
 {
+    char options[192];
     const char *const names[] = {
         "host",    "port", "dbname", "user", "password", "connect_timeout", "application_name",
         "options", NULL};
-    const char *const values[] = {
-        session->socket_dir, session->port, session->database, session->user, session->password,
-        "2", session->application_name,
-        // A reader by right, and by intent: no plan of this process may ever write.
-        "-c statement_timeout=2500ms -c lock_timeout=200ms -c default_transaction_read_only=on "
-        "-c client_min_messages=error",
-        NULL};
+    const char *const values[] = {session->socket_dir,
+                                  session->port,
+                                  session->database,
+                                  session->user,
+                                  session->password,
+                                  "2",
+                                  session->application_name,
+                                  options,
+                                  NULL};
     char why[256];
 
+    // A reader by right, and by intent: no plan of this process may ever write.
+    snprintf(options, sizeof(options),
+             "-c statement_timeout=%dms -c lock_timeout=200ms -c default_transaction_read_only=on "
+             "-c client_min_messages=error",
+             session->statement_ms);
     if (session->conn &&
         (PQstatus(session->conn) != CONNECTION_OK || !PQconsumeInput(session->conn)))
         drop(session);
@@ -123,7 +139,7 @@ static int wait_result(struct db_session *session, struct kt_error *error)
 {
     while (PQisBusy(session->conn)) {
         struct pollfd p = {.fd = PQsocket(session->conn), .events = POLLIN};
-        int n = poll(&p, 1, WAIT_MS);
+        int n = poll(&p, 1, session->statement_ms + WAIT_MS);
         if (n == 0) {
             drop(session);
             return kt_error_set(error, KT_ERR_DATABASE_TIMEOUT, NULL,
@@ -195,9 +211,8 @@ static json_t *cell(const PGresult *result, int row, int column)
     }
 }
 
-// Each row as an object; the members are named as the columns.
-static int rows_of(struct db_session *session, const char *sql, int count,
-                   const char *const *values, json_t **rows, struct kt_error *error)
+int db_rows_of(struct db_session *session, const char *sql, int count, const char *const *values,
+               json_t **rows, struct kt_error *error)
 {
     PGresult *r = NULL;
     json_t *list;
@@ -270,10 +285,11 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
         "'receiver', CASE WHEN r.pid IS NOT NULL THEN json_build_object("
         "  'streaming', r.status = 'streaming',"
         "  'silent_us', (extract(epoch FROM clock_timestamp() - r.last_msg_receipt_time)"
-        "    * 1000000)::bigint) END,"
+        "    * 1000000)::bigint, 'end_lsn', coalesce(r.latest_end_lsn, '0/0')) END,"
         "'streaming', (SELECT coalesce(json_agg(json_build_object("
         "    'member', s.usename, 'name', s.application_name,"
         "    'streaming', s.state = 'streaming', 'flush_lsn', coalesce(s.flush_lsn, '0/0'),"
+        "    'replay_lsn', coalesce(s.replay_lsn, '0/0'),"
         "    'lag_bytes', greatest(0, coalesce(CASE WHEN pg_is_in_recovery()"
         "      THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"
         "      - s.replay_lsn, 0))::bigint,"
@@ -327,7 +343,7 @@ int db_query_organisations(struct db_session *session, json_t **rows, struct kt_
                                                          " FROM organisations o ORDER BY o.name "
                                                          "LIMIT 10001";
 
-    return rows_of(session, SQL, 0, NULL, rows, error);
+    return db_rows_of(session, SQL, 0, NULL, rows, error);
 }
 
 int db_query_clients(struct db_session *session, const char *organisation, const char *state,
@@ -378,7 +394,7 @@ int db_query_clients(struct db_session *session, const char *organisation, const
                                                                          "c.client_id LIMIT 10001";
     const char *const values[] = {organisation, state};
 
-    return rows_of(session, SQL, 2, values, rows, error);
+    return db_rows_of(session, SQL, 2, values, rows, error);
 }
 
 int db_query_grants(struct db_session *session, const char *organisation, const char *client,
@@ -398,5 +414,5 @@ int db_query_grants(struct db_session *session, const char *organisation, const 
                             "10001";
     const char *const values[] = {organisation, client};
 
-    return rows_of(session, SQL, 2, values, rows, error);
+    return db_rows_of(session, SQL, 2, values, rows, error);
 }

@@ -11,6 +11,8 @@ struct db_session; // one connection, opened again when it broke
 
 int db_session_new(const struct db_target *target, struct db_session **session) KT_MUST_CHECK;
 void db_session_free(struct db_session *session);
+// For a statement, from the next connection on; 2.5 s otherwise.
+void db_session_set_timeout(struct db_session *session, int statement_ms);
 // The connection's descriptor, -1 when there is none. Readable while idle: it has probably ended.
 int db_session_fd(const struct db_session *session);
 // Connects when needed (bounded: 2 s). KT_ERR_DATABASE_UNAVAILABLE.
@@ -18,9 +20,9 @@ int db_session_check(struct db_session *session, struct kt_error *error) KT_MUST
 
 // What the watch has to see, in one statement, as an object: "in_recovery", "restored",
 // "log_index", "timeline", "lsn" (flushed; on a standby received), "replayed", "lag_us", "rows" (as
-// kt_epoch_rows_from_json takes them), "receiver" (null, or {"streaming", "silent_us"}), and
-// "streaming", an array of {"member", "name", "streaming", "flush_lsn", "lag_bytes", "lag_us",
-// "replied"} of those whose role is the member of their name. "replied" is a time on the member's
+// kt_epoch_rows_from_json takes them), "receiver" (null, or {"streaming", "silent_us", "end_lsn":
+// the end of the sender's log when it last said so}), and "streaming", an array of {"member",
+// "name", "streaming", "flush_lsn", "replay_lsn", "lag_bytes", "lag_us", "replied"} of those whose role is the member of their name. "replied" is a time on the member's
 // clock: only its changes say something.
 int db_query_look(struct db_session *session, json_t **look, struct kt_error *error) KT_MUST_CHECK;
 // Changes rarely: "nodes" (as kt_peers_from_json takes them) and "operators", an array of {"name",

@@ -82,6 +82,7 @@ static void get_deposit(const PGresult *r, int row, struct db_deposit *d)
     get_bytes(r, row, DEPOSIT_ID, d->deposit_id.bytes, 16);
     get_bytes(r, row, DEPOSIT_CLIENT, d->client_id.bytes, 16);
     get_text(r, row, DEPOSIT_HANDLE, d->handle, sizeof(d->handle));
+    get_bytes(r, row, DEPOSIT_KEY_GROUP, d->key_group.bytes, 16);
     get_text(r, row, DEPOSIT_TYPE, d->content_type, sizeof(d->content_type));
     get_bytes(r, row, DEPOSIT_SHA256, d->sha256, KT_SHA256_LEN);
     d->size = get_number(r, row, DEPOSIT_SIZE);

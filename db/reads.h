@@ -27,6 +27,7 @@ struct db_who {
 struct db_deposit {
     struct kt_uuid deposit_id;
     struct kt_uuid client_id;
+    struct kt_uuid key_group; // nil: none
     char handle[KT_HANDLE_MAX + 1];
     char content_type[64];
     uint8_t sha256[KT_SHA256_LEN];

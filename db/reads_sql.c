@@ -55,7 +55,7 @@
 // (NULL: not asked for).
 #define DEPOSIT_COLUMNS                                                                            \
     "d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256, d.size,"            \
-    " d.log_index, d.deposited_at"
+    " d.log_index, d.deposited_at, d.key_group_id"
 #define NO_RECEIPT                                                                                 \
     "NULL::int4, NULL::bytea, NULL::int8, NULL::int4, NULL::bytea, NULL::bytea, NULL::bool"
 #define RECEIPT                                                                                    \
@@ -170,7 +170,7 @@ static const struct db_statement STATEMENTS[] = {
               " FROM w CROSS JOIN LATERAL (SELECT " GRANTED_ANYTHING("$2") " AS granted OFFSET 0) a"
               " LEFT JOIN LATERAL (SELECT DISTINCT ON (x.handle) x.* FROM ("
               "   SELECT d.deposit_id, d.client_id, d.handle, d.version, d.content_type, d.sha256,"
-              "    d.size, d.log_index, d.deposited_at, d.has_policy FROM deposits d"
+              "    d.size, d.log_index, d.deposited_at, d.has_policy, d.key_group_id FROM deposits d"
               "   WHERE d.organisation_id = w.organisation_id AND d.handle > $3 AND d.handle >= $4"
               "    AND d.handle < $5 AND w.good AND " PRESENT " AND " GRANTED("$2")
               "   ORDER BY d.handle, d.version DESC) x"
@@ -185,10 +185,17 @@ static const struct db_statement STATEMENTS[] = {
               "  FROM client_openpgp_keys p"
               "  WHERE p.client_id = w.client_id AND p.retired_at IS NULL),"
               " 'grants', (SELECT coalesce(json_agg(json_build_object('right', g.access,"
-              "   'object', g.object, 'prefix', g.prefix, 'key_group', g.key_group_id)"
-              "   ORDER BY g.created_at, g.access), '[]') FROM grants g"
+              "   'object', g.object, 'prefix', g.prefix, 'key_group', g.key_group_id,"
+              "   'key_group_name', kg.name) ORDER BY g.created_at, g.access), '[]') FROM grants g"
+              "  LEFT JOIN key_groups kg ON kg.key_group_id = g.key_group_id"
               "  WHERE g.organisation_id = w.organisation_id AND g.revoked_at IS NULL"
               "  AND (g.client_id = w.client_id OR g.client_id IS NULL)),"
+              " 'recovery', (SELECT coalesce(json_agg(json_build_object("
+              "   'fingerprint', r.fingerprint, 'openpgp',"
+              "   translate(encode(r.public_key, 'base64'), E'\\n', ''))"
+              "   ORDER BY r.created_at, r.fingerprint), '[]') FROM recovery_keys r"
+              "  WHERE r.organisation_id = w.organisation_id AND r.retired_at IS NULL"
+              "  AND w.good),"
               " 'receipt_keys', (SELECT coalesce(json_agg(json_build_object("
               "   'id', encode(r.key_id, 'hex'), 'certificate', r.certificate)"
               "   ORDER BY r.created_at), '[]') FROM receipt_keys r))::text"

@@ -59,6 +59,7 @@ struct db_params {
     int lengths[DB_PARAMS_MAX];
     int formats[DB_PARAMS_MAX];
     char text[DB_PARAMS_MAX][DB_PARAM_TEXT]; // storage of numbers, times, UUIDs
+    char list[KT_RECIPIENTS_MAX * 21 + 3];   // of the one array
 };
 void db_param_text(struct db_params *params, const char *text); // NULL = SQL NULL; not copied
 void db_param_bytes(struct db_params *params, const void *bytes, size_t n); // not copied
@@ -66,6 +67,9 @@ void db_param_number(struct db_params *params, uint64_t number);
 void db_param_boolean(struct db_params *params, int value);
 void db_param_time(struct db_params *params, int64_t us);
 void db_param_uuid(struct db_params *params, const struct kt_uuid *uuid); // nil = SQL NULL
+// An array of bigint, which has the bits of each id; at most KT_RECIPIENTS_MAX, and one such
+// parameter in a statement.
+void db_param_key_ids(struct db_params *params, const uint64_t *ids, size_t count);
 
 // Columns of a result. Text columns only, except bytes, which unescapes bytea text.
 int db_column_is_null(const PGresult *result, int column);
@@ -115,7 +119,8 @@ struct db_change_ops {
 extern const struct db_change_ops db_change_deposit, db_change_delete, db_change_register,
     db_change_renew, db_change_org_add, db_change_org_disable, db_change_authcode_new,
     db_change_client_approve, db_change_client_revoke, db_change_grant, db_change_grant_revoke,
-    db_change_operator_add, db_change_operator_revoke, db_change_retrieve, db_change_vote;
+    db_change_operator_add, db_change_operator_revoke, db_change_retrieve, db_change_vote,
+    db_change_key_group_add, db_change_recovery_add, db_change_recovery_retire;
 // The list of them all (changes.c).
 const struct db_change_ops *const *db_changes_all(size_t *count);
 // NULL for KT_CHANGE_BARRIER.

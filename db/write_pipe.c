@@ -65,6 +65,18 @@ void db_param_uuid(struct db_params *params, const struct kt_uuid *uuid)
     add(params, kt_uuid_is_nil(uuid) ? NULL : slot, 0, 0);
 }
 
+void db_param_key_ids(struct db_params *params, const uint64_t *ids, size_t count)
+{
+    size_t n = 1;
+
+    params->list[0] = '{';
+    for (size_t i = 0; i < count && i < KT_RECIPIENTS_MAX; i++)
+        n += (size_t)snprintf(params->list + n, sizeof(params->list) - n, "%s%" PRId64,
+                              i ? "," : "", (int64_t)ids[i]);
+    snprintf(params->list + n, sizeof(params->list) - n, "}");
+    add(params, params->list, 0, 0);
+}
+
 int db_column_is_null(const PGresult *result, int column)
 {
     return PQgetisnull(result, 0, column);

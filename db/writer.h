@@ -70,6 +70,7 @@ struct db_member {
     struct kt_uuid organisation_id;
     char organisation[KT_ORG_NAME_MAX + 1];
     struct kt_uuid client_id;
+    struct kt_uuid key_group; // DEPOSIT: the one it is put into, or nil; GRANT, KEY_GROUP_ADD
     uint32_t version;
     uint64_t log_index;
     int held;                       // RETRIEVE: nothing is released, a request waits for votes

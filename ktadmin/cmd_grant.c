@@ -9,22 +9,29 @@
 static int add_object(const struct kt_cli_run *run, json_t *args, struct kt_error *error)
 {
     const char *prefix = kt_cli_value(run, "prefix"), *group = kt_cli_value(run, "key-group");
-    int own = kt_cli_flag(run, "own");
-    struct kt_uuid uuid;
+    int own = kt_cli_flag(run, "own"), rc = 0;
+    char id[KT_UUID_TEXT] = "";
+    struct kta_node node;
 
     if ((prefix != NULL) + (group != NULL) + own != 1)
         return kt_error_set(error, KT_ERR_USAGE, NULL,
-                            "give one of --own, --prefix PREFIX and --key-group UUID");
+                            "give one of --own, --prefix PREFIX and --key-group GROUP");
     if (prefix && kt_handle_check(prefix) != 0)
         return kt_error_set(error, KT_ERR_HANDLE_INVALID, NULL,
                             "--prefix: '%.80s' cannot begin a handle", prefix);
-    if (group && kt_uuid_parse(group, &uuid) != 0)
-        return kt_error_set(error, KT_ERR_USAGE, NULL, "--key-group: '%.40s' is not a UUID", group);
+    if (group) {
+        rc = kta_open(run, KTA_AGENT, &node, error);
+        if (rc == 0)
+            rc = kta_key_group_id(&node, run->argv[0], group, id, error);
+        kta_close(&node);
+    }
+    if (rc)
+        return rc;
     json_object_set_new(args, "object", json_string(own ? "own" : prefix ? "prefix" : "key_group"));
     if (prefix)
         json_object_set_new(args, "prefix", json_string(prefix));
     if (group)
-        json_object_set_new(args, "key_group", json_string(group));
+        json_object_set_new(args, "key_group", json_string(id));
     return 0;
 }
 
@@ -49,6 +56,28 @@ static int add_subject(const struct kt_cli_run *run, json_t *args, struct kt_err
     return rc;
 }
 
+// --dry-run: who could do what afterwards, against now. `args` is stolen.
+static int preview(const struct kt_cli_run *run, json_t *args)
+{
+    static const struct kta_column COLUMNS[] = {
+        {"client", "client"},   {"id", "client_id"},      {"state", "state"}, {"right", "right"},
+        {"handles now", "now"}, {"handles then", "then"}, {NULL, NULL},
+    };
+    json_t *rows = NULL;
+    int rc = kta_ask(run, "grant.preview", args, &rows);
+
+    if (rc)
+        return rc;
+    rc = kta_print_rows(run, rows, COLUMNS);
+    if (!kt_cli_flag(run, "json") && !kt_cli_flag(run, "quiet"))
+        printf(
+            "Nothing was changed: %zu rows of clients and rights; handles that are there now, and "
+            "later ones like them\n",
+            json_array_size(rows));
+    json_decref(rows);
+    return rc;
+}
+
 static int run_grant(struct kt_cli_run *run)
 {
     struct kt_error error = {0};
@@ -66,6 +95,8 @@ static int run_grant(struct kt_cli_run *run)
         json_decref(args);
         return kt_cli_fail(run, &error);
     }
+    if (kt_cli_flag(run, "dry-run"))
+        return preview(run, args);
     snprintf(done, sizeof(done), "Granted %.100s in organisation %.63s", run->argv[1],
              run->argv[0]);
     return kta_change(run, "grant.add", args, done);
@@ -82,8 +113,59 @@ static int run_revoke(struct kt_cli_run *run)
                      "'%.40s' is not the id of a grant", run->argv[0]);
         return kt_cli_fail(run, &error);
     }
+    if (kt_cli_flag(run, "dry-run"))
+        return preview(run, json_pack("{s:s}", "grant_id", run->argv[0]));
     snprintf(done, sizeof(done), "Revoked grant %s", run->argv[0]);
     return kta_change(run, "grant.revoke", json_pack("{s:s}", "grant_id", run->argv[0]), done);
+}
+
+// --effective: what a client may do, and by which grant. `args` is stolen.
+static int effective(const struct kt_cli_run *run, json_t *args)
+{
+    static const struct kta_column COLUMNS[] = {
+        {"right", "right"},
+        {"on", "object"},
+        {"prefix", "prefix"},
+        {"group", "key_group"},
+        {"group id", "key_group_id"},
+        {"granted to", "subject"},
+        {"handles", "handles"},
+        {"grant", "grant_id"},
+        {NULL, NULL},
+    };
+    json_t *result = NULL;
+    const char *state;
+    int rc = kta_ask(run, "grant.effective", args, &result);
+
+    if (rc)
+        return rc;
+    state = json_string_value(json_object_get(result, "state"));
+    if (kt_cli_flag(run, "json"))
+        kta_print_json(result);
+    else
+        rc = kta_print_rows(run, json_object_get(result, "grants"), COLUMNS);
+    if (state && strcmp(state, "active") != 0)
+        fprintf(stderr, "note: the client is %s: it can do none of this\n", state);
+    if (json_is_true(json_object_get(result, "disabled")))
+        fprintf(stderr, "note: its organisation is disabled: it can do none of this\n");
+    json_decref(result);
+    return rc;
+}
+
+static int check_effective(const struct kt_cli_run *run, struct kt_error *error)
+{
+    int wanted = kt_cli_flag(run, "effective");
+    const char *handle = kt_cli_value(run, "handle");
+
+    if (wanted && (!kt_cli_value(run, "client") || run->argc > 0))
+        return kt_error_set(error, KT_ERR_USAGE, NULL,
+                            "--effective wants --client CLIENT and no organisation");
+    if (handle && !wanted)
+        return kt_error_set(error, KT_ERR_USAGE, NULL, "--handle goes with --effective");
+    if (handle && kt_handle_check(handle) != 0)
+        return kt_error_set(error, KT_ERR_HANDLE_INVALID, NULL, "--handle: '%.80s' is not a handle",
+                            handle);
+    return 0;
 }
 
 static int run_grants(struct kt_cli_run *run)
@@ -101,9 +183,9 @@ static int run_grants(struct kt_cli_run *run)
     struct kta_node node;
     json_t *rows = NULL;
     char id[KT_UUID_TEXT];
-    int rc = 0;
+    int rc = check_effective(run, &error);
 
-    if (client) {
+    if (rc == 0 && client) {
         rc = kta_open(run, KTA_AGENT, &node, &error);
         if (rc == 0)
             rc = kta_client_id(&node, client, id, &error);
@@ -115,6 +197,11 @@ static int run_grants(struct kt_cli_run *run)
     }
     if (client && args)
         json_object_set_new(args, "client_id", json_string(id));
+    if (kt_cli_flag(run, "effective")) {
+        if (kt_cli_value(run, "handle"))
+            json_object_set_new(args, "handle", json_string(kt_cli_value(run, "handle")));
+        return effective(run, args);
+    }
     rc = kta_ask(run, "grant.list", args, &rows);
     if (rc == 0)
         rc = kta_print_rows(run, rows, COLUMNS);
@@ -126,12 +213,19 @@ static const struct kt_cli_option GRANT_OPTIONS[] = {
     {"client", 0, "CLIENT", "to this client: its id, or a name that only one client has"},
     {"everyone", 0, NULL, "to every client of the organisation"},
     {"own", 0, NULL, "on the client's own deposits"},
-    {"prefix", 0, "PREFIX", "on deposits whose handle begins so"},
-    {"key-group", 0, "UUID", "on the deposits of a key group"},
+    {"prefix", 0, "PREFIX", "on deposits whose handle begins with these bytes"},
+    {"key-group", 0, "GROUP", "on the deposits of a key group: its id or name"},
+    {"dry-run", 0, NULL, "change nothing: show who could do what then, and now"},
+    {NULL},
+};
+static const struct kt_cli_option REVOKE_OPTIONS[] = {
+    {"dry-run", 0, NULL, "change nothing: show who could do what then, and now"},
     {NULL},
 };
 static const struct kt_cli_option GRANTS_OPTIONS[] = {
     {"client", 0, "CLIENT", "only those of this client"},
+    {"effective", 0, NULL, "what the client may do, also by grants to everyone"},
+    {"handle", 0, "HANDLE", "with --effective: on this handle"},
     {NULL},
 };
 
@@ -139,8 +233,10 @@ const struct kt_cli_command kta_cmd_grant = {
     .verb = "grant",
     .arguments = "ORGANISATION RIGHTS",
     .summary = "let clients do something with deposits",
-    .help = "RIGHTS is a list with commas: deposit, browse, retrieve, delete, undelete, purge, "
-            "lock, bypass.",
+    .help =
+        "RIGHTS is a list with commas: deposit, browse, retrieve, delete, undelete, purge, "
+        "lock, bypass.\nA prefix is of bytes: 'db' covers db/main and dbx. End it with a slash to "
+        "mean a folder.",
     .options = GRANT_OPTIONS,
     .min_args = 2,
     .max_args = 2,
@@ -150,7 +246,10 @@ const struct kt_cli_command kta_cmd_revoke = {
     .verb = "revoke",
     .arguments = "GRANT",
     .summary = "take a grant back",
-    .help = "GRANT is the id that 'grants' shows. It holds from the next request on.",
+    .help =
+        "GRANT is the id that 'grants' shows. It holds from the next request on, on every node\n"
+        "that the command does not warn of.",
+    .options = REVOKE_OPTIONS,
     .min_args = 1,
     .max_args = 1,
     .run = run_revoke,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// operator new: a certificate with which an operator works from elsewhere.
+// operator new, operator revoke: a certificate with which an operator works from elsewhere.
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +142,20 @@ static int run_new(struct kt_cli_run *run)
     return KT_EXIT_OK;
 }
 
+static int run_revoke(struct kt_cli_run *run)
+{
+    char question[192], done[128];
+
+    snprintf(question, sizeof(question),
+             "Revoke all certificates of operator %.63s? Whoever has them is refused from the next "
+             "request on.",
+             run->argv[0]);
+    if (!kt_cli_confirm(run, question))
+        return KT_EXIT_FAILURE;
+    snprintf(done, sizeof(done), "Revoked operator %.63s", run->argv[0]);
+    return kta_change(run, "operator.revoke", json_pack("{s:s}", "name", run->argv[0]), done);
+}
+
 static const struct kt_cli_option OPTIONS[] = {
     {"output", 'o', "FILE", "where to write the bundle; must not be there yet"},
     {"expires", 0, "TIME", "how long the certificate is good: 24h, 90d (90d)"},
@@ -159,4 +173,13 @@ const struct kt_cli_command kta_cmd_operator_new = {
     .min_args = 1,
     .max_args = 1,
     .run = run_new,
+};
+const struct kt_cli_command kta_cmd_operator_revoke = {
+    .verb = "operator revoke",
+    .arguments = "NAME",
+    .summary = "refuse an operator's certificates from now on",
+    .help = "All that were made for this name. Asks first, unless --yes is given.",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_revoke,
 };

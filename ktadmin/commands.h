@@ -13,6 +13,8 @@ extern const struct kt_cli_command kta_cmd_init, kta_cmd_status, kta_cmd_db, kta
     kta_cmd_quorum, kta_cmd_leave, kta_cmd_token_new, kta_cmd_token_list, kta_cmd_token_revoke,
     kta_cmd_operator_new, kta_cmd_join, kta_cmd_restore, kta_cmd_receipts_check,
     kta_cmd_init_master, kta_cmd_init_slave, kta_cmd_enable_synchronous,
-    kta_cmd_disable_synchronous, kta_cmd_rotate, kta_cmd_drill_restore;
+    kta_cmd_disable_synchronous, kta_cmd_rotate, kta_cmd_drill_restore, kta_cmd_group_add,
+    kta_cmd_group_list, kta_cmd_recovery_add, kta_cmd_recovery_list, kta_cmd_recovery_retire,
+    kta_cmd_operator_revoke;
 
 #endif

@@ -119,6 +119,71 @@ int kta_ask(const struct kt_cli_run *run, const char *verb, json_t *args, json_t
     return rc ? kt_cli_fail(run, &error) : 0;
 }
 
+// "kts-02, kts-03".
+static void join_names(const json_t *list, char *out, size_t size)
+{
+    size_t i, n = 0;
+    const json_t *name;
+
+    out[0] = '\0';
+    json_array_foreach(list, i, name)
+    {
+        if (n < size)
+            n += (size_t)snprintf(out + n, size - n, "%s%s", i ? ", " : "",
+                                  json_string_value(name) ? json_string_value(name) : "?");
+    }
+}
+
+void kta_print_nodes(const struct kt_cli_run *run, const json_t *result)
+{
+    const json_t *nodes = json_object_get(result, "nodes");
+    char names[1024];
+
+    join_names(json_object_get(nodes, "reached"), names, sizeof(names));
+    if (names[0] && !kt_cli_flag(run, "quiet") && !kt_cli_flag(run, "json"))
+        printf("In force here and on %s\n", names);
+    join_names(json_object_get(nodes, "unreached"), names, sizeof(names));
+    if (names[0])
+        fprintf(stderr,
+                "%s: warning: not reached: %s; what changed is not in force there until it is "
+                "connected again (node.passive_max_silence bounds how long it serves without)\n",
+                run->program->name, names);
+}
+
+int kta_key_group_id(const struct kta_node *node, const char *organisation, const char *text,
+                     char out[KT_UUID_TEXT], struct kt_error *error)
+{
+    json_t *rows = NULL, *row;
+    struct kt_uuid uuid;
+    size_t i;
+    int rc;
+
+    if (kt_uuid_parse(text, &uuid) == 0) {
+        kt_uuid_format(&uuid, out);
+        return 0;
+    }
+    rc = kt_agent_call(node->paths.agent_socket, "group.list",
+                       json_pack("{s:s}", "organisation", organisation), KTA_TIMEOUT_MS, &rows,
+                       error);
+    if (rc)
+        return rc;
+    rc = KT_ERR_KEY_GROUP_NOT_FOUND;
+    json_array_foreach(rows, i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "name"));
+        const char *id = json_string_value(json_object_get(row, "key_group_id"));
+        if (name && id && strcmp(name, text) == 0 && kt_uuid_parse(id, &uuid) == 0) {
+            kt_uuid_format(&uuid, out);
+            rc = 0;
+        }
+    }
+    if (rc)
+        kt_error_set(error, rc, NULL, "no key group '%.63s' in organisation '%.63s'", text,
+                     organisation);
+    json_decref(rows);
+    return rc;
+}
+
 int kta_change(const struct kt_cli_run *run, const char *verb, json_t *args, const char *done)
 {
     json_t *result = NULL;
@@ -130,6 +195,7 @@ int kta_change(const struct kt_cli_run *run, const char *verb, json_t *args, con
         kta_print_json(result);
     else if (!kt_cli_flag(run, "quiet"))
         printf("%s\n", done);
+    kta_print_nodes(run, result);
     json_decref(result);
     return KT_EXIT_OK;
 }

@@ -44,7 +44,9 @@ void kta_close(struct kta_node *node);
 // returns the exit code; 0 with a new reference in *result.
 int kta_ask(const struct kt_cli_run *run, const char *verb, json_t *args,
             json_t **result) KT_MUST_CHECK;
-// As kta_ask, and prints `done` (a sentence, not with --quiet), or with --json the answer.
+// As kta_ask, and prints `done` (a sentence, not with --quiet), or with --json the answer. Of a change
+// that the other nodes were waited for with, it also says which have it, and warns of those that do
+// not.
 int kta_change(const struct kt_cli_run *run, const char *verb, json_t *args, const char *done);
 
 // Who called, for records that outlive the command: "alice" under sudo, else the account. To be
@@ -89,5 +91,11 @@ int kta_number(const char *option, const char *text, uint64_t min, uint64_t max,
 // A client's UUID, from a UUID or the unique name of a client.
 int kta_client_id(const struct kta_node *node, const char *text, char out[KT_UUID_TEXT],
                   struct kt_error *error) KT_MUST_CHECK;
+
+// What kta_change says of the other nodes; for commands that print an answer of their own.
+void kta_print_nodes(const struct kt_cli_run *run, const json_t *result);
+// A key group's UUID, from a UUID or the name of one of the organisation.
+int kta_key_group_id(const struct kta_node *node, const char *organisation, const char *text,
+                     char out[KT_UUID_TEXT], struct kt_error *error) KT_MUST_CHECK;
 
 #endif

@@ -142,6 +142,20 @@ void kts_verb_run(struct kts_call *call, const char *name, const json_t *args);
 
 // --- agent_change_verbs.c ---
 extern const struct kts_verb kts_change_verbs[]; // ends with name NULL
+// Arguments of verbs, checked for form.
+int kts_take_name(const json_t *args, const char *member, char out[KT_ORG_NAME_MAX + 1],
+                  struct kt_error *error) KT_MUST_CHECK;
+int kts_take_uuid(const json_t *args, const char *member, int required, struct kt_uuid *out,
+                  struct kt_error *error) KT_MUST_CHECK;
+// A list with commas of known rights, each once; `fallback` (or NULL: required) when there is none.
+int kts_take_rights(const json_t *args, const char *fallback, char *out, size_t size,
+                    struct kt_error *error) KT_MUST_CHECK;
+// What is granted on: "object", "prefix" and "key_group".
+int kts_take_object(const json_t *args, struct kt_change *change,
+                    struct kt_error *error) KT_MUST_CHECK;
+
+// --- agent_rights_verbs.c ---
+extern const struct kts_verb kts_rights_verbs[];
 
 // --- agent_cluster.c ---
 extern const struct kts_verb kts_cluster_verbs[]; // ends with name NULL
@@ -164,6 +178,10 @@ int kts_agent_change_showing(struct kts_call *call, struct kt_change *change, js
 void kts_agent_outcome(struct kts_agent *agent, struct kts_message *message);
 // The writer is gone: what it was asked is in doubt.
 void kts_agent_writer_gone(struct kts_agent *agent);
+// Behind a look at the database: answers those whose change has reached the nodes. 1 while some
+// wait for that.
+void kts_agent_changes_look(struct kts_agent *agent);
+int kts_agent_changes_wait(const struct kts_agent *agent);
 // The caller is gone: the change goes on, its answer is dropped.
 void kts_pending_forget(struct kts_pending *pending);
 
@@ -177,6 +195,8 @@ void kts_agent_load_server_cert(struct kts_agent *agent);
 // For a query, which may close the connection: its descriptor is not watched until the next look.
 struct db_session *kts_agent_database(struct kts_agent *agent);
 int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error) KT_MUST_CHECK;
+// Reads nodes and operators now, when the database can be asked.
+void kts_agent_watch_lists(struct kts_agent *agent);
 // Looks at once instead of at its next turn: after a job, or when the heartbeat has something new.
 void kts_agent_watch_now(struct kts_agent *agent);
 

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kts/agent.h"
+#include "kts/agent_peers.h"
+#include "kts/agent_spread.h"
 #include "lib/log.h"
 
 struct kts_pending {
@@ -14,6 +15,9 @@ struct kts_pending {
     uint64_t id;
     struct kt_secret *code; // the auth code's text, to be shown once when the change is durable
     json_t *shown;          // what is shown with it, or NULL
+    enum kt_change_kind kind;
+    json_t *result; // it is durable: what is answered when the other nodes have it, or NULL
+    uint64_t lsn;   // the log's end at the first look behind that; 0: not looked yet
 };
 
 static void free_pending(struct kts_pending *pending)
@@ -28,6 +32,7 @@ static void free_pending(struct kts_pending *pending)
         event_free(pending->timer);
     kt_secret_free(pending->code);
     json_decref(pending->shown);
+    json_decref(pending->result);
     free(pending);
 }
 
@@ -66,9 +71,92 @@ static json_t *result_of(const struct kts_pending *pending, const struct kt_outc
     return result;
 }
 
-static void finish(struct kts_pending *pending, const struct kt_outcome *outcome)
+static void succeed(struct kts_pending *pending, json_t *result)
 {
     struct kts_call *call = pending->call;
+
+    free_pending(pending);
+    if (call)
+        kts_call_succeed(call, result);
+    else
+        json_decref(result);
+}
+
+// --- waiting for the other nodes ---
+
+// Answers with what the other nodes have of it now.
+static void end_wait(struct kts_pending *pending, json_t *nodes)
+{
+    json_t *result = json_incref(pending->result);
+
+    json_object_set_new(result, "nodes", nodes ? nodes : json_null());
+    succeed(pending, result);
+}
+
+static json_t *look(struct kts_pending *pending, int *complete)
+{
+    struct kts_agent *agent = pending->agent;
+    // As long as nobody has looked, and when this node leads no more, nobody is known to have it.
+    uint64_t lsn = pending->lsn && agent->view->is_known && !agent->view->in_recovery ? pending->lsn
+                                                                                      : UINT64_MAX;
+
+    return kts_spread_look(agent->view, kts_agent_peers(agent), lsn, complete);
+}
+
+static void give_up_wait(struct kts_pending *pending)
+{
+    int complete;
+
+    end_wait(pending, look(pending, &complete));
+}
+
+void kts_agent_changes_look(struct kts_agent *agent)
+{
+    struct kts_pending *next;
+
+    for (struct kts_pending *pending = agent->pending; pending; pending = next) {
+        int complete = 0;
+        json_t *nodes;
+
+        next = pending->next;
+        if (!pending->result)
+            continue;
+        if (pending->lsn == 0)
+            pending->lsn = agent->view->lsn;
+        nodes = look(pending, &complete);
+        if (complete || !pending->call)
+            end_wait(pending, nodes);
+        else
+            json_decref(nodes);
+    }
+}
+
+int kts_agent_changes_wait(const struct kts_agent *agent)
+{
+    const struct kts_pending *pending = agent->pending;
+
+    while (pending && !pending->result)
+        pending = pending->next;
+    return pending != NULL;
+}
+
+// Its caller hears of it when the nodes that are connected show it, or that they do not. 0 when it
+// waits.
+static int wait_for_nodes(struct kts_pending *pending, json_t *result)
+{
+    static const struct timeval LIMIT = {.tv_sec = KTS_SPREAD_MS / 1000,
+                                         .tv_usec = KTS_SPREAD_MS % 1000 * 1000};
+
+    if (!pending->call || !kts_spread_is_awaited(pending->kind) ||
+        !kts_spread_has_others(pending->agent) || event_add(pending->timer, &LIMIT))
+        return -1;
+    pending->result = result;
+    kts_agent_watch_now(pending->agent);
+    return 0;
+}
+
+static void finish(struct kts_pending *pending, const struct kt_outcome *outcome)
+{
     json_t *result;
 
     if (outcome->code) {
@@ -80,11 +168,8 @@ static void finish(struct kts_pending *pending, const struct kt_outcome *outcome
         fail(pending, KT_ERR_INTERNAL, "the change is done, but its answer cannot be read");
         return;
     }
-    free_pending(pending);
-    if (call)
-        kts_call_succeed(call, result);
-    else
-        json_decref(result);
+    if (wait_for_nodes(pending, result))
+        succeed(pending, result);
 }
 
 void kts_agent_outcome(struct kts_agent *agent, struct kts_message *message)
@@ -94,7 +179,7 @@ void kts_agent_outcome(struct kts_agent *agent, struct kts_message *message)
 
     while (pending && pending->id != message->id)
         pending = pending->next;
-    if (!pending)
+    if (!pending || pending->result)
         return; // answered "in doubt" before
     if (message->type != KTS_MSG_OUTCOME || kt_outcome_decode(&message->payload, &outcome)) {
         kt_log(KT_LOG_ERROR, "the writer's answer cannot be read");
@@ -107,15 +192,25 @@ void kts_agent_outcome(struct kts_agent *agent, struct kts_message *message)
 
 void kts_agent_writer_gone(struct kts_agent *agent)
 {
-    while (agent->pending)
-        fail(agent->pending, KT_ERR_IN_DOUBT, NULL);
+    struct kts_pending *next;
+
+    for (struct kts_pending *pending = agent->pending; pending; pending = next) {
+        next = pending->next;
+        if (!pending->result) // else it is durable
+            fail(pending, KT_ERR_IN_DOUBT, NULL);
+    }
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *arg)
 {
+    struct kts_pending *pending = arg;
+
     (void)fd;
     (void)what;
-    fail(arg, KT_ERR_IN_DOUBT, NULL);
+    if (pending->result)
+        give_up_wait(pending);
+    else
+        fail(pending, KT_ERR_IN_DOUBT, NULL);
 }
 
 // --- sending ---
@@ -176,6 +271,7 @@ static int send_change(struct kts_call *call, struct kt_change *change, struct k
                                     .call = call,
                                     .id = ++agent->next_id,
                                     .code = code,
+                                    .kind = change->kind,
                                     .shown = shown};
     agent->pending = pending;
     pending->timer = evtimer_new(agent->base, on_timeout, pending);

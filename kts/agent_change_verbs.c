@@ -12,8 +12,8 @@
 
 // --- arguments ---
 
-static int take_name(const json_t *args, const char *member, char out[KT_ORG_NAME_MAX + 1],
-                     struct kt_error *error)
+int kts_take_name(const json_t *args, const char *member, char out[KT_ORG_NAME_MAX + 1],
+                  struct kt_error *error)
 {
     const char *name = NULL;
     int rc = kt_json_string(args, member, 1, KT_ORG_NAME_MAX, &name, error);
@@ -28,8 +28,8 @@ static int take_name(const json_t *args, const char *member, char out[KT_ORG_NAM
     return 0;
 }
 
-static int take_uuid(const json_t *args, const char *member, int required, struct kt_uuid *out,
-                     struct kt_error *error)
+int kts_take_uuid(const json_t *args, const char *member, int required, struct kt_uuid *out,
+                  struct kt_error *error)
 {
     const char *text = NULL;
     int rc = kt_json_string(args, member, required ? 1 : 0, KT_UUID_TEXT - 1, &text, error);
@@ -42,8 +42,8 @@ static int take_uuid(const json_t *args, const char *member, int required, struc
 }
 
 // A list with commas of known rights; the order is kept, repetitions are refused.
-static int take_rights(const json_t *args, const char *fallback, char *out, size_t size,
-                       struct kt_error *error)
+int kts_take_rights(const json_t *args, const char *fallback, char *out, size_t size,
+                    struct kt_error *error)
 {
     static const char *const KNOWN[] = {"deposit",  "browse", "retrieve", "delete",
                                         "undelete", "purge",  "lock",     "bypass"};
@@ -86,7 +86,7 @@ static int run_org_add(struct kts_call *call, const json_t *args, json_t **resul
 
     (void)result;
     if (rc == 0)
-        rc = take_name(args, "name", change.name, error);
+        rc = kts_take_name(args, "name", change.name, error);
     if (rc == 0)
         rc = kt_json_string(args, "contacts", 0, 4096, &contacts, error);
     change.needs_approval = kt_json_boolean(args, "needs_approval", 0);
@@ -107,7 +107,7 @@ static int run_org_disable(struct kts_call *call, const json_t *args, json_t **r
 
     (void)result;
     if (rc == 0)
-        rc = take_name(args, "name", change.name, error);
+        rc = kts_take_name(args, "name", change.name, error);
     change.undo = kt_json_boolean(args, "undo", 0);
     return rc ? rc : kts_agent_change(call, &change, NULL, error);
 }
@@ -144,13 +144,13 @@ static int run_authcode_new(struct kts_call *call, const json_t *args, json_t **
     change.lifetime_s =
         kt_settings_number(agent->start->settings, KT_SET_AUTH_CODE_LIFETIME) / 1000;
     if (rc == 0)
-        rc = take_name(args, "organisation", change.name, error);
+        rc = kts_take_name(args, "organisation", change.name, error);
     if (rc == 0)
         rc = kt_json_integer(args, "uses", 1, USES_MAX, 0, &uses, error);
     if (rc == 0)
         rc = kt_json_integer(args, "lifetime_s", 1, LIFETIME_MAX_S, 0, &change.lifetime_s, error);
     if (rc == 0)
-        rc = take_rights(args, ALL_RIGHTS, change.rights, sizeof(change.rights), error);
+        rc = kts_take_rights(args, ALL_RIGHTS, change.rights, sizeof(change.rights), error);
     if (rc)
         return rc;
     change.max_uses = (uint32_t)uses;
@@ -168,7 +168,7 @@ static int change_client(struct kts_call *call, enum kt_change_kind kind, const 
     int rc = kt_json_only(args, MEMBERS, error);
 
     if (rc == 0)
-        rc = take_uuid(args, "client_id", 1, &change.client_id, error);
+        rc = kts_take_uuid(args, "client_id", 1, &change.client_id, error);
     return rc ? rc : kts_agent_change(call, &change, NULL, error);
 }
 
@@ -187,7 +187,7 @@ static int run_client_revoke(struct kts_call *call, const json_t *args, json_t *
 }
 
 // What is granted on: own deposits, a prefix, or a key group.
-static int take_object(const json_t *args, struct kt_change *change, struct kt_error *error)
+int kts_take_object(const json_t *args, struct kt_change *change, struct kt_error *error)
 {
     const char *object = NULL, *prefix = NULL;
     int rc = kt_json_string(args, "object", 1, sizeof(change->object) - 1, &object, error);
@@ -195,7 +195,7 @@ static int take_object(const json_t *args, struct kt_change *change, struct kt_e
     if (rc == 0)
         rc = kt_json_string(args, "prefix", 0, KT_HANDLE_MAX, &prefix, error);
     if (rc == 0)
-        rc = take_uuid(args, "key_group", 0, &change->key_group, error);
+        rc = kts_take_uuid(args, "key_group", 0, &change->key_group, error);
     if (rc)
         return rc;
     int is_prefix = strcmp(object, "prefix") == 0, is_group = strcmp(object, "key_group") == 0;
@@ -222,13 +222,13 @@ static int run_grant_add(struct kts_call *call, const json_t *args, json_t **res
 
     (void)result;
     if (rc == 0)
-        rc = take_name(args, "organisation", change.name, error);
+        rc = kts_take_name(args, "organisation", change.name, error);
     if (rc == 0)
-        rc = take_uuid(args, "client_id", 0, &change.client_id, error);
+        rc = kts_take_uuid(args, "client_id", 0, &change.client_id, error);
     if (rc == 0)
-        rc = take_object(args, &change, error);
+        rc = kts_take_object(args, &change, error);
     if (rc == 0)
-        rc = take_rights(args, NULL, change.rights, sizeof(change.rights), error);
+        rc = kts_take_rights(args, NULL, change.rights, sizeof(change.rights), error);
     return rc ? rc : kts_agent_change(call, &change, NULL, error);
 }
 
@@ -241,7 +241,7 @@ static int run_grant_revoke(struct kts_call *call, const json_t *args, json_t **
 
     (void)result;
     if (rc == 0)
-        rc = take_uuid(args, "grant_id", 1, &change.grant_id, error);
+        rc = kts_take_uuid(args, "grant_id", 1, &change.grant_id, error);
     return rc ? rc : kts_agent_change(call, &change, NULL, error);
 }
 

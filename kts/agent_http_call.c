@@ -107,9 +107,14 @@ static int identify(struct kts_http_conn *conn, struct kt_error *error)
     uint8_t sha256[KT_SHA256_LEN];
     int rc = kts_conn_certificate(&conn->io, sha256);
     const X509 *cert = SSL_get0_peer_certificate(conn->io.ssl);
-    const struct kt_peer *peer =
-        rc == 0 ? kt_peers_by_cert(kts_agent_peers(call->agent), sha256) : NULL;
-    const char *operator= rc == 0 ? operator_of(call->agent, sha256) : NULL;
+    const struct kt_peer *peer;
+    const char *operator;
+
+    // One that is revoked is refused from the next request on, not from the next look at the list.
+    if (rc == 0 && operator_of(call->agent, sha256))
+        kts_agent_watch_lists(call->agent);
+    peer = rc == 0 ? kt_peers_by_cert(kts_agent_peers(call->agent), sha256) : NULL;
+    operator= rc == 0 ? operator_of(call->agent, sha256) : NULL;
 
     if (peer && !kt_pki_is_node(cert, peer->member))
         peer = NULL;

@@ -51,6 +51,7 @@ static void take_stream(const struct kts_view *before, const json_t *object, int
     *stream = (struct kts_stream){
         .is_streaming = kt_json_boolean(object, "streaming", 0),
         .flush_lsn = lsn_of(object, "flush_lsn"),
+        .replay_lsn = lsn_of(object, "replay_lsn"),
         .lag_bytes = (uint64_t)number_of(object, "lag_bytes"),
         .lag_us = number_of(object, "lag_us"),
         .replied_us = now_us,
@@ -109,6 +110,7 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
     view->receives = json_is_object(receiver);
     view->receiver_streams = view->receives && kt_json_boolean(receiver, "streaming", 0);
     view->receiver_silent_us = view->receives ? number_of(receiver, "silent_us") : 0;
+    view->receiver_end = view->receives ? lsn_of(receiver, "end_lsn") : 0;
     take_streams(view, json_object_get(look, "streaming"));
     view->is_known = 1;
     return 0;

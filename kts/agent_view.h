@@ -4,6 +4,7 @@
 #define KTS_AGENT_VIEW_H
 
 #include "kts/agent.h"
+#include "kts/agent_heard.h"
 #include "lib/epoch.h"
 #include "lib/peers.h"
 
@@ -15,7 +16,7 @@ struct kts_stream {
     char member[KT_MEMBER_TEXT];
     char name[KT_REPLICATION_NAME_TEXT];
     int is_streaming;
-    uint64_t flush_lsn, lag_bytes;
+    uint64_t flush_lsn, replay_lsn, lag_bytes;
     int64_t lag_us;
     char replied[48];   // its own clock: a report is a change of it
     int64_t replied_us; // kt_monotonic_now() of the last change
@@ -40,6 +41,7 @@ struct kts_view {
     struct kt_epoch_rows rows;
     int receives, receiver_streams;
     int64_t receiver_silent_us;
+    uint64_t receiver_end; // of the sender's log, when it last said so
     struct kts_stream streams[KTS_VIEW_STREAMS];
     size_t stream_count;
     // what follows from it
@@ -53,6 +55,7 @@ struct kts_view {
     int64_t operators_us;  // when operators were last read
     int64_t own_us;        // when a job of the agent's own was last started
     int64_t settled_us;    // when the names were last put right
+    struct kts_heard heard;
 };
 
 // Reads promise, pending row and mark of joining.

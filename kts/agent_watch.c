@@ -22,6 +22,7 @@
 #define LISTED_US         2000000
 #define OPERATORS_KEPT_US 300000000LL
 #define CUT_US            6000000 // nothing from the active for so long, though a receiver is there
+#define HEARD_STEP_US     60000000 // how often it is written how old the data is, at most
 // A look that waits in vain keeps the agent from everything else: then ever fewer of them.
 #define SLOW_US       500000
 #define SLOW_FIRST_MS 1000
@@ -129,6 +130,40 @@ static void publish_passive(struct kts_status *status, const struct kts_view *vi
                  view->in_recovery && view->lsn > view->replayed ? view->lsn - view->replayed : 0);
 }
 
+// Whether a passive, or a node that was replaced, is to go on serving: it hears of no revocation.
+static void publish_silence(struct kts_agent *agent, enum kts_role role)
+{
+    struct kts_view *view = agent->view;
+    struct kts_status *status = agent->start->status;
+    int64_t limit_us =
+        kt_settings_number(agent->start->settings, KT_SET_PASSIVE_MAX_SILENCE) * 1000;
+    int64_t now_us = kt_monotonic_now(), silence_us;
+    struct kt_promise others[KTS_VIEW_PROMISES];
+    int lags = role == KTS_ROLE_PASSIVE || role == KTS_ROLE_FENCED;
+    struct kts_heard_facts facts = {
+        .is_head = !lags,
+        .follows = role == KTS_ROLE_PASSIVE && view->receiver_streams &&
+                   view->receiver_silent_us <= CUT_US &&
+                   !kts_role_is_overtaken(&view->promise, others, kts_view_promises(agent, others)),
+        .silent_us = view->receiver_silent_us,
+        .end_lsn = view->receiver_end,
+        .replayed_lsn = view->replayed,
+    };
+    int is_silent;
+
+    kts_heard_look(&view->heard, &facts, now_us);
+    kts_heard_save(&view->heard, agent->start->paths->node,
+                   limit_us > 0 && limit_us / 4 < HEARD_STEP_US ? limit_us / 4 : HEARD_STEP_US);
+    silence_us = now_us - view->heard.as_of_us;
+    is_silent = lags && limit_us > 0 && silence_us > limit_us;
+    atomic_store(&status->silence_us, lags ? silence_us : 0);
+    if (atomic_exchange(&status->is_silent, (uint32_t)is_silent) != (uint32_t)is_silent)
+        kt_log(is_silent ? KT_LOG_WARNING : KT_LOG_NOTICE,
+               is_silent ? "this node has not had its active's data for longer than "
+                           "node.passive_max_silence: it serves no client; hint: run ktadmin status"
+                         : "this node serves clients again");
+}
+
 static void forget_again(const struct kt_paths *paths)
 {
     char path[KT_PATH_MAX];
@@ -155,6 +190,7 @@ static void publish(struct kts_agent *agent)
     atomic_store(&status->w, view->w);
     atomic_store(&status->members, view->members);
     publish_passive(status, view);
+    publish_silence(agent, role);
     // Before the role, by which changes are refused: none is called undone that stands in the log.
     // A group of a writer that is open is under way as it should be: kts_status_in_doubt.
     atomic_store(&status->left_prepared, atomic_load(&status->writer_open) ? 0 : view->prepared);
@@ -207,7 +243,7 @@ static int pause_of(const struct kts_agent *agent)
     const struct kts_view *view = agent->view;
     const struct kt_epoch_row *row = kts_view_row(view);
 
-    if (!view->in_recovery && kts_job_is_running(agent))
+    if (!view->in_recovery && (kts_job_is_running(agent) || kts_agent_changes_wait(agent)))
         return JOB_MS;
     return !view->in_recovery && row && row->count > 0 ? ACTIVE_MS : UP_MS;
 }
@@ -319,6 +355,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
     forget_operators(agent);
     if (look(agent, &why) == 0) {
         publish(agent);
+        kts_agent_changes_look(agent);
         look_at_lists(agent);
         kts_own_jobs(agent);
         watch_end(agent);
@@ -336,6 +373,14 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 void kts_agent_watch_permit(struct kts_agent *agent)
 {
     permit(agent, (enum kts_role)atomic_load(&agent->start->status->role));
+}
+
+void kts_agent_watch_lists(struct kts_agent *agent)
+{
+    if (!agent->view || !agent->view->is_known)
+        return;
+    agent->view->listed_us = 0;
+    look_at_lists(agent);
 }
 
 void kts_agent_watch_now(struct kts_agent *agent)
@@ -360,6 +405,7 @@ int kts_agent_watch_start(struct kts_agent *agent, struct kt_error *error)
     if (rc)
         return kt_error_set(error, rc, NULL, "%s", kt_err_text(rc));
     agent->view->begun_us = kt_monotonic_now();
+    kts_heard_load(start->paths->node, &agent->view->heard);
     kts_view_files(start->paths, agent->view);
     // Workers may serve before the first look: of a removed node that need not be waited for.
     if (agent->view->has_promise && kts_agent_is_removed(agent, agent->view->promise.member))

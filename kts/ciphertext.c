@@ -11,17 +11,17 @@
 struct form {
     const char *content_type;
     int (*check)(const void *body, size_t n, const struct kts_own_keys *own,
-                 struct kt_error *error);
+                 struct kts_recipients *recipients, struct kt_error *error);
 };
 
 static int check_pgp_encrypted(const void *body, size_t n, const struct kts_own_keys *own,
-                               struct kt_error *error)
+                               struct kts_recipients *recipients, struct kt_error *error)
 {
     struct kt_openpgp_message message;
     int rc = kt_openpgp_check_message(body, n, &message, error);
 
     // More recipients than a deposit could sensibly have: as little a deposit as plain text is.
-    if (rc == KT_ERR_TOO_LARGE)
+    if (rc == KT_ERR_TOO_LARGE || (rc == 0 && message.recipients > KT_RECIPIENTS_MAX))
         return kt_error_set(error, KT_ERR_NOT_CIPHERTEXT, NULL, "too many recipients");
     if (rc)
         return rc;
@@ -33,6 +33,8 @@ static int check_pgp_encrypted(const void *body, size_t n, const struct kts_own_
                                     message.key_ids[i]);
         }
     }
+    recipients->count = message.recipients;
+    memcpy(recipients->key_ids, message.key_ids, message.recipients * sizeof(message.key_ids[0]));
     return 0;
 }
 
@@ -58,12 +60,13 @@ const char *kts_ciphertext_type(const char *content_type)
 }
 
 int kts_ciphertext_check(const char *content_type, const void *body, size_t n,
-                         const struct kts_own_keys *own, struct kt_error *error)
+                         const struct kts_own_keys *own, struct kts_recipients *recipients,
+                         struct kt_error *error)
 {
     const struct form *form = find(content_type);
 
     if (!form)
         return kt_error_set(error, KT_ERR_CONTENT_TYPE, NULL, "'%s' is not a form of ciphertext",
                             content_type);
-    return form->check(body, n, own, error);
+    return form->check(body, n, own, recipients, error);
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/change.h"
 #include "lib/err.h"
 
 // What the checkers may compare with.
@@ -14,11 +15,19 @@ struct kts_own_keys {
     size_t count;
 };
 
+// The keys that a body is encrypted to, by its packets.
+struct kts_recipients {
+    size_t count;
+    uint64_t key_ids[KT_RECIPIENTS_MAX];
+};
+
 // The content type as the table spells it, or NULL when no row has it (parameters are not allowed).
 const char *kts_ciphertext_type(const char *content_type);
 // Checks the form only: the server can never read a deposit. KT_ERR_CONTENT_TYPE,
-// KT_ERR_NOT_CIPHERTEXT, KT_ERR_ENCRYPTED_TO_CLUSTER, KT_ERR_TOO_LARGE.
+// KT_ERR_NOT_CIPHERTEXT (also of more than KT_RECIPIENTS_MAX recipients),
+// KT_ERR_ENCRYPTED_TO_CLUSTER.
 int kts_ciphertext_check(const char *content_type, const void *body, size_t n,
-                         const struct kts_own_keys *own, struct kt_error *error) KT_MUST_CHECK;
+                         const struct kts_own_keys *own, struct kts_recipients *recipients,
+                         struct kt_error *error) KT_MUST_CHECK;
 
 #endif

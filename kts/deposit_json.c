@@ -17,3 +17,12 @@ json_t *kts_deposit_json(const struct kt_receipt *receipt, const char *handle)
                      (json_int_t)leaf->size, "index", (json_int_t)leaf->log_index, "incarnation",
                      incarnation, "epoch", (json_int_t)leaf->epoch, "time", time);
 }
+
+void kts_deposit_json_key_group(json_t *object, const struct db_deposit *deposit)
+{
+    char group[KT_UUID_TEXT];
+
+    kt_uuid_format(&deposit->key_group, group);
+    json_object_set_new(object, "key_group",
+                        kt_uuid_is_nil(&deposit->key_group) ? json_null() : json_string(group));
+}

@@ -95,7 +95,7 @@ static int check_caller(struct kts_request *request)
     return request->certificate_error;
 }
 
-// A node that was removed answers nobody but who asks how it is.
+// A node that was removed, or is out of touch, answers nobody but who asks how it is.
 static int check_served(struct kts_request *request)
 {
     enum kts_caller caller = request->match.route->caller;
@@ -103,7 +103,8 @@ static int check_served(struct kts_request *request)
                  ? 0
                  : kts_gate_serves(request->worker->status);
 
-    return rc ? kts_fail(request, rc, "this node was removed from the cluster") : 0;
+    return rc == KT_ERR_FENCED ? kts_fail(request, rc, "this node was removed from the cluster")
+                               : rc;
 }
 
 // "application/json", with or without parameters.
@@ -205,8 +206,10 @@ static int check_head(struct kts_request *request, const struct kts_http_head *h
         rc = check_freshness(request, head);
     if (rc == 0 &&
         (copy_field(head, "kt-deposit-id", request->deposit_id, sizeof(request->deposit_id)) ||
-         copy_field(head, "kt-sha256", request->sha256, sizeof(request->sha256))))
-        rc = kts_fail(request, KT_ERR_BAD_REQUEST, "malformed KT-Deposit-Id or KT-SHA256");
+         copy_field(head, "kt-sha256", request->sha256, sizeof(request->sha256)) ||
+         copy_field(head, "kt-key-group", request->key_group, sizeof(request->key_group))))
+        rc = kts_fail(request, KT_ERR_BAD_REQUEST,
+                      "malformed KT-Deposit-Id, KT-SHA256 or KT-Key-Group");
     if (rc == 0)
         rc = kts_release_take_head(request, head);
     if (rc)

@@ -68,8 +68,11 @@ uint64_t kts_gate_ticket(const struct kts_status *status)
     return 0;
 }
 
-// It hears of no revocation any more, and never will: not even what it has is for clients.
+// A node that hears of no revocation: a removed one never will, and one that was cut off for too
+// long may be behind. Not even what they have is for clients.
 int kts_gate_serves(const struct kts_status *status)
 {
-    return atomic_load(&status->role) == KTS_ROLE_REMOVED ? KT_ERR_FENCED : 0;
+    if (atomic_load(&status->role) == KTS_ROLE_REMOVED)
+        return KT_ERR_FENCED;
+    return atomic_load(&status->is_silent) ? KT_ERR_CUT_OFF : 0;
 }

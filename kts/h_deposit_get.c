@@ -5,20 +5,25 @@
 #include "kts/handlers.h"
 #include "kts/request.h"
 
-#define HEADERS_MAX 576
+#define HEADERS_MAX 704
 
 static void format_headers(const struct db_deposit *deposit, char out[HEADERS_MAX])
 {
-    char sha256[KT_SHA256_TEXT], id[KT_UUID_TEXT];
+    char sha256[KT_SHA256_TEXT], id[KT_UUID_TEXT], group[KT_UUID_TEXT];
+    int n;
 
     kt_hex_encode(deposit->sha256, KT_SHA256_LEN, sha256);
     kt_uuid_format(&deposit->deposit_id, id);
-    snprintf(out, HEADERS_MAX,
-             "ETag: \"%s\"\r\nKT-Deposit-Id: %s\r\nKT-Handle: %s\r\nKT-Version: %u\r\n"
-             "KT-Index: %llu\r\n%s",
-             sha256, id, deposit->handle, deposit->receipt.leaf.version,
-             (unsigned long long)deposit->receipt.leaf.log_index,
-             deposit->has_policy ? "KT-Release-Policy: yes\r\n" : "");
+    n = snprintf(out, HEADERS_MAX,
+                 "ETag: \"%s\"\r\nKT-Deposit-Id: %s\r\nKT-Handle: %s\r\nKT-Version: %u\r\n"
+                 "KT-Index: %llu\r\n%s",
+                 sha256, id, deposit->handle, deposit->receipt.leaf.version,
+                 (unsigned long long)deposit->receipt.leaf.log_index,
+                 deposit->has_policy ? "KT-Release-Policy: yes\r\n" : "");
+    if (kt_uuid_is_nil(&deposit->key_group))
+        return;
+    kt_uuid_format(&deposit->key_group, group);
+    snprintf(out + n, HEADERS_MAX - (size_t)n, "KT-Key-Group: %s\r\n", group);
 }
 
 static int hand_out(struct kts_request *request, const struct db_answer *answer)

@@ -14,6 +14,7 @@ static json_t *list_entry(const struct db_deposit *deposit)
     json_object_set_new(object, "client", json_string(client));
     json_object_set_new(object, "deleted", json_false());
     json_object_set_new(object, "policy", json_boolean(deposit->has_policy));
+    kts_deposit_json_key_group(object, deposit);
     // The statement does not read these; the receipt call does.
     json_object_del(object, "incarnation");
     json_object_del(object, "epoch");

@@ -28,12 +28,16 @@ static int take_headers(struct kts_request *request, struct kt_change *change)
         return kts_fail(request, KT_ERR_BAD_REQUEST, "KT-Deposit-Id is missing or not a UUID");
     if (kt_hex_decode(request->sha256, change->sha256, KT_SHA256_LEN))
         return kts_fail(request, KT_ERR_BAD_REQUEST, "KT-SHA256 is missing or not 64 hex digits");
+    if (request->key_group[0] && (kt_uuid_parse(request->key_group, &change->key_group) ||
+                                  kt_uuid_is_nil(&change->key_group)))
+        return kts_fail(request, KT_ERR_BAD_REQUEST, "KT-Key-Group is not a UUID");
     request->deposit = change->deposit_id;
     return 0;
 }
 
-static int check_body(struct kts_request *request, const struct kt_change *change)
+static int check_body(struct kts_request *request, struct kt_change *change)
 {
+    struct kts_recipients recipients = {0};
     uint8_t sha256[KT_SHA256_LEN];
     int rc;
 
@@ -44,8 +48,11 @@ static int check_body(struct kts_request *request, const struct kt_change *chang
         return rc;
     if (memcmp(sha256, change->sha256, sizeof(sha256)) != 0)
         return KT_ERR_HASH_MISMATCH;
-    return kts_ciphertext_check(request->content_type, request->body, request->body_len,
-                                &request->worker->own_keys, &request->error);
+    rc = kts_ciphertext_check(request->content_type, request->body, request->body_len,
+                              &request->worker->own_keys, &recipients, &request->error);
+    change->recipient_count = (uint32_t)recipients.count;
+    memcpy(change->recipients, recipients.key_ids, sizeof(change->recipients));
+    return rc;
 }
 
 int kts_h_deposit_put(struct kts_request *request)

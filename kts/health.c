@@ -21,6 +21,8 @@ int kts_health_ready(const struct kts_status *status, const struct kts_health *h
             return 503;
         if (!health->audits)
             return KTS_HEALTH_AUDIT;
+        if (atomic_load(&status->is_silent))
+            return 503;
         return atomic_load(&status->is_cut_off) ? KTS_HEALTH_CUT_OFF : KTS_HEALTH_PASSIVE;
     case KTS_ROLE_STANDALONE:
     case KTS_ROLE_ACTIVE:
@@ -45,7 +47,7 @@ static int set_replication(json_t *object, struct kts_status *s, int64_t now_us)
     uint32_t role = atomic_load(&s->role);
     int64_t last_us = atomic_load(&s->last_commit_us);
     json_t *barrier = last_us ? json_integer((now_us - last_us) / 1000) : json_null();
-    int follows = role == KTS_ROLE_PASSIVE;
+    int follows = role == KTS_ROLE_PASSIVE, lags = follows || role == KTS_ROLE_FENCED;
     char active[256];
 
     kts_status_get_text(&s->active_service, active);
@@ -57,7 +59,11 @@ static int set_replication(json_t *object, struct kts_status *s, int64_t now_us)
                follows ? json_integer((json_int_t)atomic_load(&s->lag_bytes)) : json_null()) ||
            set(object, "lag_ms",
                follows ? json_integer(atomic_load(&s->lag_us) / 1000) : json_null()) ||
-           set(object, "cut_off", json_boolean(follows && atomic_load(&s->is_cut_off)));
+           set(object, "cut_off", json_boolean(follows && atomic_load(&s->is_cut_off))) ||
+           set(object, "silent_s",
+               lags ? json_integer(atomic_load(&s->silence_us) / SECOND_US) : json_null()) ||
+           set(object, "serves",
+               json_boolean(role != KTS_ROLE_REMOVED && !atomic_load(&s->is_silent)));
 }
 
 json_t *kts_health_json(struct kts_status *s, const struct kts_health *health, int64_t now_us)

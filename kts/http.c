@@ -8,10 +8,23 @@
 
 // Fields that may stand in a head once: two that disagree must never be a matter of taste.
 static const char *const SINGLE[] = {
-    "host",          "content-length",      "content-type",     "expect",
-    "kt-deposit-id", "kt-sha256",           "kt-freshness",     "kt-not-before",
-    "kt-not-after",  "kt-max-retrievals",   "kt-justification", "kt-trustees",
-    "kt-votes",      "kt-request-lifetime", "kt-retrieval-id",  NULL,
+    "host",
+    "content-length",
+    "content-type",
+    "expect",
+    "kt-deposit-id",
+    "kt-sha256",
+    "kt-freshness",
+    "kt-not-before",
+    "kt-not-after",
+    "kt-max-retrievals",
+    "kt-justification",
+    "kt-trustees",
+    "kt-votes",
+    "kt-request-lifetime",
+    "kt-retrieval-id",
+    "kt-key-group",
+    NULL,
 };
 
 const char *kts_method_name(enum kts_method method)

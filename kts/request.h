@@ -50,6 +50,7 @@ struct kts_request {
     struct kt_release_policy *policy; // PUT: owned, NULL when there is none
     char *justification;              // GET: owned, NULL when there is none
     struct kt_uuid retrieval_id;      // GET: nil when there is none
+    char key_group[KT_UUID_TEXT];     // PUT
     char *query;                      // owned, NULL when empty
     // The body, for the time of the start function.
     const uint8_t *body;
@@ -178,5 +179,7 @@ int kts_release(struct kts_request *request, const struct db_answer *answer,
 
 // The object "deposit" of answers, from the receipt. NULL: no memory.
 json_t *kts_deposit_json(const struct kt_receipt *receipt, const char *handle);
+// Adds its member "key_group": a UUID, or null. For answers that were read from the deposit's row.
+void kts_deposit_json_key_group(json_t *object, const struct db_deposit *deposit);
 
 #endif

@@ -41,6 +41,8 @@ struct kts_status {
     // a writer that opened under another one gives up.
     _Atomic uint64_t writer_ticket;
     _Atomic uint32_t is_cut_off; // passive: nothing comes from the active (474)
+    _Atomic uint32_t is_silent;  // passive, fenced: so for longer than it may serve clients
+    _Atomic int64_t silence_us;  // passive, fenced: since it had all that its active had
     _Atomic uint64_t lag_bytes;  // passive: received and not replayed yet
     _Atomic int64_t lag_us;
     struct kts_status_text active_service; // "host:port" of the active's HTTPS, "" = unknown

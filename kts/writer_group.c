@@ -110,6 +110,11 @@ static char *record_text(const struct db_member *member, const char *result, int
     set_text(record, "rights", change->rights);
     set_text(record, "object", change->object);
     set_uuid(record, "grant", &change->grant_id);
+    set_uuid(record, "key_group", &member->key_group);
+    if (change->kind == KT_CHANGE_KEY_GROUP_ADD)
+        set_text(record, "name", change->label);
+    if (change->kind == KT_CHANGE_RECOVERY_ADD || change->kind == KT_CHANGE_RECOVERY_RETIRE)
+        set_text(record, "openpgp", change->fingerprint);
     if (change->undo)
         json_object_set_new(record, "undo", json_true());
     if (change->kind == KT_CHANGE_REGISTER || change->kind == KT_CHANGE_OPERATOR_ADD ||

@@ -163,7 +163,7 @@ static const struct kt_err_info TABLE[] = {
      "its ciphertext is gone for ever; its receipt and hash are kept"},
     {KT_ERR_RECOVERY_MISSING, "recovery_missing", 422, KT_EXIT_REFUSED,
      "the body is not encrypted to the organisation's recovery recipients",
-     "run keytrustee status: it shows them, and how to accept them"},
+     "run keytrustee recovery list: it shows them, and how to accept them"},
     {KT_ERR_KEY_GROUP_NOT_FOUND, "key_group_not_found", 404, KT_EXIT_NOT_FOUND, "no such key group",
      "list the key groups (ktadmin group list)"},
     {KT_ERR_RELEASE_TOO_EARLY, "release_too_early", 403, KT_EXIT_REFUSED,
@@ -222,6 +222,9 @@ static const struct kt_err_info TABLE[] = {
     {KT_ERR_UNSAFE_SETTINGS, "unsafe_settings", 503, KT_EXIT_UNAVAILABLE,
      "the database's settings do not guarantee durability",
      "the operator runs ktadmin status and restores the settings it names"},
+    {KT_ERR_CUT_OFF, "cut_off", 503, KT_EXIT_UNAVAILABLE,
+     "this node has been cut off from its active for too long to serve clients",
+     "use another node; the operator reconnects it or promotes it (ktadmin status)"},
 };
 
 #define TABLE_ROWS (sizeof(TABLE) / sizeof(TABLE[0]))

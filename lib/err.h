@@ -118,6 +118,7 @@ enum kt_err_code {
     KT_ERR_SHUTTING_DOWN = -121,
     KT_ERR_STORAGE_FULL = -122,
     KT_ERR_UNSAFE_SETTINGS = -123, // the guard found weakened PostgreSQL settings
+    KT_ERR_CUT_OFF = -124,         // cut off from the active for longer than it may serve
 };
 
 // One row of the table. `http` is 0 for codes that never reach the wire.

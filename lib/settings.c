@@ -29,6 +29,9 @@ static const struct kt_setting_info TABLE[KT_SET_COUNT] = {
     {KT_SET_NODE_ADDRESS, "node", "address", KT_TYPE_STRING, "", 0, 255, NULL, 0,
      "Host name or address under which other nodes and clients reach this one; empty is the host's "
      "name."},
+    {KT_SET_PASSIVE_MAX_SILENCE, "node", "passive_max_silence", KT_TYPE_DURATION, "3d", 0,
+     3650 * DAY, NULL, 1,
+     "Time for which a passive without its active's data goes on serving clients; 0 is for ever."},
     {KT_SET_AGENT_PORT, "agent", "port", KT_TYPE_INTEGER, "11372", 1, 65535, NULL, 0,
      "Port of the agent, for other nodes and operators."},
     {KT_SET_DATABASE_DIRECTORY, "database", "directory", KT_TYPE_PATH, "", 0, TEXT_MAX, NULL, 0,

@@ -19,7 +19,7 @@
 // A known, active client; no deposit of this id; the handle is new; granted.
 #define CHECK_OK                                                                                   \
     {                                                                                              \
-        .expect = "check_deposit", .columns = 33, .row = {                                         \
+        .expect = "check_deposit", .columns = 38, .row = {                                         \
             CLIENT,                                                                                \
             ORG,                                                                                   \
             "acme",                                                                                \
@@ -28,7 +28,10 @@
             "f",                                                                                   \
             "f",                                                                                   \
             [23] = "t",                                                                            \
-            [24] = "t"                                                                             \
+            [24] = "t",                                                                            \
+            [33] = "t",                                                                            \
+            [34] = "t",                                                                            \
+            [37] = "f"                                                                             \
         }                                                                                          \
     }
 #define BEGIN_OK                                                                                   \
@@ -348,7 +351,7 @@ static void repeated_deposit_is_answered_from_its_row_and_writes_nothing(void **
                               "11111111111111111111111111111111"
                               "11111111111111111111111111111111";
     const struct fake_answer script[] = {
-        {.expect = "check_deposit", .columns = 33, .row = {CLIENT, ORG,
+        {.expect = "check_deposit", .columns = 38, .row = {CLIENT, ORG,
                                                            "acme", "active",
                                                            "f",    "f",
                                                            "f",    OTHER,
@@ -375,7 +378,7 @@ static void deposit_id_of_another_body_is_a_conflict(void **state)
 {
     const struct fake_answer script[] = {
         {.expect = "check_deposit",
-         .columns = 33,
+         .columns = 38,
          .row = {CLIENT, ORG, "acme", "active", "f", "f", "f", OTHER, CLIENT, "a",
                  "\\x0100000000000000000000000000000000000000000000000000000000000000", "11", "3"}},
         END};
@@ -422,6 +425,14 @@ static void deposits_without_the_right_are_refused(void **state)
     check.row[21] = "2";
     check.row[22] = OTHER;
     refuse_with(f, &check, KT_ERR_HANDLE_TAKEN);
+    check = (struct fake_answer)CHECK_OK;
+    check.row[33] = "f";
+    refuse_with(f, &check, KT_ERR_NOT_GRANTED);
+    check.row[34] = "f";
+    refuse_with(f, &check, KT_ERR_KEY_GROUP_NOT_FOUND);
+    check = (struct fake_answer)CHECK_OK;
+    check.row[37] = "t";
+    refuse_with(f, &check, KT_ERR_RECOVERY_MISSING);
 }
 
 static void result_that_cannot_be_used_leaves_the_prepared_group_in_doubt(void **state)

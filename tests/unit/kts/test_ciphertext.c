@@ -38,8 +38,9 @@ static size_t make_message(uint8_t *out, uint64_t key_id, unsigned data_tag)
 
 static int check(const char *type, const void *body, size_t n, const struct kts_own_keys *own)
 {
+    struct kts_recipients recipients = {0};
     struct kt_error error = {0};
-    int rc = kts_ciphertext_check(type, body, n, own, &error);
+    int rc = kts_ciphertext_check(type, body, n, own, &recipients, &error);
 
     if (rc)
         assert_true(error.message[0] != '\0');
@@ -104,6 +105,29 @@ static void too_many_recipients_are_refused_in_form(void **state)
     assert_int_equal(check(PGP, body, n + whole, &OWN), KT_ERR_NOT_CIPHERTEXT);
 }
 
+static void recipients_are_given_out(void **state)
+{
+    static uint8_t body[65536];
+    struct kts_recipients recipients = {0};
+    struct kt_error error = {0};
+    uint8_t one[256];
+    size_t n = 0, whole = 0;
+
+    (void)state;
+    for (uint64_t i = 1; i <= KT_RECIPIENTS_MAX; i++) {
+        whole = make_message(one, i, 18);
+        memcpy(body + n, one, whole - 52);
+        n += whole - 52;
+    }
+    memcpy(body + n, one + whole - 52, 52);
+    assert_int_equal(kts_ciphertext_check(PGP, body, n + 52, &OWN, &recipients, &error), 0);
+    assert_int_equal(recipients.count, KT_RECIPIENTS_MAX);
+    for (uint64_t i = 1; i <= KT_RECIPIENTS_MAX; i++)
+        assert_true(recipients.key_ids[i - 1] == i);
+    memcpy(body + n, one, whole); // one more
+    assert_int_equal(check(PGP, body, n + whole, &OWN), KT_ERR_NOT_CIPHERTEXT);
+}
+
 static void other_content_types_are_refused(void **state)
 {
     uint8_t body[256];
@@ -124,6 +148,7 @@ int main(void)
         cmocka_unit_test(a_message_to_the_clusters_own_key_is_refused),
         cmocka_unit_test(what_is_not_ciphertext_is_refused),
         cmocka_unit_test(too_many_recipients_are_refused_in_form),
+        cmocka_unit_test(recipients_are_given_out),
         cmocka_unit_test(other_content_types_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,6 +64,12 @@ static void other_roles_say_why_they_refuse(void **state)
     assert_int_equal(kts_gate_check(&status), KT_ERR_FENCED);
     assert_int_equal(kts_gate_ticket(&status), 0);
     assert_int_equal(kts_gate_serves(&status), 0);
+    atomic_store(&status.is_silent, 1);
+    assert_int_equal(kts_gate_serves(&status), KT_ERR_CUT_OFF);
+    role(KTS_ROLE_PASSIVE);
+    assert_int_equal(kts_gate_serves(&status), KT_ERR_CUT_OFF);
+    atomic_store(&status.is_silent, 0);
+    assert_int_equal(kts_gate_serves(&status), 0);
     role(KTS_ROLE_REMOVED);
     assert_int_equal(kts_gate_check(&status), KT_ERR_FENCED);
     assert_int_equal(kts_gate_ticket(&status), 0);

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// How old what a passive shows is: when it last had all that its active had.
+#ifndef KTS_AGENT_HEARD_H
+#define KTS_AGENT_HEARD_H
+
+#include <stdint.h>
+
+#include "lib/err.h"
+
+// Times are kt_monotonic_now(). It lies in the file node/heard too: a restart makes nothing newer.
+struct kts_heard {
+    int64_t as_of_us; // everything that the active had then is shown here
+    // a place in the active's log and when it was its end; to be replayed
+    uint64_t mark_lsn;
+    int64_t mark_us;
+    int64_t streak_us; // since when it has been streaming at every look; 0: it does not
+    int64_t saved_us;  // the as_of_us that is in the file
+};
+
+// What a look at the database says. `is_head`: this node leads, nobody knows better.
+struct kts_heard_facts {
+    int is_head;
+    int follows;          // it streams, from the active of the newest epoch that is known here
+    int64_t silent_us;    // since the active's last message
+    uint64_t end_lsn;     // of the active's log, by that message; 0: not told
+    uint64_t replayed_lsn;
+};
+
+// From the file in folder `node`; without one, or when it cannot be read, it counts from now on.
+void kts_heard_load(const char *node, struct kts_heard *heard);
+void kts_heard_look(struct kts_heard *heard, const struct kts_heard_facts *facts, int64_t now_us);
+// Writes it when it has moved by `step_us` since it was written.
+void kts_heard_save(struct kts_heard *heard, const char *node, int64_t step_us);
+
+#endif

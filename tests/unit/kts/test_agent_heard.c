@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// How old what a passive shows is: it has to be replayed, not only received.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kts/agent_heard.h"
+#include "lib/encode.h"
+#include "lib/file.h"
+#include "tests/unit/lib/temp_dir.h"
+
+#define S INT64_C(1000000)
+
+static void look(struct kts_heard *heard, int64_t at_s, int64_t silent_s, uint64_t end,
+                 uint64_t replayed)
+{
+    const struct kts_heard_facts facts = {
+        .follows = 1, .silent_us = silent_s * S, .end_lsn = end, .replayed_lsn = replayed};
+
+    kts_heard_look(heard, &facts, at_s * S);
+}
+
+static void passive_that_keeps_up_is_as_new_as_the_last_message(void **state)
+{
+    struct kts_heard heard = {.as_of_us = 1 * S};
+
+    (void)state;
+    look(&heard, 100, 0, 50, 50); // the first look of a streak proves nothing
+    assert_int_equal(heard.as_of_us, 1 * S);
+    look(&heard, 110, 2, 60, 60);
+    assert_int_equal(heard.as_of_us, 108 * S);
+    look(&heard, 120, 1, 60, 60); // nothing new to replay, but it was told so
+    assert_int_equal(heard.as_of_us, 119 * S);
+}
+
+static void passive_that_receives_and_does_not_replay_grows_old(void **state)
+{
+    struct kts_heard heard = {.as_of_us = 1 * S};
+
+    (void)state;
+    look(&heard, 100, 0, 50, 50);
+    look(&heard, 110, 0, 60, 60);
+    for (int at = 120; at < 200; at += 10)
+        look(&heard, at, 0, 60 + (uint64_t)at, 60);
+    assert_int_equal(heard.as_of_us, 110 * S);
+    look(&heard, 200, 0, 1000, 180); // what was the end at 120
+    assert_int_equal(heard.as_of_us, 120 * S);
+}
+
+static void lag_that_never_ends_is_no_age(void **state)
+{
+    struct kts_heard heard = {.as_of_us = 1 * S};
+
+    (void)state;
+    for (int at = 100; at < 200; at++) // always one behind
+        look(&heard, at, 0, (uint64_t)at, (uint64_t)at - 1);
+    assert_true(heard.as_of_us >= 197 * S);
+}
+
+static void connection_alone_is_no_message(void **state)
+{
+    struct kts_heard heard = {.as_of_us = 1 * S};
+    const struct kts_heard_facts away = {.follows = 0};
+
+    (void)state;
+    for (int at = 100; at < 200; at += 10) { // comes and goes, with what was heard long ago
+        look(&heard, at, 0, 50, 50);
+        look(&heard, at + 1, 1, 50, 50);
+        look(&heard, at + 2, 1, 0, 50);
+        kts_heard_look(&heard, &away, (at + 3) * S);
+    }
+    assert_int_equal(heard.as_of_us, 1 * S);
+}
+
+static void who_leads_is_never_old(void **state)
+{
+    struct kts_heard heard = {.as_of_us = 1 * S};
+    const struct kts_heard_facts head = {.is_head = 1};
+
+    (void)state;
+    kts_heard_look(&heard, &head, 500 * S);
+    assert_int_equal(heard.as_of_us, 500 * S);
+}
+
+static void age_survives_a_restart(void **state)
+{
+    struct kts_heard heard = {.as_of_us = kt_monotonic_now() - 1000 * S}, again;
+    char path[1200];
+
+    (void)state;
+    kts_heard_save(&heard, temp_dir, 60 * S);
+    kts_heard_load(temp_dir, &again);
+    assert_in_range(kt_monotonic_now() - again.as_of_us, 1000 * S, 1005 * S);
+    // less than a step: not written
+    heard.as_of_us += 30 * S;
+    kts_heard_save(&heard, temp_dir, 60 * S);
+    kts_heard_load(temp_dir, &again);
+    assert_in_range(kt_monotonic_now() - again.as_of_us, 1000 * S, 1005 * S);
+    // damaged, or written by a clock that was ahead: from now on
+    snprintf(path, sizeof(path), "%s/heard", temp_dir);
+    assert_int_equal(kt_file_replace(path, "rubbish", 7, 0600, NULL), 0);
+    kts_heard_load(temp_dir, &again);
+    assert_in_range(kt_monotonic_now() - again.as_of_us, 0, 5 * S);
+    assert_int_equal(kt_file_replace(path,
+                                     "keytrustee-heard 1\nas-of 2999-01-01T00:00:00.000000Z\n", 53,
+                                     0600, NULL),
+                     0);
+    kts_heard_load(temp_dir, &again);
+    assert_in_range(kt_monotonic_now() - again.as_of_us, 0, 5 * S);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passive_that_keeps_up_is_as_new_as_the_last_message),
+        cmocka_unit_test(passive_that_receives_and_does_not_replay_grows_old),
+        cmocka_unit_test(lag_that_never_ends_is_no_age),
+        cmocka_unit_test(connection_alone_is_no_message),
+        cmocka_unit_test(who_leads_is_never_old),
+        cmocka_unit_test_setup_teardown(age_survives_a_restart, temp_dir_setup, temp_dir_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
