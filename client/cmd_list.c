@@ -29,8 +29,10 @@ static int add(void *arg, const struct keytrustee_deposit *deposit)
                                  size,
                                  deposit->time,
                                  deposit->id,
-                                 deposit->deleted ? "deleted" : deposit->policy ? "policy" : "",
                                  deposit->key_group,
+                                 deposit->deleted  ? "deleted"
+                                 : deposit->policy ? "policy"
+                                                   : "",
                                  NULL};
 
     if (listing->array != NULL) {
@@ -45,8 +47,8 @@ static int add(void *arg, const struct keytrustee_deposit *deposit)
 
 static int run_list(struct kt_cli_run *run)
 {
-    static const char *const headers[] = {"handle",  "version", "size",      "deposited",
-                                          "deposit", "state",   "key group", NULL};
+    static const char *const headers[] = {"handle",  "version",   "size",  "deposited",
+                                          "deposit", "key group", "state", NULL};
     struct listing listing = {NULL, NULL, 0};
     struct keytrustee *client = NULL;
     struct keytrustee_error error;
