@@ -55,6 +55,24 @@ int kt_receipt_verify(const struct kt_receipt *receipt,
 void kt_receipt_format(const struct kt_receipt *receipt, char out[KT_RECEIPT_TEXT]);
 int kt_receipt_parse(const char *text, size_t n, struct kt_receipt *receipt) KT_MUST_CHECK;
 
+// --- tree head (formats_tree_head.c): what the log of deposits was when the head was signed ---
+struct kt_tree_head {
+    struct kt_incarnation incarnation;
+    uint64_t epoch;
+    uint64_t size; // leaves; the last one has this log index
+    uint8_t root[KT_SHA256_LEN];
+    int64_t time_us;
+    uint8_t key_id[KT_KEY_ID_LEN];
+    uint8_t signature[KT_ED25519_SIG_LEN];
+};
+#define KT_TREE_HEAD_TEXT 512
+// Signs with a receipt key; fills key_id and signature.
+int kt_tree_head_sign(struct kt_tree_head *head, struct evp_pkey_st *key) KT_MUST_CHECK;
+int kt_tree_head_verify(const struct kt_tree_head *head,
+                        const uint8_t pub[KT_ED25519_PUB_LEN]) KT_MUST_CHECK;
+void kt_tree_head_format(const struct kt_tree_head *head, char out[KT_TREE_HEAD_TEXT]);
+int kt_tree_head_parse(const char *text, size_t n, struct kt_tree_head *head) KT_MUST_CHECK;
+
 // --- auth code (formats_authcode.c): <id>-<160 random bits>-<CA fingerprint>, base32 ---
 #define KT_AUTHCODE_ID_LEN     5  // bytes; 8 characters
 #define KT_AUTHCODE_SECRET_LEN 20 // bytes; 32 characters

@@ -8,8 +8,6 @@
 
 #include "lib/formats_text.h"
 
-#define SIGNATURE_BASE64 89 // 64 bytes and NUL
-
 void kt_leaf_format(const struct kt_leaf *leaf, char out[KT_LEAF_TEXT])
 {
     char incarnation[KT_INCARNATION_TEXT], deposit[KT_UUID_TEXT], client[KT_UUID_TEXT];
@@ -91,14 +89,9 @@ static void format_signed(const struct kt_receipt *receipt, char out[KT_RECEIPT_
 int kt_receipt_sign(struct kt_receipt *receipt, uint32_t w, struct evp_pkey_st *key)
 {
     char text[KT_RECEIPT_TEXT];
-    uint8_t pub[KT_ED25519_PUB_LEN];
     struct kt_receipt made = {.leaf = receipt->leaf, .w = w};
     format_signed(&made, text);
-    int rc = kt_ed25519_public(key, pub);
-    if (rc == 0)
-        rc = kt_ed25519_key_id(pub, made.key_id);
-    if (rc == 0)
-        rc = kt_ed25519_sign(key, text, strlen(text), made.signature);
+    int rc = kt_text_sign(text, key, made.key_id, made.signature);
     if (rc == 0)
         *receipt = made;
     return rc;
@@ -107,46 +100,33 @@ int kt_receipt_sign(struct kt_receipt *receipt, uint32_t w, struct evp_pkey_st *
 int kt_receipt_verify(const struct kt_receipt *receipt, const uint8_t pub[KT_ED25519_PUB_LEN])
 {
     char text[KT_RECEIPT_TEXT];
-    uint8_t key_id[KT_KEY_ID_LEN];
-    int rc = kt_ed25519_key_id(pub, key_id);
-    if (rc != 0)
-        return rc;
-    if (memcmp(key_id, receipt->key_id, sizeof(key_id)) != 0)
-        return KT_ERR_SIGNATURE;
     format_signed(receipt, text);
-    return kt_ed25519_verify(pub, text, strlen(text), receipt->signature);
+    return kt_text_verify(text, pub, receipt->key_id, receipt->signature);
 }
 
 void kt_receipt_format(const struct kt_receipt *receipt, char out[KT_RECEIPT_TEXT])
 {
-    char key_id[2 * KT_KEY_ID_LEN + 1], signature[SIGNATURE_BASE64];
+    char signature[KT_TEXT_SIGNATURE];
     format_signed(receipt, out);
     size_t n = strlen(out);
-    kt_hex_encode(receipt->key_id, KT_KEY_ID_LEN, key_id);
-    kt_base64_encode(receipt->signature, KT_ED25519_SIG_LEN, signature);
-    snprintf(out + n, KT_RECEIPT_TEXT - n, "key %s\nsignature %s\n", key_id, signature);
+    kt_text_format_signature(receipt->key_id, receipt->signature, signature);
+    snprintf(out + n, KT_RECEIPT_TEXT - n, "%s", signature);
 }
 
 int kt_receipt_parse(const char *text, size_t n, struct kt_receipt *receipt)
 {
     struct kt_text rest = {text, n};
     struct kt_receipt parsed = {0};
-    char line[KT_TEXT_VALUE], again[KT_RECEIPT_TEXT];
-    size_t len = sizeof(parsed.signature);
+    char again[KT_RECEIPT_TEXT];
     int rc = kt_text_literal(&rest, "keytrustee-receipt 1\n");
     if (rc == 0)
         rc = read_leaf(&rest, &parsed.leaf);
     if (rc == 0)
         rc = kt_text_u32(&rest, "w", 0, &parsed.w);
     if (rc == 0)
-        rc = kt_text_hex(&rest, "key", parsed.key_id, KT_KEY_ID_LEN);
-    if (rc == 0)
-        rc = kt_text_line(&rest, "signature", line);
+        rc = kt_text_signature(&rest, parsed.key_id, parsed.signature);
     if (rc != 0)
         return rc;
-    if (kt_base64_decode(line, strlen(line), parsed.signature, &len) != 0 ||
-        len != sizeof(parsed.signature))
-        return KT_ERR_INVALID;
     kt_receipt_format(&parsed, again);
     if (strlen(again) != n || memcmp(again, text, n) != 0)
         return KT_ERR_INVALID;

@@ -26,6 +26,19 @@ int kt_text_hex(struct kt_text *text, const char *name, uint8_t *value, size_t n
 int kt_text_uuid(struct kt_text *text, const char *name, struct kt_uuid *value) KT_MUST_CHECK;
 int kt_text_incarnation(struct kt_text *text, const char *name,
                         struct kt_incarnation *value) KT_MUST_CHECK;
+// The two lines "key" and "signature" at the end of what a receipt key has signed.
+#define KT_TEXT_SIGNATURE 160 // both lines and NUL
+int kt_text_signature(struct kt_text *text, uint8_t key_id[KT_KEY_ID_LEN],
+                      uint8_t signature[KT_ED25519_SIG_LEN]) KT_MUST_CHECK;
+void kt_text_format_signature(const uint8_t key_id[KT_KEY_ID_LEN],
+                              const uint8_t signature[KT_ED25519_SIG_LEN],
+                              char out[KT_TEXT_SIGNATURE]);
+// Signs a text, and verifies it by the key that `key_id` names: KT_ERR_SIGNATURE.
+int kt_text_sign(const char *text, struct evp_pkey_st *key, uint8_t key_id[KT_KEY_ID_LEN],
+                 uint8_t signature[KT_ED25519_SIG_LEN]) KT_MUST_CHECK;
+int kt_text_verify(const char *text, const uint8_t pub[KT_ED25519_PUB_LEN],
+                   const uint8_t key_id[KT_KEY_ID_LEN],
+                   const uint8_t signature[KT_ED25519_SIG_LEN]) KT_MUST_CHECK;
 // Cuts `*part` of `len` characters ended by `separator` (or by the end when it is 0) off a text of
 // one line, as auth codes and tokens are made of.
 int kt_text_part(struct kt_text *text, size_t len, char separator, const char **part) KT_MUST_CHECK;

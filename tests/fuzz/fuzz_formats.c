@@ -19,6 +19,7 @@ static void fuzz_text(int which, const char *text, size_t n)
     struct kt_leaf leaf;
     struct kt_receipt receipt;
     struct kt_promise promise;
+    struct kt_tree_head head;
     char again[KT_RECEIPT_TEXT];
     if (which == 0 && kt_leaf_parse(text, n, &leaf) == 0) {
         kt_leaf_format(&leaf, again);
@@ -29,6 +30,9 @@ static void fuzz_text(int which, const char *text, size_t n)
     } else if (which == 2 && kt_promise_parse(text, n, &promise) == 0) {
         if (kt_promise_format(&promise, again) != 0)
             abort();
+        same(text, n, again);
+    } else if (which == 9 && kt_tree_head_parse(text, n, &head) == 0) {
+        kt_tree_head_format(&head, again);
         same(text, n, again);
     }
 }
@@ -87,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    int which = data[0] % 9;
+    int which = data[0] % 10;
     // An allocation of just the size, so that a step too far is seen; lines end with a NUL.
     int is_line = which >= 3 && which <= 6;
     size_t n = size - 1;
@@ -98,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     copy[n] = '\0';
     if (is_line) {
         fuzz_line(which, copy);
-    } else if (which < 3) {
+    } else if (which < 3 || which == 9) {
         fuzz_text(which, (const char *)data + 1, n);
     } else if (which == 7) {
         fuzz_audit((const char *)data + 1, n);

@@ -13,6 +13,7 @@
 
 #include "lib/file.h"
 #include "lib/formats.h"
+#include "lib/merkle.h"
 
 #define BITS 0x0123456789abcdefULL
 
@@ -96,6 +97,12 @@ static int parse_receipt(const char *text, size_t n)
 {
     struct kt_receipt receipt;
     return kt_receipt_parse(text, n, &receipt);
+}
+
+static int parse_tree_head(const char *text, size_t n)
+{
+    struct kt_tree_head head;
+    return kt_tree_head_parse(text, n, &head);
 }
 
 static int parse_promise(const char *text, size_t n)
@@ -235,6 +242,74 @@ static void receipt_is_as_documented(void **state)
     EVP_PKEY_free(key);
     free(expected);
     free(expected_pub);
+}
+
+static void hash_of_a_leaf_is_as_documented(void **state)
+{
+    (void)state;
+    struct kt_leaf leaf = sample_leaf();
+    char text[KT_LEAF_TEXT], hex[KT_SHA256_TEXT], *expected = line_vector("leaf-hash");
+    uint8_t hash[KT_SHA256_LEN];
+    kt_leaf_format(&leaf, text);
+    assert_int_equal(kt_merkle_leaf(text, strlen(text), hash), 0);
+    kt_hex_encode(hash, sizeof(hash), hex);
+    assert_string_equal(hex, expected);
+    free(expected);
+}
+
+static struct kt_tree_head sample_head(void)
+{
+    struct kt_tree_head head = {.incarnation = {1, BITS}, .epoch = 3, .size = 42};
+    assert_int_equal(kt_sha256("", 0, head.root), 0);
+    assert_int_equal(kt_time_parse("2026-11-22T06:11:43.123456Z", &head.time_us), 0);
+    return head;
+}
+
+static void tree_head_is_as_documented(void **state)
+{
+    (void)state;
+    struct kt_tree_head head = sample_head(), parsed;
+    char text[KT_TREE_HEAD_TEXT], *expected = vector("tree-head");
+    uint8_t pub[KT_ED25519_PUB_LEN];
+    EVP_PKEY *key = sample_key();
+    assert_int_equal(kt_tree_head_sign(&head, key), 0);
+    kt_tree_head_format(&head, text);
+    assert_string_equal(text, expected);
+    assert_int_equal(kt_ed25519_public(key, pub), 0);
+    assert_int_equal(kt_tree_head_parse(expected, strlen(expected), &parsed), 0);
+    assert_int_equal(kt_tree_head_verify(&parsed, pub), 0);
+    assert_one_spelling(parse_tree_head, text);
+    head.incarnation = (struct kt_incarnation){UINT32_MAX, UINT64_MAX};
+    head.epoch = head.size = UINT64_MAX;
+    kt_tree_head_format(&head, text);
+    assert_int_equal(kt_tree_head_parse(text, strlen(text), &parsed), 0);
+    EVP_PKEY_free(key);
+    free(expected);
+}
+
+static void changed_tree_head_does_not_verify(void **state)
+{
+    (void)state;
+    struct kt_tree_head good = sample_head(), bad;
+    uint8_t pub[KT_ED25519_PUB_LEN];
+    EVP_PKEY *key = sample_key(), *other = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    assert_int_equal(kt_ed25519_public(key, pub), 0);
+    assert_int_equal(kt_tree_head_sign(&good, key), 0);
+    assert_int_equal(kt_tree_head_verify(&good, pub), 0);
+    bad = good, bad.size++;
+    assert_int_equal(kt_tree_head_verify(&bad, pub), KT_ERR_SIGNATURE);
+    bad = good, bad.root[31] ^= 1;
+    assert_int_equal(kt_tree_head_verify(&bad, pub), KT_ERR_SIGNATURE);
+    bad = good, bad.epoch++;
+    assert_int_equal(kt_tree_head_verify(&bad, pub), KT_ERR_SIGNATURE);
+    bad = good, bad.incarnation.bits++;
+    assert_int_equal(kt_tree_head_verify(&bad, pub), KT_ERR_SIGNATURE);
+    bad = good, bad.time_us++;
+    assert_int_equal(kt_tree_head_verify(&bad, pub), KT_ERR_SIGNATURE);
+    assert_int_equal(kt_tree_head_sign(&bad, other), 0);
+    assert_int_equal(kt_tree_head_verify(&bad, pub), KT_ERR_SIGNATURE);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(other);
 }
 
 static void receipt_has_one_spelling(void **state)
@@ -705,6 +780,9 @@ int main(void)
         cmocka_unit_test(longest_leaf_and_receipt_fit),
         cmocka_unit_test(receipt_is_as_documented),
         cmocka_unit_test(receipt_has_one_spelling),
+        cmocka_unit_test(hash_of_a_leaf_is_as_documented),
+        cmocka_unit_test(tree_head_is_as_documented),
+        cmocka_unit_test(changed_tree_head_does_not_verify),
         cmocka_unit_test(changed_receipt_does_not_verify),
         cmocka_unit_test(auth_code_is_as_documented),
         cmocka_unit_test(auth_codes_differ_and_parse),
