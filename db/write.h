@@ -7,6 +7,7 @@
 
 #include "db/writer.h"
 #include "lib/epoch.h"
+#include "lib/merkle.h"
 
 struct db_writer {
     PGconn *main;   // checks, the transaction, PREPARE TRANSACTION: waits for standbys
@@ -14,6 +15,7 @@ struct db_writer {
     struct db_writer_settings settings;
     struct db_writer_state state;
     struct kt_epoch_row row; // the newest: who acknowledges in this epoch
+    struct kt_merkle log;    // over the deposits that are written; planned ones are not in it
     uint64_t next_group;
     unsigned notices; // warnings since the last look: none may come in a clean group
     uint8_t receipt_key_id[KT_KEY_ID_LEN];
@@ -30,6 +32,27 @@ int db_write_read_row(struct db_writer *writer, struct kt_error *error) KT_MUST_
 int db_write_use_row(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
 // Behind a clean barrier: COMMIT PREPARED for every group that is left over.
 int db_write_settle(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
+
+// --- write_log.c ---
+// What a group adds to the log, and the head over it.
+struct db_log_growth {
+    int writes; // 1: the group has deposits, so tiles and head are written
+    struct kt_merkle log;
+    struct kt_tree_head head;
+    struct kt_buf levels, positions, hashes; // of new tiles, as array literals
+};
+extern const char db_log_write_name[], db_log_write_sql[];
+// The edge of the log from rows and tiles, behind the log index. KT_ERR_DATABASE when the log is not
+// whole, KT_ERR_SIGNATURE when it is not what the newest head says.
+int db_log_read(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
+// Computes what the planned deposits of the group add to writer->log, and signs the head. Nothing of
+// the writer changes: `growth->log` takes the place of writer->log when the group is written.
+// KT_ERR_INTERNAL when an index does not follow. The caller frees `growth` in any case.
+int db_log_grow(const struct db_writer *writer, const struct db_member *members, size_t count,
+                struct db_log_growth *growth) KT_MUST_CHECK;
+// Queues the statement; it gives one result.
+int db_log_send(struct db_writer *writer, const struct db_log_growth *growth) KT_MUST_CHECK;
+void db_log_growth_free(struct db_log_growth *growth);
 
 // --- write_prove.c ---
 // Prepares the two statements below on the main connection.

@@ -157,7 +157,7 @@ int db_group_plan(struct db_writer *writer, struct db_member *members, size_t co
 }
 
 static int send_group(struct db_writer *writer, struct db_member *members, size_t count,
-                      const char *gid)
+                      const struct db_log_growth *growth, const char *gid)
 {
     char sql[KT_GID_TEXT + 32];
     // The default of a node that is not established yet is read-only; a reload may come late.
@@ -174,22 +174,33 @@ static int send_group(struct db_writer *writer, struct db_member *members, size_
         ops->write_params(writer, &members[i], &params);
         r = db_pipe_send(writer->main, ops->write_name, &params);
     }
+    if (r == 0 && growth->writes)
+        r = db_log_send(writer, growth);
     snprintf(sql, sizeof(sql), "PREPARE TRANSACTION '%s'", gid);
     if (r == 0)
         r = db_pipe_send_text(writer->main, sql);
     return r != 0 ? r : db_pipe_sync(writer->main);
 }
 
-// Reads BEGIN, the guard, the writes and the PREPARE. A definite failure gives its code; a lost
+// What comes of a member's write. Not 0: the result cannot be used.
+static int take_written(struct db_writer *writer, struct db_member *member, PGresult *result)
+{
+    const struct db_change_ops *ops = db_change_ops(member->change->kind);
+
+    return ops->written ? ops->written(writer, member, result) : 0;
+}
+
+// Reads BEGIN, the guard, the writes, the log's and the PREPARE. A definite failure gives its code; a lost
 // connection or silence gives KT_ERR_IN_DOUBT, as the PREPARE may have been carried out.
 static int read_group(struct db_writer *writer, struct db_member *members, size_t count,
-                      int64_t until, struct kt_error *error)
+                      int log_writes, int64_t until, struct kt_error *error)
 {
-    size_t results = 3, member = 0;
+    size_t writes = 0, results, member = 0;
     int failed = 0, odd = 0;
 
     for (size_t i = 0; i < count; i++)
-        results += (size_t)members[i].writes;
+        writes += (size_t)members[i].writes;
+    results = 3 + writes + (size_t)log_writes;
     for (size_t i = 0; i < results; i++) {
         PGresult *result = NULL;
         int r = db_prove_result(writer, until, &result);
@@ -203,15 +214,10 @@ static int read_group(struct db_writer *writer, struct db_member *members, size_
             if (i == 1 && sqlstate && strcmp(sqlstate, DB_UNSAFE) == 0)
                 failed = db_prove_unsafe(error);
         }
-        if (failed == 0 && i > 1 && i + 1 < results) {
-            const struct db_change_ops *ops;
-
+        if (failed == 0 && i > 1 && i < 2 + writes) {
             while (!members[member].writes)
                 member++;
-            ops = db_change_ops(members[member].change->kind);
-            if (ops->written && ops->written(writer, &members[member], result) != 0)
-                odd = 1;
-            member++;
+            odd |= take_written(writer, &members[member++], result) != 0;
         }
         PQclear(result);
     }
@@ -247,27 +253,19 @@ void db_group_forget(struct db_writer *writer, const struct db_member *members, 
     }
 }
 
-int db_group_write(struct db_writer *writer, struct db_member *members, size_t count,
-                   struct kt_error *error)
+// The transaction, up to its commit. 0: it is prepared, and all of it is durable.
+static int prepare_group(struct db_writer *writer, struct db_member *members, size_t count,
+                         const struct db_log_growth *growth, const char *name,
+                         struct kt_error *error)
 {
-    struct kt_gid gid = {writer->state.incarnation, writer->state.epoch, 0};
-    char name[KT_GID_TEXT];
     int64_t until = deadline(writer);
-    int writes = 0, barrier = 0, r;
+    int r;
 
-    for (size_t i = 0; i < count; i++) {
-        writes |= members[i].writes;
-        barrier |= members[i].change->kind == KT_CHANGE_BARRIER;
-    }
-    if (!writes)
-        return barrier ? db_write_barrier(writer, error) : 0;
-    gid.group = writer->next_group++;
-    kt_gid_format(&gid, name);
     writer->notices = 0;
-    if (send_group(writer, members, count, name) != 0)
+    if (send_group(writer, members, count, growth, name) != 0)
         return kt_error_set(error, KT_ERR_IN_DOUBT, NULL, "the connection broke in group '%s'",
                             name);
-    r = read_group(writer, members, count, until, error);
+    r = read_group(writer, members, count, growth->writes, until, error);
     if (r == KT_ERR_IN_DOUBT)
         return kt_error_set(error, r, NULL, "no clean answer to the PREPARE of '%s'", name);
     if (r != 0) {
@@ -280,9 +278,39 @@ int db_group_write(struct db_writer *writer, struct db_member *members, size_t c
                             name);
     if (db_prove(writer, until, error) != 0 || writer->notices != 0)
         return KT_ERR_IN_DOUBT;
-    if (commit_group(writer, name, error) != 0)
-        return KT_ERR_IN_DOUBT;
     return 0;
+}
+
+int db_group_write(struct db_writer *writer, struct db_member *members, size_t count,
+                   struct kt_error *error)
+{
+    struct kt_gid gid = {writer->state.incarnation, writer->state.epoch, 0};
+    struct db_log_growth growth;
+    char name[KT_GID_TEXT];
+    int writes = 0, barrier = 0, r;
+
+    for (size_t i = 0; i < count; i++) {
+        writes |= members[i].writes;
+        barrier |= members[i].change->kind == KT_CHANGE_BARRIER;
+    }
+    if (!writes)
+        return barrier ? db_write_barrier(writer, error) : 0;
+    gid.group = writer->next_group++;
+    kt_gid_format(&gid, name);
+    r = db_log_grow(writer, members, count, &growth);
+    if (r != 0) {
+        db_group_forget(writer, members, count);
+        r = kt_error_set(error, r, NULL, "the log of deposits cannot take group '%s'", name);
+        goto out;
+    }
+    r = prepare_group(writer, members, count, &growth, name, error);
+    if (r == 0 && commit_group(writer, name, error) != 0)
+        r = KT_ERR_IN_DOUBT;
+    if (r == 0)
+        writer->log = growth.log;
+out:
+    db_log_growth_free(&growth);
+    return r;
 }
 
 void db_member_free(struct db_member *member)

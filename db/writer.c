@@ -148,35 +148,49 @@ static int read_receipt_keys(struct db_writer *writer, struct kt_error *error)
     return r;
 }
 
+// Reads the answer to one preparation; the first failure is kept in *r.
+static int read_prepared(struct db_writer *writer, const char *name, int64_t until, int *r,
+                         struct kt_error *error)
+{
+    PGresult *result = NULL;
+    struct kt_error why = {0};
+    int code = db_pipe_result(writer->main, until, &result);
+
+    if (code != 0)
+        return kt_error_set(error, code, NULL, "the database did not prepare the statements");
+    code = db_result_code(result, &why);
+    PQclear(result);
+    if (code != 0 && *r == 0)
+        *r = kt_error_set(error, code, NULL, "statement '%s': %s", name, why.message);
+    return 0;
+}
+
 static int prepare_statements(struct db_writer *writer, struct kt_error *error)
 {
     int64_t until = deadline(writer);
     size_t count = 0;
     const struct db_change_ops *const *all = db_changes_all(&count);
-    int r = 0;
+    int r = 0, lost = 0, sent = 1;
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && sent == 1; i++) {
         const struct db_change_ops *ops = all[i];
 
-        if (PQsendPrepare(writer->main, ops->check_name, ops->check_sql, 0, NULL) != 1 ||
-            PQsendPrepare(writer->main, ops->write_name, ops->write_sql, 0, NULL) != 1)
-            return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL, "cannot prepare");
+        sent = PQsendPrepare(writer->main, ops->check_name, ops->check_sql, 0, NULL) == 1 &&
+               PQsendPrepare(writer->main, ops->write_name, ops->write_sql, 0, NULL) == 1;
     }
+    if (!sent || PQsendPrepare(writer->main, db_log_write_name, db_log_write_sql, 0, NULL) != 1)
+        return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL, "cannot prepare");
     if ((r = db_pipe_sync(writer->main)) != 0)
         return r;
-    for (size_t i = 0; i < 2 * count; i++) {
-        PGresult *result = NULL;
-        struct kt_error why = {0};
-        int code = db_pipe_result(writer->main, until, &result);
+    for (size_t i = 0; i < 2 * count && lost == 0; i++) {
+        const struct db_change_ops *ops = all[i / 2];
 
-        if (code != 0)
-            return kt_error_set(error, code, NULL, "the database did not prepare the statements");
-        code = db_result_code(result, &why);
-        PQclear(result);
-        if (code != 0 && r == 0)
-            r = kt_error_set(error, code, NULL, "statement '%s': %s",
-                             i % 2 ? all[i / 2]->write_name : all[i / 2]->check_name, why.message);
+        lost = read_prepared(writer, i % 2 ? ops->write_name : ops->check_name, until, &r, error);
     }
+    if (lost == 0)
+        lost = read_prepared(writer, db_log_write_name, until, &r, error);
+    if (lost != 0)
+        return lost;
     return r != 0 ? r : db_pipe_end(writer->main, until);
 }
 
@@ -195,8 +209,8 @@ int db_writer_open(const struct db_target *target, const struct db_writer_settin
         (r = check_permission(w, error)) != 0 || (r = end_old_sessions(w, error)) != 0 ||
         (r = take_lock(w, error)) != 0 || (r = db_write_read_row(w, error)) != 0 ||
         (r = db_prove_prepare(w, error)) != 0 || (r = db_write_settle(w, error)) != 0 ||
-        (r = read_log_index(w, error)) != 0 || (r = read_receipt_keys(w, error)) != 0 ||
-        (r = prepare_statements(w, error)) != 0)
+        (r = read_log_index(w, error)) != 0 || (r = db_log_read(w, error)) != 0 ||
+        (r = read_receipt_keys(w, error)) != 0 || (r = prepare_statements(w, error)) != 0)
         goto out;
     w->notices = 0;
     *writer = w;

@@ -43,6 +43,10 @@
     {                                                                                              \
         .expect = "write_deposit", .tag = "1"                                                      \
     }
+#define LOG_OK                                                                                     \
+    {                                                                                              \
+        .expect = "write_log", .tag = "1"                                                          \
+    }
 #define PREPARED                                                                                   \
     {                                                                                              \
         .expect = "PREPARE TRANSACTION 'kt:1.00000000000000aa:7:1000'"                             \
@@ -89,6 +93,11 @@ static int setup(void **state)
     f->writer.state =
         (struct db_writer_state){.incarnation = {1, 0xaa}, .epoch = 7, .log_index = 41};
     f->writer.next_group = 1000;
+    for (uint8_t i = 0; i < 41; i++) {
+        const uint8_t leaf[KT_SHA256_LEN] = {i};
+
+        assert_int_equal(kt_merkle_append(&f->writer.log, leaf, NULL), 0);
+    }
     f->writer.counted = counted;
     assert_int_equal(kt_pki_new_ed25519(&f->writer.settings.receipt_key), 0);
     for (int i = 0; i < 3; i++) {
@@ -129,7 +138,7 @@ static int run(struct fixture *f, size_t count, const struct fake_answer *script
 
 static void clean_group_is_prepared_proven_then_committed(void **state)
 {
-    const struct fake_answer script[] = {CHECK_OK, BEGIN_OK,    SAFE_OK,   WRITE_OK,
+    const struct fake_answer script[] = {CHECK_OK, BEGIN_OK,    SAFE_OK,   WRITE_OK, LOG_OK,
                                          PREPARED, PROVEN("0"), COMMITTED, END};
     struct fixture *f = *state;
 
@@ -146,7 +155,8 @@ static void clean_group_is_prepared_proven_then_committed(void **state)
 static void warning_at_the_prepare_leaves_the_group_in_doubt(void **state)
 {
     const struct fake_answer script[] = {
-        CHECK_OK,    BEGIN_OK,  SAFE_OK, WRITE_OK, {.expect = "PREPARE TRANSACTION", .notices = 1},
+        CHECK_OK,    BEGIN_OK,  SAFE_OK,
+        WRITE_OK,    LOG_OK,    {.expect = "PREPARE TRANSACTION", .notices = 1},
         PROVEN("0"), COMMITTED, END};
     struct fixture *f = *state;
 
@@ -157,13 +167,10 @@ static void warning_at_the_prepare_leaves_the_group_in_doubt(void **state)
 
 static void connection_lost_at_the_prepare_leaves_the_group_in_doubt(void **state)
 {
-    const struct fake_answer script[] = {CHECK_OK,
-                                         BEGIN_OK,
-                                         SAFE_OK,
-                                         WRITE_OK,
-                                         {.expect = "PREPARE TRANSACTION", .kind = FAKE_GONE},
-                                         COMMITTED,
-                                         END};
+    const struct fake_answer script[] = {
+        CHECK_OK,  BEGIN_OK, SAFE_OK,
+        WRITE_OK,  LOG_OK,   {.expect = "PREPARE TRANSACTION", .kind = FAKE_GONE},
+        COMMITTED, END};
 
     assert_int_equal(run(*state, 1, script), KT_ERR_IN_DOUBT);
     assert_false(fake_pq_was_sent("COMMIT PREPARED"));
@@ -171,13 +178,10 @@ static void connection_lost_at_the_prepare_leaves_the_group_in_doubt(void **stat
 
 static void silence_at_the_prepare_ends_in_doubt_within_the_deadline(void **state)
 {
-    const struct fake_answer script[] = {CHECK_OK,
-                                         BEGIN_OK,
-                                         SAFE_OK,
-                                         WRITE_OK,
-                                         {.expect = "PREPARE TRANSACTION", .kind = FAKE_SILENT},
-                                         COMMITTED,
-                                         END};
+    const struct fake_answer script[] = {
+        CHECK_OK,  BEGIN_OK, SAFE_OK,
+        WRITE_OK,  LOG_OK,   {.expect = "PREPARE TRANSACTION", .kind = FAKE_SILENT},
+        COMMITTED, END};
     int64_t began = kt_monotonic_now();
 
     assert_int_equal(run(*state, 1, script), KT_ERR_IN_DOUBT);
@@ -187,11 +191,11 @@ static void silence_at_the_prepare_ends_in_doubt_within_the_deadline(void **stat
 
 static void group_without_its_quorum_is_not_committed(void **state)
 {
-    struct fake_answer script[100] = {CHECK_OK, BEGIN_OK, SAFE_OK, WRITE_OK, PREPARED};
+    struct fake_answer script[100] = {CHECK_OK, BEGIN_OK, SAFE_OK, WRITE_OK, LOG_OK, PREPARED};
     struct fixture *f = *state;
 
     f->writer.state.w = f->writer.row.w = 1;
-    for (size_t i = 5; i < 99; i++)
+    for (size_t i = 6; i < 99; i++)
         script[i] = (struct fake_answer)PROVEN("0");
     f->writer.settings.timeout_ms = 40;
     assert_int_equal(run(f, 1, script), KT_ERR_IN_DOUBT);
@@ -200,8 +204,8 @@ static void group_without_its_quorum_is_not_committed(void **state)
 
 static void group_with_its_quorum_is_committed(void **state)
 {
-    const struct fake_answer script[] = {CHECK_OK,    BEGIN_OK,    SAFE_OK,   WRITE_OK, PREPARED,
-                                         PROVEN("0"), PROVEN("1"), COMMITTED, END};
+    const struct fake_answer script[] = {CHECK_OK, BEGIN_OK,    SAFE_OK,     WRITE_OK,  LOG_OK,
+                                         PREPARED, PROVEN("0"), PROVEN("1"), COMMITTED, END};
     struct fixture *f = *state;
 
     f->writer.state.w = f->writer.row.w = 1;
@@ -218,13 +222,10 @@ static int no_quorum(void *arg)
 
 static void prepare_that_waits_for_members_that_are_gone_is_given_up_at_once(void **state)
 {
-    const struct fake_answer script[] = {CHECK_OK,
-                                         BEGIN_OK,
-                                         SAFE_OK,
-                                         WRITE_OK,
-                                         {.expect = "PREPARE TRANSACTION", .kind = FAKE_SILENT},
-                                         COMMITTED,
-                                         END};
+    const struct fake_answer script[] = {
+        CHECK_OK,  BEGIN_OK, SAFE_OK,
+        WRITE_OK,  LOG_OK,   {.expect = "PREPARE TRANSACTION", .kind = FAKE_SILENT},
+        COMMITTED, END};
     struct fixture *f = *state;
     int64_t began = kt_monotonic_now();
 
@@ -246,12 +247,10 @@ static int quorum_for_a_while(void *arg)
 
 static void member_that_is_only_slow_is_waited_for(void **state)
 {
-    const struct fake_answer script[] = {CHECK_OK,
-                                         BEGIN_OK,
-                                         SAFE_OK,
-                                         WRITE_OK,
-                                         {.expect = "PREPARE TRANSACTION", .kind = FAKE_SILENT},
-                                         END};
+    const struct fake_answer script[] = {
+        CHECK_OK, BEGIN_OK, SAFE_OK,
+        WRITE_OK, LOG_OK,   {.expect = "PREPARE TRANSACTION", .kind = FAKE_SILENT},
+        END};
     struct fixture *f = *state;
     int64_t began = kt_monotonic_now();
 
@@ -265,9 +264,9 @@ static void member_that_is_only_slow_is_waited_for(void **state)
 static void weakened_settings_refuse_the_group_before_anything_is_prepared(void **state)
 {
     const struct fake_answer script[] = {
-        CHECK_OK, BEGIN_OK, {.expect = "guard", .kind = FAKE_ERROR, .sqlstate = "22012"},
-        WRITE_OK, PREPARED, ROLLED_BACK,
-        END};
+        CHECK_OK,    BEGIN_OK, {.expect = "guard", .kind = FAKE_ERROR, .sqlstate = "22012"},
+        WRITE_OK,    LOG_OK,   PREPARED,
+        ROLLED_BACK, END};
     struct fixture *f = *state;
 
     assert_int_equal(run(f, 1, script), KT_ERR_UNSAFE_SETTINGS);
@@ -278,9 +277,15 @@ static void weakened_settings_refuse_the_group_before_anything_is_prepared(void 
 static void settings_weakened_after_the_prepare_leave_the_group_in_doubt(void **state)
 {
     const struct fake_answer script[] = {
-        CHECK_OK,  BEGIN_OK, SAFE_OK,
-        WRITE_OK,  PREPARED, {.expect = "prove", .columns = 3, .row = {"f", "0/0", "0"}},
-        COMMITTED, END};
+        CHECK_OK,
+        BEGIN_OK,
+        SAFE_OK,
+        WRITE_OK,
+        LOG_OK,
+        PREPARED,
+        {.expect = "prove", .columns = 3, .row = {"f", "0/0", "0"}},
+        COMMITTED,
+        END};
 
     assert_int_equal(run(*state, 1, script), KT_ERR_IN_DOUBT);
     assert_false(fake_pq_was_sent("COMMIT PREPARED"));
@@ -289,17 +294,14 @@ static void settings_weakened_after_the_prepare_leave_the_group_in_doubt(void **
 static void failed_insert_is_rolled_back_and_its_index_used_again(void **state)
 {
     const struct fake_answer full[] = {
-        CHECK_OK, BEGIN_OK,
-        SAFE_OK,  {.expect = "write_deposit", .kind = FAKE_ERROR, .sqlstate = "53100"},
-        PREPARED, ROLLED_BACK,
-        END};
-    const struct fake_answer clean[] = {CHECK_OK,
-                                        BEGIN_OK,
-                                        SAFE_OK,
-                                        WRITE_OK,
-                                        {.expect = "PREPARE TRANSACTION"},
-                                        PROVEN("0"),
-                                        {.expect = "COMMIT PREPARED"},
+        CHECK_OK,    BEGIN_OK,
+        SAFE_OK,     {.expect = "write_deposit", .kind = FAKE_ERROR, .sqlstate = "53100"},
+        LOG_OK,      PREPARED,
+        ROLLED_BACK, END};
+    const struct fake_answer clean[] = {CHECK_OK,    BEGIN_OK,
+                                        SAFE_OK,     WRITE_OK,
+                                        LOG_OK,      {.expect = "PREPARE TRANSACTION"},
+                                        PROVEN("0"), {.expect = "COMMIT PREPARED"},
                                         END};
     struct fixture *f = *state;
 
@@ -311,23 +313,19 @@ static void failed_insert_is_rolled_back_and_its_index_used_again(void **state)
 
 static void connection_lost_at_the_commit_leaves_the_group_in_doubt(void **state)
 {
-    const struct fake_answer script[] = {CHECK_OK,
-                                         BEGIN_OK,
-                                         SAFE_OK,
-                                         WRITE_OK,
-                                         PREPARED,
-                                         PROVEN("0"),
-                                         {.expect = "COMMIT PREPARED", .kind = FAKE_GONE},
-                                         END};
+    const struct fake_answer script[] = {
+        CHECK_OK, BEGIN_OK, SAFE_OK,     WRITE_OK,
+        LOG_OK,   PREPARED, PROVEN("0"), {.expect = "COMMIT PREPARED", .kind = FAKE_GONE},
+        END};
 
     assert_int_equal(run(*state, 1, script), KT_ERR_IN_DOUBT);
 }
 
 static void second_change_of_a_handle_waits_for_the_next_group(void **state)
 {
-    const struct fake_answer script[] = {CHECK_OK,    CHECK_OK,  CHECK_OK, BEGIN_OK,
-                                         SAFE_OK,     WRITE_OK,  WRITE_OK, PREPARED,
-                                         PROVEN("0"), COMMITTED, END};
+    const struct fake_answer script[] = {CHECK_OK, CHECK_OK,    CHECK_OK,  BEGIN_OK,
+                                         SAFE_OK,  WRITE_OK,    WRITE_OK,  LOG_OK,
+                                         PREPARED, PROVEN("0"), COMMITTED, END};
     struct fixture *f = *state;
 
     strcpy(f->changes[2].handle, f->changes[0].handle);
@@ -444,6 +442,71 @@ static void result_that_cannot_be_used_leaves_the_prepared_group_in_doubt(void *
     assert_false(fake_pq_was_sent("COMMIT PREPARED"));
 }
 
+static const struct fake_answer two_written[] = {CHECK_OK,    CHECK_OK,  BEGIN_OK, SAFE_OK,
+                                                 WRITE_OK,    WRITE_OK,  LOG_OK,   PREPARED,
+                                                 PROVEN("0"), COMMITTED, END};
+
+static void deposits_bring_the_head_of_the_log_that_ends_with_them(void **state)
+{
+    struct fixture *f = *state;
+    struct kt_merkle expected = f->writer.log;
+    char text[KT_LEAF_TEXT];
+    uint8_t leaf[KT_SHA256_LEN];
+
+    assert_int_equal(run(f, 2, two_written), 0);
+    for (int i = 0; i < 2; i++) {
+        kt_leaf_format(&f->members[i].outcome.receipt.leaf, text);
+        assert_int_equal(kt_merkle_leaf(text, strlen(text), leaf), 0);
+        assert_int_equal(kt_merkle_append(&expected, leaf, NULL), 0);
+    }
+    assert_int_equal(f->writer.log.size, 43);
+    assert_memory_equal(&f->writer.log, &expected, sizeof(expected));
+}
+
+static void failed_group_leaves_the_log_as_it_was(void **state)
+{
+    struct fake_answer script[] = {CHECK_OK, CHECK_OK, BEGIN_OK,
+                                   SAFE_OK,  WRITE_OK, WRITE_OK,
+                                   LOG_OK,   PREPARED, {.expect = "ROLLBACK"},
+                                   END};
+    struct fixture *f = *state;
+    const struct kt_merkle before = f->writer.log;
+
+    script[6].kind = FAKE_ERROR;
+    script[6].sqlstate = "23505";
+    assert_int_equal(run(f, 2, script), KT_ERR_DATABASE);
+    assert_memory_equal(&f->writer.log, &before, sizeof(before));
+    assert_int_equal(f->writer.state.log_index, 41);
+}
+
+// What was planned and then forgotten, as its record could not be written, is in no head.
+static void forgotten_group_leaves_the_log_as_it_was(void **state)
+{
+    const struct fake_answer script[] = {CHECK_OK, END};
+    struct fixture *f = *state;
+    const struct kt_merkle before = f->writer.log;
+    struct kt_error error;
+
+    fake_pq_script(script, noticed, f);
+    assert_int_equal(db_group_check(&f->writer, f->members, 1, &error), 0);
+    assert_int_equal(db_group_plan(&f->writer, f->members, 1), 0);
+    db_group_forget(&f->writer, f->members, 1);
+    assert_memory_equal(&f->writer.log, &before, sizeof(before));
+    assert_int_equal(run(f, 2, two_written), 0);
+    assert_int_equal(f->writer.log.size, 43);
+}
+
+// Nothing is sent of a group whose indices the log cannot take.
+static void index_that_does_not_follow_is_refused(void **state)
+{
+    const struct fake_answer script[] = {CHECK_OK, END};
+    struct fixture *f = *state;
+
+    f->writer.state.log_index = 42;
+    assert_int_equal(run(f, 1, script), KT_ERR_INTERNAL);
+    assert_int_equal(f->writer.log.size, 41);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -466,6 +529,10 @@ int main(void)
         CASE(deposit_id_of_another_body_is_a_conflict),
         CASE(deposits_without_the_right_are_refused),
         CASE(result_that_cannot_be_used_leaves_the_prepared_group_in_doubt),
+        CASE(deposits_bring_the_head_of_the_log_that_ends_with_them),
+        CASE(failed_group_leaves_the_log_as_it_was),
+        CASE(forgotten_group_leaves_the_log_as_it_was),
+        CASE(index_that_does_not_follow_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
