@@ -25,6 +25,7 @@ struct db_reader {
 enum {
     DB_OID_BOOL = 16,
     DB_OID_BYTEA = 17,
+    DB_OID_INT8 = 20,
     DB_OID_INT4 = 23,
     DB_OID_TEXT = 25,
     DB_OID_UUID = 2950

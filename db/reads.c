@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "db/reads_inner.h"
+#include "lib/merkle.h"
 
 // --- columns in binary form; a NULL leaves zero ---
 
@@ -349,4 +350,44 @@ int db_read_incarnations(struct db_reader *reader, db_answer_done done, void *ar
 
     return db_reader_send(reader, statement(INCARNATIONS), &none, public_done, (void (*)(void))done,
                           arg, read);
+}
+
+int db_read_log_head(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     db_answer_done done, void *arg, struct db_read **read)
+{
+    struct db_params params = {0};
+
+    add(&params, certificate, KT_SHA256_LEN);
+    return db_reader_send(reader, statement(LOG_HEAD), &params, value_done, (void (*)(void))done,
+                          arg, read);
+}
+
+static int send_proof(struct db_reader *reader, enum statement which, const uint8_t *certificate,
+                      uint64_t first, uint64_t second, db_answer_done done, void *arg,
+                      struct db_read **read)
+{
+    struct db_params params = {0};
+    uint64_t one = htobe64(first), two = htobe64(second);
+
+    if (first == 0 || first > second || second >= KT_MERKLE_MAX)
+        return KT_ERR_INVALID;
+    add(&params, certificate, KT_SHA256_LEN);
+    add(&params, &one, sizeof(one));
+    add(&params, &two, sizeof(two));
+    return db_reader_send(reader, statement(which), &params, value_done, (void (*)(void))done, arg,
+                          read);
+}
+
+int db_read_log_inclusion(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                          uint64_t index, uint64_t size, db_answer_done done, void *arg,
+                          struct db_read **read)
+{
+    return send_proof(reader, LOG_INCLUSION, certificate, index, size, done, arg, read);
+}
+
+int db_read_log_consistency(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                            uint64_t from, uint64_t to, db_answer_done done, void *arg,
+                            struct db_read **read)
+{
+    return send_proof(reader, LOG_CONSISTENCY, certificate, from, to, done, arg, read);
 }

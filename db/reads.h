@@ -59,7 +59,7 @@ struct db_answer {
     enum db_release release; // reads that want the body of a deposit with a policy
     const uint8_t *bytes;    // the body, or the OpenPGP key; NULL unless granted and released
     size_t len;
-    // db_read_self, _incarnations, _requests: a JSON object; db_read_receipt: the release policy as
+    // db_read_self, _incarnations, _requests, _log_*: a JSON object; db_read_receipt: the release policy as
     // one, or NULL
     const char *text;
     size_t text_len;
@@ -116,5 +116,18 @@ int db_read_operator(struct db_reader *reader, const uint8_t certificate[KT_SHA2
 // `known`.
 int db_read_incarnations(struct db_reader *reader, db_answer_done done, void *arg,
                          struct db_read **read) KT_MUST_CHECK;
+// The newest signed head of the log of deposits, {"head": text | null}: `text`.
+int db_read_log_head(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                     db_answer_done done, void *arg, struct db_read **read) KT_MUST_CHECK;
+// The proof that the deposit with log index `index` is in the log's first `size` (1 <= index <= size
+// < KT_MERKLE_MAX), with the leaf's hash as its row gives it: `text`; NULL when the log is shorter
+// here, "null" when it is not whole.
+int db_read_log_inclusion(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                          uint64_t index, uint64_t size, db_answer_done done, void *arg,
+                          struct db_read **read) KT_MUST_CHECK;
+// The proof that the first `to` of the log begin with its first `from` (1 <= from <= to): as above.
+int db_read_log_consistency(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
+                            uint64_t from, uint64_t to, db_answer_done done, void *arg,
+                            struct db_read **read) KT_MUST_CHECK;
 
 #endif

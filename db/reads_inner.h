@@ -22,6 +22,9 @@ enum statement {
     OPERATOR,
     INCARNATIONS,
     REQUESTS,
+    LOG_HEAD,
+    LOG_INCLUSION,
+    LOG_CONSISTENCY,
 };
 
 // Columns of a row. Those of the caller stand in all statements; those of deposits, receipt and

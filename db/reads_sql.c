@@ -115,6 +115,15 @@
     "(SELECT * FROM deposits d WHERE " BY_HANDLE " AND d.version = $4 AND " condition ")"          \
     " UNION ALL (SELECT * FROM deposits d WHERE " BY_HANDLE " AND " condition LATEST ") LIMIT 1"
 
+// A text or NULL: the log has fewer leaves here than $3; 'null': it has them, and yet no
+// proof of `call`, so it is not whole. Nobody but a good caller costs the server a proof.
+#define PROOF(numbers, call)                                                                       \
+    WHO "SELECT " WHO_COLUMNS ", (SELECT coalesce((SELECT json_build_object(" numbers ", 'proof',"  \
+    "  (SELECT coalesce(json_agg(encode(h.hash, 'hex') ORDER BY h.n), '[]')"                       \
+    "   FROM unnest(p.path) WITH ORDINALITY AS h (hash, n)))"                                      \
+    " FROM (SELECT " call " AS path OFFSET 0) p WHERE p.path IS NOT NULL)::text, 'null')"          \
+    " WHERE w.good AND $3 <= (SELECT max(log_index) FROM deposits)) FROM w"
+
 static const struct db_statement STATEMENTS[] = {
     // $2 right, $3 handle
     [GET_LATEST] = {"get_latest",
@@ -250,6 +259,29 @@ static const struct db_statement STATEMENTS[] = {
                       "  THEN encode(i.statement, 'escape') END) ORDER BY i.number), '[]'))::text"
                       " FROM (SELECT * FROM incarnations ORDER BY number DESC LIMIT 64) i",
                       0, {0}},
+    // The newest head's text (docs/formats.md). encode() breaks lines of base64.
+    [LOG_HEAD] = {"log_head",
+                  WHO "SELECT " WHO_COLUMNS ", json_build_object('head', CASE WHEN w.good THEN"
+                  " (SELECT 'keytrustee-tree-head 1' || E'\\n'"
+                  "  || 'incarnation ' || h.incarnation || '.' || encode(i.bits, 'hex') || E'\\n'"
+                  "  || 'epoch ' || h.epoch || E'\\n' || 'size ' || h.size || E'\\n'"
+                  "  || 'root ' || encode(h.root, 'hex') || E'\\n'"
+                  "  || 'time ' || " ISO_TIME("h.made_at") " || E'\\n'"
+                  "  || 'key ' || encode(h.receipt_key_id, 'hex') || E'\\n' || 'signature '"
+                  "  || replace(encode(h.signature, 'base64'), E'\\n', '') || E'\\n'"
+                  "  FROM tree_heads h JOIN incarnations i ON i.number = h.incarnation"
+                  "  ORDER BY h.incarnation DESC, h.epoch DESC LIMIT 1) END)::text FROM w",
+                  1, {DB_OID_BYTEA}},
+    // $2 log index, $3 size of the tree
+    [LOG_INCLUSION] = {"log_inclusion",
+                       PROOF("'index', $2, 'size', $3, 'leaf',"
+                             " (SELECT encode(l, 'hex') FROM unnest(log_leaves($2 - 1, $2)) l)",
+                             "log_inclusion($2, $3)"),
+                       3, {DB_OID_BYTEA, DB_OID_INT8, DB_OID_INT8}},
+    // $2 size of the tree before, $3 of the one behind it
+    [LOG_CONSISTENCY] = {"log_consistency",
+                         PROOF("'from', $2, 'to', $3", "log_consistency($2, $3)"),
+                         3, {DB_OID_BYTEA, DB_OID_INT8, DB_OID_INT8}},
 };
 // clang-format on
 

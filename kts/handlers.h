@@ -24,6 +24,9 @@ int kts_h_deposit_receipt(struct kts_request *request);
 int kts_h_deposit_delete(struct kts_request *request);
 int kts_h_request_list(struct kts_request *request);
 int kts_h_request_vote(struct kts_request *request);
+int kts_h_log_head(struct kts_request *request);
+int kts_h_log_proof(struct kts_request *request);
+int kts_h_log_consistency(struct kts_request *request);
 int kts_h_metrics(struct kts_request *request);
 
 #endif

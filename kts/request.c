@@ -189,7 +189,8 @@ static void on_read(void *arg, int code, const struct db_answer *answer)
 
 static int is_long(enum kts_query_kind kind)
 {
-    return kind == KTS_READ_LIST || kind == KTS_READ_REQUESTS;
+    return kind == KTS_READ_LIST || kind == KTS_READ_REQUESTS || kind == KTS_READ_LOG_INCLUSION ||
+           kind == KTS_READ_LOG_CONSISTENCY;
 }
 
 static int begin_read(struct kts_request *request, const struct kts_query *query)
@@ -234,6 +235,14 @@ static int begin_read(struct kts_request *request, const struct kts_query *query
     case KTS_READ_REQUESTS:
         return db_read_requests(reader, who, query->state, &query->behind, query->limit, on_read,
                                 request, read);
+    case KTS_READ_LOG_HEAD:
+        return db_read_log_head(reader, who, on_read, request, read);
+    case KTS_READ_LOG_INCLUSION:
+        return db_read_log_inclusion(reader, who, query->first, query->second, on_read, request,
+                                     read);
+    case KTS_READ_LOG_CONSISTENCY:
+        return db_read_log_consistency(reader, who, query->first, query->second, on_read, request,
+                                       read);
     }
     return KT_ERR_INTERNAL;
 }

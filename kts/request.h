@@ -94,6 +94,9 @@ enum kts_query_kind {
     KTS_READ_OPERATOR,     // whether the caller is one
     KTS_READ_INCARNATIONS, // for anybody
     KTS_READ_REQUESTS,
+    KTS_READ_LOG_HEAD,
+    KTS_READ_LOG_INCLUSION,
+    KTS_READ_LOG_CONSISTENCY
 };
 struct kts_query {
     enum kts_query_kind kind;
@@ -102,6 +105,7 @@ struct kts_query {
     uint32_t limit;             // list, requests
     const char *state;          // requests
     struct kt_uuid behind;      // requests
+    uint64_t first, second;     // log: index and size, from and to
 };
 // 1 as long as the caller has shown no certificate that the CA signed and that is in its validity:
 // anybody may be that.

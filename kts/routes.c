@@ -52,6 +52,12 @@ static const struct kts_route ROUTES[] = {
         NULL, KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 1},
     {"request.vote", KTS_POST, "/v1/requests/{uuid}/vote", "", kts_h_request_vote,
         NULL, KTS_CHANGE, KTS_CLIENT, 0, VOTE_MAX, KTS_ACCEPTS_JSON, 0},
+    {"log.head", KTS_GET, "/v1/log/head", "", kts_h_log_head,
+        NULL, KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 0},
+    {"log.proof", KTS_GET, "/v1/log/proof", "index size", kts_h_log_proof,
+        NULL, KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 0},
+    {"log.consistency", KTS_GET, "/v1/log/consistency", "from to", kts_h_log_consistency,
+        NULL, KTS_READ, KTS_CLIENT, 1, 0, KTS_ACCEPTS_NOTHING, 0},
     {"metrics", KTS_GET, "/v1/metrics", "", kts_h_metrics,
         NULL, KTS_READ, KTS_OPERATOR, 0, 0, KTS_ACCEPTS_NOTHING, 0},
 };
