@@ -227,6 +227,21 @@ int ktc_restored_accept(struct keytrustee *client, const struct kt_incarnation *
 // Remembers a place in history that may be believed, also on disk; failing there is only a warning.
 void ktc_history_remember(struct keytrustee *client, const struct kt_incarnation *incarnation,
                           uint64_t epoch);
+// The incarnations that the present one goes back to, newest first, each with the last log index up
+// to which its log is that of the present one (UINT64_MAX: to its end).
+#define KTC_LINE_MAX 65
+struct ktc_line {
+    size_t count;
+    struct {
+        struct kt_incarnation incarnation;
+        uint64_t last;
+    } list[KTC_LINE_MAX];
+};
+// By the statements that `server` shows. KT_ERR_SIGNATURE, KT_ERR_UNCHECKED.
+int ktc_line_read(struct keytrustee *client, const char *server, struct ktc_line *line,
+                  struct kt_error *error) KT_MUST_CHECK;
+// 0 for an incarnation that is not in the line.
+uint64_t ktc_line_last(const struct ktc_line *line, const struct kt_incarnation *incarnation);
 // Takes over what other processes of this confdir have accepted since.
 void ktc_history_reload(struct keytrustee *client);
 
@@ -246,7 +261,7 @@ int ktc_deposit_from_json(const json_t *object, struct keytrustee_deposit *depos
 void ktc_deposit_from_receipt(const struct kt_receipt *receipt, const char *handle,
                               struct keytrustee_deposit *deposit);
 
-// --- receipts (lib_receipt.c) ---
+// --- receipts (lib_receipt_keys.c, lib_receipt.c, lib_receipts.c) ---
 // Verifies receipt keys ([{"id","certificate"}]) against the CA and keeps them.
 int ktc_receipt_keys_keep(const struct keytrustee *client, const json_t *keys, X509 *ca,
                           struct kt_error *error) KT_MUST_CHECK;
@@ -258,6 +273,12 @@ int ktc_receipt_verify(const struct keytrustee *client, const char *text,
 // code of that call, too.
 int ktc_receipt_accept(struct keytrustee *client, const char *text, struct kt_receipt *receipt,
                        struct kt_error *error) KT_MUST_CHECK;
+// The same for the text of a tree head.
+int ktc_tree_head_accept(struct keytrustee *client, const char *text, struct kt_tree_head *head,
+                         struct kt_error *error) KT_MUST_CHECK;
+// keytrustee_receipts, within another call.
+int ktc_receipts_each(const struct keytrustee *client, keytrustee_receipt_fn each, void *arg,
+                      struct kt_error *error) KT_MUST_CHECK;
 // KT_ERR_SIGNATURE when the receipt is not for this handle, hash and size, (`version` > 0) version,
 // (`id` not NULL) deposit.
 int ktc_receipt_matches(const struct kt_receipt *receipt, const char *handle, uint32_t version,
@@ -343,6 +364,15 @@ int ktc_fetch(struct keytrustee *client, const char *handle, uint32_t version, c
 int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SHA256_LEN],
                            struct keytrustee_deposit *deposit,
                            struct kt_error *error) KT_MUST_CHECK;
+
+// --- the log of deposits (lib_log.c; lib_log_proof.c asks for the proofs) ---
+// That the log with this head has the leaf at this place. KT_ERR_SIGNATURE; KT_ERR_DEPOSIT_ID_CONFLICT
+// when it has, and yet the server's row is not what the leaf says.
+int ktc_log_inclusion(struct keytrustee *client, const struct kt_tree_head *head, uint64_t index,
+                      const uint8_t leaf[KT_SHA256_LEN], struct kt_error *error) KT_MUST_CHECK;
+// That `head` continues `known`, which is not larger. KT_ERR_SIGNATURE.
+int ktc_log_consistency(struct keytrustee *client, const struct kt_tree_head *known,
+                        const struct kt_tree_head *head, struct kt_error *error) KT_MUST_CHECK;
 
 // --- registration (lib_identity.c) ---
 // Writes client.json.

@@ -24,6 +24,7 @@ extern const struct kt_cli_command ktc_cmd_servers_list;
 extern const struct kt_cli_command ktc_cmd_servers_add;
 extern const struct kt_cli_command ktc_cmd_servers_remove;
 extern const struct kt_cli_command ktc_cmd_receipts_export;
+extern const struct kt_cli_command ktc_cmd_log_check;
 
 // Opens the client by the global options. Returns 0, or an exit code after printing why.
 int ktc_cmd_open(const struct kt_cli_run *run, struct keytrustee **client) KT_MUST_CHECK;

@@ -392,6 +392,50 @@ KEYTRUSTEE_API int keytrustee_vote(struct keytrustee *client, const char *reques
                                    const char *comment, char state[16],
                                    struct keytrustee_error *error);
 
+/* --- the log of deposits ---
+ *
+ * All deposits of a cluster stand in one log, in the order of their log index, whose head the
+ * cluster signs with every acknowledgement. A client that keeps the last head it has seen notices by
+ * itself when a server takes back or rewrites what it had signed: a server restored to an older
+ * state that does not say so, a second server with another history, a row changed behind the
+ * server's back. */
+
+/* What is wrong with one receipt of this host. */
+enum keytrustee_log_problem {
+    KEYTRUSTEE_LOG_LOST = 1,   /* the backup that the cluster was restored from lacks the deposit */
+    KEYTRUSTEE_LOG_BEHIND = 2, /* the signed head ends before it */
+    KEYTRUSTEE_LOG_MISSING = 3, /* there is no proof that it is in the log */
+    KEYTRUSTEE_LOG_CHANGED = 4  /* it is in the log, but the server's row says something else now */
+};
+typedef void (*keytrustee_log_fn)(void *arg, enum keytrustee_log_problem problem,
+                                  const char *deposit_id, uint64_t log_index);
+
+struct keytrustee_log {
+    char incarnation[KEYTRUSTEE_INCARNATION_SIZE]; /* of the head, "": the log is empty */
+    uint64_t epoch;
+    uint64_t size;                     /* deposits in the log */
+    char root[KEYTRUSTEE_SHA256_SIZE]; /* hex */
+    char time[KEYTRUSTEE_TIME_SIZE];   /* when it was signed */
+    uint64_t known_size; /* of the head that was kept before, which this one continues; 0: none */
+    uint64_t lost;       /* deposits of that head that a restored cluster does not have */
+    uint64_t receipts;   /* of this host that were looked at */
+    uint64_t proven;     /* those of them that were proven to be in the log */
+    char reserved[64];   /* 0; for later versions */
+};
+
+/* Fetches the newest signed head from the active, behind a proof that it is the active, and checks
+ * it: its signature, that it continues the head that was kept, and that it covers every receipt of
+ * this host. With KEYTRUSTEE_LOG_RECEIPTS the inclusion of each receipt is proven too, by a request
+ * each. Then the head is kept in place of the old one. `each` (may be NULL) is told of receipts that
+ * something is wrong with. `log` may be NULL.
+ * KEYTRUSTEE_INTEGRITY: the server does not have the log that it had signed; the old head stays,
+ * and the new one is kept beside it ("log-head.refused"). Also when deposits of this host are
+ * missing after a restore: then the new head is kept. */
+#define KEYTRUSTEE_LOG_RECEIPTS 1u
+KEYTRUSTEE_API int keytrustee_log_check(struct keytrustee *client, unsigned flags,
+                                        keytrustee_log_fn each, void *arg,
+                                        struct keytrustee_log *log, struct keytrustee_error *error);
+
 /* --- state --- */
 
 struct keytrustee_grant {

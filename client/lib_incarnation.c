@@ -205,3 +205,51 @@ int ktc_restored_accept(struct keytrustee *client, const struct kt_incarnation *
     json_decref(object);
     return rc;
 }
+
+// --- the line of history ---
+
+// Follows the statements back from the newest entry of `line`.
+static int follow(struct keytrustee *client, const json_t *object, const char *server,
+                  struct ktc_line *line, struct kt_error *error)
+{
+    for (size_t i = 0; i + 1 < KTC_LINE_MAX; i++) {
+        const char *text = find(object, &line->list[i].incarnation);
+        struct kt_statement statement = {0};
+        uint64_t last = line->list[i].last;
+        int rc = 0;
+
+        if (text == NULL) // the first one of a cluster has none
+            return 0;
+        rc = check(client, text, &line->list[i].incarnation, server, &statement, error);
+        if (rc != 0)
+            return rc;
+        line->list[i + 1].incarnation = statement.previous;
+        line->list[i + 1].last = statement.log_index < last ? statement.log_index : last;
+        line->count++;
+    }
+    return 0;
+}
+
+int ktc_line_read(struct keytrustee *client, const char *server, struct ktc_line *line,
+                  struct kt_error *error)
+{
+    json_t *object = NULL;
+    int rc = fetch(client, server, NULL, &object, error);
+
+    memset(line, 0, sizeof *line);
+    line->count = 1;
+    line->list[0].incarnation = client->state.incarnation;
+    line->list[0].last = UINT64_MAX;
+    if (rc == 0)
+        rc = follow(client, object, server, line, error);
+    json_decref(object);
+    return rc;
+}
+
+uint64_t ktc_line_last(const struct ktc_line *line, const struct kt_incarnation *incarnation)
+{
+    for (size_t i = 0; i < line->count; i++)
+        if (same(&line->list[i].incarnation, incarnation))
+            return line->list[i].last;
+    return 0;
+}

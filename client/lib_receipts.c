@@ -41,8 +41,8 @@ static int give_one(const struct keytrustee *client, const char *name, keytruste
     return rc;
 }
 
-static int give_all(const struct keytrustee *client, keytrustee_receipt_fn each, void *arg,
-                    struct kt_error *error)
+int ktc_receipts_each(const struct keytrustee *client, keytrustee_receipt_fn each, void *arg,
+                      struct kt_error *error)
 {
     struct dirent **names = NULL;
     char path[KT_PATH_MAX];
@@ -74,5 +74,5 @@ int keytrustee_receipts(struct keytrustee *client, keytrustee_receipt_fn each, v
 {
     struct kt_error why = {0};
 
-    return ktc_end(NULL, give_all(client, each, arg, &why), &why, error);
+    return ktc_end(NULL, ktc_receipts_each(client, each, arg, &why), &why, error);
 }

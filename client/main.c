@@ -30,6 +30,7 @@ static const struct kt_cli_command *const commands[] = {
     &ktc_cmd_servers_add,
     &ktc_cmd_servers_remove,
     &ktc_cmd_receipts_export,
+    &ktc_cmd_log_check,
     NULL,
 };
 

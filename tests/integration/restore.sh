@@ -54,6 +54,7 @@ has "${made%.tar.gpg}.manifest" '^proven yes$'
 put_as host-1 later/6 "secret 6" >/dev/null 2>&1 || give_up "put 6"
 put_as host-1 later/7 "secret 7" >/dev/null 2>&1 || give_up "put 7"
 client host-1 receipts export >"$KT_TMP/receipts" 2>/dev/null || give_up "receipts export"
+client host-1 log check >/dev/null 2>"$KT_TMP/err" || give_up "log check: $(cat "$KT_TMP/err")"
 
 check "while a node of the cluster is alive, a restore refuses, names it, and leaves nothing behind"
 prepare_node kts-03
@@ -144,12 +145,28 @@ check "what came after the backup is not there, and the client knows that it was
 run client host-1 get later/6
 [[ $status -ne 0 ]] || problem "later/6 is there"
 
+check "the log ends where the statement says: what this host had seen of it is told as lost, with its receipts"
+exits 7 client host-1 log check --receipts
+is "$(grep -c 'lost in a restore' "$KT_TMP/err")" 2 "receipts told as lost"
+has "$KT_TMP/err" 'log index 6: lost in a restore'
+has "$KT_TMP/err" '2 deposits that were in the log are lost'
+has "$(client_dir host-1)/log-head" '^size 5$'
+is "$(cat "$(client_dir host-1)"/log-head.1.* | sed -n 's/^size //p')" 7 "head of before"
+
 check "it is a new incarnation: log indexes go on from the backup, and deposits are taken"
 succeeds put_as host-1 after/1 "secret 8"
 succeeds client host-1 info after/1
 has "$KT_TMP/out" 'of incarnation 2\.'
 is "$(sql kts-01 "SELECT max(log_index) FROM deposits")" 6 "newest index"
 is "$(sql kts-01 "SELECT ends FROM epochs WHERE incarnation = 2 ORDER BY sequence LIMIT 1")" t "ends"
+
+check "the log of the new incarnation continues that of the backup, and whoever has lost nothing is well"
+succeeds client host-2 log check
+has "$KT_TMP/out" '6 deposits, epoch .* of incarnation 2\.'
+exits 7 client host-1 log check --receipts
+is "$(grep -c 'lost in a restore' "$KT_TMP/err")" 2 "receipts told as lost"
+hasnt "$KT_TMP/err" 'were in the log are lost|not in the log'
+has "$(client_dir host-1)/log-head" '^incarnation 2\.'
 
 check "the node of before that comes back is not believed, and does not get in the way"
 start_server kts-02
