@@ -11,8 +11,9 @@
 
 #include "lib/encode.h"
 #include "lib/merkle.h"
+#include "tests/unit/lib/naive_tree.h"
 
-#define SIZES 300
+#define SIZES NAIVE_MAX
 #define LEN   KT_SHA256_LEN
 
 // --- the vectors of the certificate-transparency project, for a tree of 8 leaves ---
@@ -127,73 +128,15 @@ static void consistency_proofs_of_the_vectors_hold(void **state)
     }
 }
 
-// --- RFC 9162 section 2.1 as it stands there ---
+// --- against the definition ---
 
-static uint8_t leaves[SIZES][LEN];
 static uint8_t roots[SIZES + 1][LEN]; // of the first n leaves
-
-static size_t split(size_t n)
-{
-    size_t k = 1;
-
-    while (2 * k < n)
-        k *= 2;
-    return k;
-}
-
-// Each node once: they are asked for again and again.
-static struct {
-    uint8_t hash[LEN];
-    int known;
-} nodes[SIZES + 1][SIZES + 1];
-
-static void naive_root(size_t lo, size_t hi, uint8_t out[LEN])
-{
-    uint8_t left[LEN], right[LEN];
-
-    if (hi - lo == 1) {
-        memcpy(out, leaves[lo], LEN);
-        return;
-    }
-    if (!nodes[lo][hi].known) {
-        naive_root(lo, lo + split(hi - lo), left);
-        naive_root(lo + split(hi - lo), hi, right);
-        assert_int_equal(kt_merkle_node(left, right, nodes[lo][hi].hash), 0);
-        nodes[lo][hi].known = 1;
-    }
-    memcpy(out, nodes[lo][hi].hash, LEN);
-}
-
-static size_t naive_path(size_t m, size_t lo, size_t hi, uint8_t *proof)
-{
-    size_t k = lo + split(hi - lo), n;
-
-    if (hi - lo == 1)
-        return 0;
-    n = m < k ? naive_path(m, lo, k, proof) : naive_path(m, k, hi, proof);
-    naive_root(m < k ? k : lo, m < k ? hi : k, proof + n * LEN);
-    return n + 1;
-}
-
-static size_t naive_subproof(size_t m, size_t lo, size_t hi, int whole, uint8_t *proof)
-{
-    size_t k = lo + split(hi - lo), n;
-
-    if (m == hi) {
-        if (!whole)
-            naive_root(lo, hi, proof);
-        return !whole;
-    }
-    n = m <= k ? naive_subproof(m, lo, k, whole, proof) : naive_subproof(m, k, hi, 0, proof);
-    naive_root(m <= k ? k : lo, m <= k ? hi : k, proof + n * LEN);
-    return n + 1;
-}
 
 static int make_leaves(void **state)
 {
     (void)state;
     for (size_t i = 0; i < SIZES; i++)
-        if (kt_merkle_leaf(&i, sizeof(i), leaves[i]) != 0)
+        if (kt_merkle_leaf(&i, sizeof(i), naive_leaves[i]) != 0)
             return -1;
     for (size_t n = 1; n <= SIZES; n++)
         naive_root(0, n, roots[n]);
@@ -208,7 +151,7 @@ static void growing_trees_have_the_roots_of_the_definition(void **state)
 
     (void)state;
     for (size_t n = 1; n <= SIZES; n++) {
-        assert_int_equal(kt_merkle_append(&tree, leaves[n - 1], &grown), 0);
+        assert_int_equal(kt_merkle_append(&tree, naive_leaves[n - 1], &grown), 0);
         assert_int_equal(tree.size, n);
         assert_int_equal(kt_merkle_root(&tree, root), 0);
         assert_memory_equal(root, roots[n], LEN);
@@ -228,10 +171,10 @@ static void a_leaf_may_complete_tiles_of_several_levels(void **state)
 
     (void)state;
     for (size_t i = 1; i <= 65536; i++) {
-        assert_int_equal(kt_merkle_append(&tree, leaves[i % SIZES], &grown), 0);
+        assert_int_equal(kt_merkle_append(&tree, naive_leaves[i % SIZES], &grown), 0);
         assert_int_equal(grown.levels, i == 65536 ? 2 : i % 256 == 0);
         if (i > 65280)
-            assert_int_equal(kt_merkle_append(&part, leaves[i % SIZES], NULL), 0);
+            assert_int_equal(kt_merkle_append(&part, naive_leaves[i % SIZES], NULL), 0);
     }
     assert_int_equal(kt_merkle_root(&part, root), 0);
     assert_memory_equal(grown.tile[0], root, LEN);
@@ -244,7 +187,7 @@ static void a_full_log_takes_no_more(void **state)
     struct kt_merkle tree = {.size = KT_MERKLE_MAX - 1};
 
     (void)state;
-    assert_int_equal(kt_merkle_append(&tree, leaves[0], NULL), KT_ERR_TOO_LARGE);
+    assert_int_equal(kt_merkle_append(&tree, naive_leaves[0], NULL), KT_ERR_TOO_LARGE);
     assert_true(tree.size == KT_MERKLE_MAX - 1);
 }
 
@@ -256,13 +199,14 @@ static void every_leaf_of_every_tree_has_its_proof_and_no_other(void **state)
     for (size_t size = 1; size <= SIZES; size++) {
         for (size_t i = 0; i < size; i++) {
             size_t n = naive_path(i, 0, size, proof);
-            const uint8_t *root = roots[size], *leaf = leaves[i];
+            const uint8_t *root = roots[size], *leaf = naive_leaves[i];
 
             assert_int_equal(kt_merkle_check_inclusion(i, size, leaf, root, proof, n), 0);
             if (size % 16 != 1 && size > 40) // the wrong ones of some
                 continue;
             assert_int_not_equal(
-                kt_merkle_check_inclusion(i, size, leaves[(i + 1) % SIZES], root, proof, n), 0);
+                kt_merkle_check_inclusion(i, size, naive_leaves[(i + 1) % SIZES], root, proof, n),
+                0);
             assert_int_not_equal(kt_merkle_check_inclusion(i, size, leaf, root, proof, n + 1), 0);
             if (n > 0) {
                 assert_int_not_equal(kt_merkle_check_inclusion(i, size, leaf, root, proof, n - 1),
@@ -314,12 +258,14 @@ static void numbers_that_make_no_sense_prove_nothing(void **state)
     const uint8_t *root = roots[2];
 
     (void)state;
-    assert_int_equal(kt_merkle_check_inclusion(0, 0, leaves[0], root, proof, 0), KT_ERR_SIGNATURE);
-    assert_int_equal(kt_merkle_check_inclusion(2, 2, leaves[0], root, proof, 1), KT_ERR_SIGNATURE);
+    assert_int_equal(kt_merkle_check_inclusion(0, 0, naive_leaves[0], root, proof, 0),
+                     KT_ERR_SIGNATURE);
+    assert_int_equal(kt_merkle_check_inclusion(2, 2, naive_leaves[0], root, proof, 1),
+                     KT_ERR_SIGNATURE);
     assert_int_equal(
-        kt_merkle_check_inclusion(UINT64_MAX - 1, UINT64_MAX, leaves[0], root, proof, 2),
+        kt_merkle_check_inclusion(UINT64_MAX - 1, UINT64_MAX, naive_leaves[0], root, proof, 2),
         KT_ERR_SIGNATURE);
-    assert_int_equal(kt_merkle_check_inclusion(0, 2, leaves[0], root, proof, SIZE_MAX),
+    assert_int_equal(kt_merkle_check_inclusion(0, 2, naive_leaves[0], root, proof, SIZE_MAX),
                      KT_ERR_SIGNATURE);
     assert_int_equal(kt_merkle_check_consistency(0, 2, root, root, proof, 0), KT_ERR_SIGNATURE);
     assert_int_equal(kt_merkle_check_consistency(3, 2, root, root, proof, 1), KT_ERR_SIGNATURE);
