@@ -365,7 +365,17 @@ int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SH
                            struct keytrustee_deposit *deposit,
                            struct kt_error *error) KT_MUST_CHECK;
 
-// --- the log of deposits (lib_log.c; lib_log_proof.c asks for the proofs) ---
+// --- the log of deposits (lib_log.c, lib_log_proof.c, lib_log_keep.c) ---
+// The head that is kept, and its text; "" when there is none. KT_ERR_SIGNATURE when it is damaged.
+int ktc_log_known(const struct keytrustee *client, char text[KT_TREE_HEAD_TEXT],
+                  struct kt_tree_head *head, struct kt_error *error) KT_MUST_CHECK;
+// Keeps a head in place of the one that was there before (its text); `aside`: keeps that too. Not
+// when another process has kept one meanwhile.
+int ktc_log_keep(const struct keytrustee *client, const char *before, const char *text, int aside,
+                 struct kt_error *error) KT_MUST_CHECK;
+// Keeps a head that was refused, as evidence.
+int ktc_log_refused(const struct keytrustee *client, const char *text,
+                    struct kt_error *error) KT_MUST_CHECK;
 // That the log with this head has the leaf at this place. KT_ERR_SIGNATURE; KT_ERR_DEPOSIT_ID_CONFLICT
 // when it has, and yet the server's row is not what the leaf says.
 int ktc_log_inclusion(struct keytrustee *client, const struct kt_tree_head *head, uint64_t index,

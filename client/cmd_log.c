@@ -29,9 +29,7 @@ static void print(const struct keytrustee_log *log)
     printf("%llu deposits, epoch %llu of incarnation %s, signed %s\n",
            (unsigned long long)log->size, (unsigned long long)log->epoch, log->incarnation,
            log->time);
-    if (log->lost > 0)
-        printf("%llu deposits of before are lost by a restore\n", (unsigned long long)log->lost);
-    else if (log->known_size > 0)
+    if (log->known_size > 0)
         printf("continues the %llu deposits that this host had seen\n",
                (unsigned long long)log->known_size);
     else
@@ -45,11 +43,10 @@ static void print(const struct keytrustee_log *log)
 
 static json_t *make_json(const struct keytrustee_log *log)
 {
-    return json_pack("{s:s, s:I, s:I, s:s, s:s, s:I, s:I, s:I, s:I}", "incarnation",
-                     log->incarnation, "epoch", (json_int_t)log->epoch, "size",
-                     (json_int_t)log->size, "root", log->root, "time", log->time, "known_size",
-                     (json_int_t)log->known_size, "lost", (json_int_t)log->lost, "receipts",
-                     (json_int_t)log->receipts, "proven", (json_int_t)log->proven);
+    return json_pack("{s:s, s:I, s:I, s:s, s:s, s:I, s:I, s:I}", "incarnation", log->incarnation,
+                     "epoch", (json_int_t)log->epoch, "size", (json_int_t)log->size, "root",
+                     log->root, "time", log->time, "known_size", (json_int_t)log->known_size,
+                     "receipts", (json_int_t)log->receipts, "proven", (json_int_t)log->proven);
 }
 
 static int run_check(struct kt_cli_run *run)

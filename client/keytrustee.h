@@ -417,7 +417,6 @@ struct keytrustee_log {
     char root[KEYTRUSTEE_SHA256_SIZE]; /* hex */
     char time[KEYTRUSTEE_TIME_SIZE];   /* when it was signed */
     uint64_t known_size; /* of the head that was kept before, which this one continues; 0: none */
-    uint64_t lost;       /* deposits of that head that a restored cluster does not have */
     uint64_t receipts;   /* of this host that were looked at */
     uint64_t proven;     /* those of them that were proven to be in the log */
     char reserved[64];   /* 0; for later versions */
@@ -429,8 +428,8 @@ struct keytrustee_log {
  * each. Then the head is kept in place of the old one. `each` (may be NULL) is told of receipts that
  * something is wrong with. `log` may be NULL.
  * KEYTRUSTEE_INTEGRITY: the server does not have the log that it had signed; the old head stays,
- * and the new one is kept beside it ("log-head.refused"). Also when deposits of this host are
- * missing after a restore: then the new head is kept. */
+ * and the new one is kept beside it ("log-head.refused"). Also when a restore has lost deposits: the
+ * new head is kept then, so this is told once, and of receipts of this host each time. */
 #define KEYTRUSTEE_LOG_RECEIPTS 1u
 KEYTRUSTEE_API int keytrustee_log_check(struct keytrustee *client, unsigned flags,
                                         keytrustee_log_fn each, void *arg,

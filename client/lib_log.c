@@ -5,15 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/client.h"
-#include "lib/file.h"
 #include "lib/json.h"
 #include "lib/merkle.h"
 
-#define HEAD_FILE    "log-head"
-#define REFUSED_FILE "log-head.refused"
 #define WHAT_TO_DO                                                                                 \
     "report this to the operator with the files log-head and log-head.refused of the confdir, "    \
     "and "                                                                                         \
@@ -40,6 +36,7 @@ struct check {
     keytrustee_log_fn each;
     void *arg;
     struct keytrustee_log log;
+    uint64_t log_lost;    // deposits of the known head that a restored cluster does not have
     uint64_t lost, wrong; // receipts
 };
 
@@ -67,26 +64,6 @@ static int add_place(void *arg, const char *text, size_t len)
         kt_buf_put(&check->places, &place, sizeof place) != 0)
         check->unreadable = KT_ERR_NO_MEMORY;
     return check->unreadable == KT_ERR_NO_MEMORY;
-}
-
-static int load_known(const struct keytrustee *client, char text[KT_TREE_HEAD_TEXT],
-                      struct kt_tree_head *head, struct kt_error *error)
-{
-    char path[KT_PATH_MAX];
-    char *read = NULL;
-    int rc = ktc_path(client, HEAD_FILE, path);
-
-    text[0] = '\0';
-    if (rc != 0 || !kt_file_exists(path))
-        return rc;
-    rc = kt_file_read_text(path, KT_TREE_HEAD_TEXT - 1, &read, error);
-    if (rc == 0 && kt_tree_head_parse(read, strlen(read), head) != 0)
-        rc = kt_error_set(error, KT_ERR_SIGNATURE, "restore it from a backup of the confdir",
-                          "\"%s\" is damaged: what the log was before is not known", path);
-    if (rc == 0)
-        snprintf(text, KT_TREE_HEAD_TEXT, "%s", read);
-    free(read);
-    return rc;
 }
 
 // --- what the server says ---
@@ -181,11 +158,7 @@ static int check_continues(struct check *check, struct kt_error *error)
         return 0;
     uint64_t last = ktc_line_last(&check->line, &known->incarnation);
     if (known->size > last) { // a restore, by the cluster's own statement
-        check->log.lost = known->size - last;
-        ktc_warn(check->client, "the head of before is kept beside the new one",
-                 "%" PRIu64 " deposits that were in the log are lost: the cluster was restored "
-                 "from a backup that ends at log index %" PRIu64,
-                 check->log.lost, last);
+        check->log_lost = known->size - last;
         return 0;
     }
     if (is_before_known(check))
@@ -257,40 +230,7 @@ static int check_receipts(struct check *check, unsigned flags, struct kt_error *
     return rc;
 }
 
-// --- what is kept ---
-
-static int save(const struct keytrustee *client, const char *name, const char *text,
-                struct kt_error *error)
-{
-    char path[KT_PATH_MAX];
-    int rc = ktc_path(client, name, path);
-
-    return rc == 0 ? kt_file_replace(path, text, strlen(text), 0600, error) : rc;
-}
-
-// In place of the one that we began with; another process may have kept a newer one meanwhile.
-static int keep_head(const struct check *check, struct kt_error *error)
-{
-    char text[KT_TREE_HEAD_TEXT], name[sizeof HEAD_FILE + KT_INCARNATION_TEXT + 1];
-    char incarnation[KT_INCARNATION_TEXT];
-    struct kt_tree_head now = {.size = 0};
-    int fd = -1;
-    int rc = ktc_lock(check->client, &fd, error);
-
-    if (rc == 0)
-        rc = load_known(check->client, text, &now, error);
-    if (rc == 0 && strcmp(text, check->known_text) == 0 && check->head.size > 0) {
-        kt_incarnation_format(&check->known.incarnation, incarnation);
-        snprintf(name, sizeof name, HEAD_FILE ".%s", incarnation);
-        if (check->log.lost > 0)
-            rc = save(check->client, name, check->known_text, error);
-        if (rc == 0)
-            rc = save(check->client, HEAD_FILE, check->head_text, error);
-    }
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
+// --- all of it ---
 
 static void fill(struct check *check)
 {
@@ -305,6 +245,34 @@ static void fill(struct check *check)
     log->size = head->size;
     kt_hex_encode(head->root, KT_SHA256_LEN, log->root);
     kt_time_format(head->time_us, log->time);
+}
+
+// What a restore has lost is no lie of the server's, and yet no success.
+static int say_lost(const struct check *check, struct kt_error *error)
+{
+    char name[KT_INCARNATION_TEXT];
+
+    kt_incarnation_format(&check->known.incarnation, name);
+    if (check->log_lost > 0)
+        ktc_warn(check->client, "the head of before is kept beside the new one",
+                 "%" PRIu64 " of the %" PRIu64 " deposits that were in the log of incarnation %s "
+                 "are not in the restored cluster's",
+                 check->log_lost, check->known.size, name);
+    if (check->lost > 0)
+        return kt_error_set(
+            error, KT_ERR_SIGNATURE,
+            "deposit them again from where the secrets are used; their receipts can "
+            "be removed from the confdir then",
+            "%" PRIu64 " deposits of this host are lost: the cluster was restored "
+            "from a backup of before",
+            check->lost);
+    if (check->log_lost > 0)
+        return kt_error_set(error, KT_ERR_SIGNATURE,
+                            "none of this host is among them; this is told once",
+                            "%" PRIu64 " deposits are lost: the cluster was restored from a backup "
+                            "of before",
+                            check->log_lost);
+    return 0;
 }
 
 // The head, from its signature to what stands in it.
@@ -333,7 +301,7 @@ static int log_check(struct check *check, unsigned flags, struct kt_error *error
 
     // Receipts and the known head first: what comes to this host later may be newer than the head.
     if (rc == 0)
-        rc = load_known(client, check->known_text, &check->known, error);
+        rc = ktc_log_known(client, check->known_text, &check->known, error);
     if (rc != 0)
         return rc;
     int unreadable = ktc_receipts_each(client, add_place, check, &check->unreadable_why);
@@ -344,18 +312,12 @@ static int log_check(struct check *check, unsigned flags, struct kt_error *error
         return rc;
     rc = check_head(check, flags, error);
     if (rc == KT_ERR_SIGNATURE && check->head_text[0] != '\0' &&
-        save(client, REFUSED_FILE, check->head_text, &why) != 0)
+        ktc_log_refused(client, check->head_text, &why) != 0)
         ktc_warn(client, NULL, "the head could not be kept as evidence: %s", why.message);
+    if (rc == 0 && check->head.size > 0)
+        rc = ktc_log_keep(client, check->known_text, check->head_text, check->log_lost > 0, error);
     if (rc == 0)
-        rc = keep_head(check, error);
-    if (rc == 0 && check->lost > 0)
-        rc = kt_error_set(
-            error, KT_ERR_SIGNATURE,
-            "deposit them again from where the secrets are used; their receipts can be "
-            "removed from the confdir then",
-            "%" PRIu64 " deposits of this host are lost: the cluster was restored from "
-            "a backup of before",
-            check->lost);
+        rc = say_lost(check, error);
     if (rc == 0 && check->unreadable != 0) {
         *error = check->unreadable_why;
         rc = check->unreadable;
