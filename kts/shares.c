@@ -10,7 +10,7 @@
 // and not in their queues.
 #define PLACES      256
 #define RETRY_S     1
-#define BODIES_PART 2 // one organisation may hold one part in so many of limits.bodies
+#define BODIES_PART 2 // of limits.bodies, one organisation may hold one part in so many
 
 int kts_shares_new(struct kts_shares *shares)
 {
@@ -48,7 +48,8 @@ int kts_share_begin(struct kts_request *request)
         return kts_fail(request, KT_ERR_TOO_MANY_REQUESTS,
                         "this client has too many requests under way");
     if ((int64_t)tenant->parent->under_way > limit(request, KT_SET_LIMIT_ORG_REQUESTS) ||
-        (int64_t)tenant->parent->bytes > limit(request, KT_SET_LIMIT_BODIES) / BODIES_PART)
+        (bytes > 0 && tenant->parent->bytes > bytes && // one body always may
+         (int64_t)tenant->parent->bytes > limit(request, KT_SET_LIMIT_BODIES) / BODIES_PART))
         return kts_fail(request, KT_ERR_TOO_MANY_REQUESTS,
                         "this organisation has too many requests under way");
     return 0;
