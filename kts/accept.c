@@ -13,9 +13,10 @@
 #include "kts/worker.h"
 #include "lib/log.h"
 
-#define BATCH    64                // accepted before others get their turn
-#define PAUSE_MS 200               // when there are no descriptors left
-#define TELL_US  INT64_C(10000000) // at most one line of the log in this time
+#define BATCH       64                // accepted before others get their turn
+#define SEND_BUFFER 131072            // of the kernel, for each connection; it doubles it
+#define PAUSE_MS    200               // when there are no descriptors left
+#define TELL_US     INT64_C(10000000) // at most one line of the log in this time
 
 static size_t setting(const struct kts_worker *worker, enum kt_setting id)
 {
@@ -88,12 +89,24 @@ static void admit(struct kts_worker *worker, int fd, const struct sockaddr *peer
     kts_conn_new(worker, fd, peer, address);
 }
 
+// What the kernel holds for a caller that does not read is bounded too, in bytes and in time:
+// limits.answers sees only what it does not take from us.
+static void set_up(const struct kts_worker *worker, int fd)
+{
+    int on = 1, room = SEND_BUFFER;
+    unsigned taken_ms = (unsigned)setting(worker, KT_SET_TIMEOUT_ANSWER);
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &taken_ms, sizeof(taken_ms));
+}
+
 // 1: go on with the next one.
 static int accept_one(struct kts_worker *worker, int listen_fd)
 {
     struct sockaddr_storage peer = {0};
     socklen_t n = sizeof(peer);
-    int fd, on = 1, why;
+    int fd, why;
 
     if (!has_room(worker)) { // goes on when a connection closes, or waits
         worker->is_closed = 1;
@@ -102,7 +115,7 @@ static int accept_one(struct kts_worker *worker, int listen_fd)
     }
     fd = accept4(listen_fd, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        set_up(worker, fd);
         admit(worker, fd, (struct sockaddr *)&peer);
         return 1;
     }

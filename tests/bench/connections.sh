@@ -5,10 +5,16 @@
 . "$KT_SOURCE/tests/support/lib.sh"
 . "$KT_SOURCE/tests/support/crowd.sh"
 
+KT_CROWD_WAIT=400
 IDLE=${KT_CROWD_IDLE:-10000} SLOW=${KT_CROWD_SLOW:-1000} ROUNDS=${KT_CROWD_ROUNDS:-3} SECONDS_EACH=10 LOAD=64
 
 [[ $(ulimit -Hn) -ge $((IDLE + SLOW + 200)) ]] || give_up "ulimit -Hn is $(ulimit -Hn)"
-new_node_with_clients kts-01
+new_node kts-01 || give_up "init: $(cat "$KT_TMP/kts-01.init.out")"
+# Idle ones stay, however long it takes until all are there.
+set_setting kts-01 timeouts idle 1h
+start_node kts-01 || give_up "the node does not start"
+succeeds admin kts-01 org add acme
+new_client kts-01 acme host-1 || give_up "register: $(cat "$KT_TMP/host-1.register.out")"
 head -c 1024 /dev/urandom >"$KT_TMP/key"
 succeeds client host-1 put crowd/key "$KT_TMP/key"
 path=/v1/deposits/crowd%2Fkey

@@ -37,7 +37,7 @@ crowd_begins() {
     crowd=$!
     KT_PIDS[$crowd]="crowd"
     exec {crowd_stdin}>"$KT_TMP/crowd.stdin"
-    comes_true 120 grep -q '^there' "$KT_TMP/crowd.out"
+    comes_true "${KT_CROWD_WAIT:-120}" grep -q '^there' "$KT_TMP/crowd.out"
 }
 
 crowd_ends() {
