@@ -18,6 +18,8 @@ static void print_node(const struct keytrustee_status *status)
                (unsigned)status->node_w, (unsigned)status->node_members);
 }
 
+#define DAYS_LEAST 30 // of a certificate, without a warning
+
 static void print_server(const struct keytrustee_server *server)
 {
     printf("server       %s: ", server->name);
@@ -37,8 +39,11 @@ static void print(const struct keytrustee_status *status)
            strcmp(status->state, "pending") == 0 ? ": waits for approval by an operator" : "");
     printf("confdir      %s\n", status->confdir);
     printf("OpenPGP key  %s\n", status->fingerprint);
-    printf("certificate  until %s, %d days left\n", status->certificate_not_after,
-           status->certificate_days_left);
+    printf("certificate  until %s, %d days left%s\n", status->certificate_not_after,
+           status->certificate_days_left,
+           status->certificate_days_left < DAYS_LEAST
+               ? ": any command that reaches the active renews it; if it does not, ask the operator"
+               : "");
     printf("cluster      %s, epoch %llu of incarnation %s\n", status->cluster,
            (unsigned long long)status->epoch, status->incarnation);
     print_node(status);

@@ -35,8 +35,10 @@ static void look_at_certificates(const struct kta_member *member, json_t *list)
     {
         size_t n = strcspn(name, "_");
         if (json_is_integer(value) && json_integer_value(value) < DAYS_LEAST)
-            say(list, "%s: the %.*s certificate is good for %lld more days", member->name, (int)n,
-                name, (long long)json_integer_value(value));
+            say(list, "%s: the %.*s certificate is good for %lld more days: %s", member->name,
+                (int)n, name, (long long)json_integer_value(value),
+                strncmp(name, "ca_", 3) == 0 ? "plan its renewal, see docs/security.md"
+                                             : "run ktadmin rotate there");
     }
 }
 

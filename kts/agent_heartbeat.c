@@ -12,6 +12,7 @@
 
 #include "kts/agent_child.h"
 #include "kts/agent_peers_inner.h"
+#include "kts/sandbox.h"
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -126,7 +127,14 @@ static int ask_all(const struct asked *asked, int fd)
 __attribute__((noreturn)) static void run_child(const struct kts_agent_peers *peers, int fd)
 {
     static struct asked asked;
+    struct kt_error why = {0};
 
+    // It reads what other nodes say: not in a process that could sign, or run anything.
+    EVP_PKEY_free(peers->agent->ca_key);
+    if (kts_sandbox_enter(KTS_SANDBOX_CALLER, &why)) {
+        kt_log_error(&why, "the heartbeat cannot be confined");
+        _exit(1);
+    }
     prepare(peers, &asked);
     for (;;) {
         int64_t begun_us = kt_monotonic_now(), left_us;

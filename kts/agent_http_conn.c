@@ -138,6 +138,7 @@ static int step(struct kts_http_conn *conn)
         return kts_conn_continue(&conn->io);
     case KTS_CONN_BODY:
         return step_body(conn);
+    case KTS_CONN_QUEUED: // a worker's requests only
     case KTS_CONN_WORKING:
         return kts_conn_fill_ahead(&conn->io);
     case KTS_CONN_SENDING:

@@ -13,7 +13,8 @@
 #define AHEAD_MAX (KTS_CONN_AHEAD + KTS_CONN_IN_STEP) // what was sent ahead never is more
 #define IN_MAX    (18u << 20) // largest header and body that settings allow, and a step
 #define OUT_MAX   (20u << 20)
-#define IN_A_TURN 16 // pipelined requests served before others get their turn
+#define IN_A_TURN 16    // pipelined requests served before others get their turn
+#define PACE_MS   10000 // how often the pace of a body or an answer is looked at
 
 static void destroy(struct kts_conn *conn);
 static void on_event(evutil_socket_t fd, short what, void *arg);
@@ -40,6 +41,9 @@ static void shrink_in(struct kts_conn *conn)
 static void next_request(struct kts_conn *conn)
 {
     conn->state = KTS_CONN_HEAD;
+    kts_origins_wait(conn->worker->origins, &conn->place);
+    if (conn->worker->is_closed)
+        kts_accept_resume(conn->worker);
     conn->scanned = 0;
     conn->head_begun = 0;
     shrink_in(conn);
@@ -53,6 +57,7 @@ static void next_request(struct kts_conn *conn)
 static int refuse(struct kts_conn *conn, const struct kt_error *error)
 {
     conn->state = KTS_CONN_WORKING;
+    kts_origins_work(conn->worker->origins, &conn->place);
     if (!conn->request)
         conn->request = kts_request_new(conn, conn->worker);
     if (!conn->request)
@@ -60,6 +65,23 @@ static int refuse(struct kts_conn *conn, const struct kt_error *error)
     else
         kts_dispatch_refuse(conn->request, error);
     return !conn->dead;
+}
+
+// The next look at the pace, or the end of the time as a whole.
+static void keep_pace(struct kts_conn *conn, enum kt_setting whole)
+{
+    int64_t left_ms = setting(conn, whole) - (kt_monotonic_now() - conn->pace_us) / 1000;
+
+    kts_conn_deadline(conn, left_ms < 1 ? 1 : left_ms < PACE_MS ? left_ms : PACE_MS);
+}
+
+// 1: `moved` bytes since pace_us are enough, and there is time left.
+static int is_in_pace(const struct kts_conn *conn, enum kt_setting whole, size_t moved)
+{
+    int64_t ms = (kt_monotonic_now() - conn->pace_us) / 1000;
+
+    return ms < setting(conn, whole) &&
+           (int64_t)moved >= setting(conn, KT_SET_LIMIT_RATE) * ms / 1000;
 }
 
 static int begin_request(struct kts_conn *conn, const struct kts_http_head *head, size_t used)
@@ -72,6 +94,7 @@ static int begin_request(struct kts_conn *conn, const struct kts_http_head *head
         return 0;
     }
     conn->state = KTS_CONN_WORKING; // the dispatcher may answer at once
+    kts_origins_work(conn->worker->origins, &conn->place);
     wanted = kts_dispatch_head(conn->request, head);
     if (kt_buf_consume(&conn->in, used)) // from here on *head is not valid any more
         conn->dead = 1;
@@ -84,8 +107,10 @@ static int begin_request(struct kts_conn *conn, const struct kts_http_head *head
         conn->dead = 1;
         return 0;
     }
-    if (conn->request->body_expected > 0)
-        kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_BODY));
+    if (conn->request->body_expected > 0) {
+        conn->pace_us = kt_monotonic_now();
+        keep_pace(conn, KT_SET_TIMEOUT_BODY);
+    }
     if (asked && kt_buf_left(&conn->in) < conn->request->body_expected) {
         conn->state = KTS_CONN_CONTINUE;
         if (kt_buf_putf(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n"))
@@ -117,14 +142,14 @@ static int step_head(struct kts_conn *conn)
     return kts_conn_fill(conn, KTS_CONN_IN_STEP);
 }
 
-static int step_body(struct kts_conn *conn)
+// The request is complete: the dispatcher has it from here on.
+static int work(struct kts_conn *conn)
 {
-    size_t left = kt_buf_left(&conn->in);
-    size_t expected = (size_t)conn->request->body_expected, missing = expected - left;
+    size_t expected = (size_t)conn->request->body_expected;
 
-    if (left < expected)
-        return kts_conn_fill(conn, missing < KTS_CONN_BODY_STEP ? missing : KTS_CONN_BODY_STEP);
     conn->state = KTS_CONN_WORKING;
+    conn->has_turn = 0;
+    kts_conn_watch_reads(conn, 1);
     kts_dispatch_body(conn->request, kt_buf_ptr(&conn->in), expected);
     if (kt_buf_consume(&conn->in, expected))
         conn->dead = 1;
@@ -133,10 +158,75 @@ static int step_body(struct kts_conn *conn)
     return !conn->dead;
 }
 
+static int step_body(struct kts_conn *conn)
+{
+    size_t left = kt_buf_left(&conn->in);
+    size_t expected = (size_t)conn->request->body_expected, missing = expected - left;
+
+    if (left < expected)
+        return kts_conn_fill(conn, missing < KTS_CONN_BODY_STEP ? missing : KTS_CONN_BODY_STEP);
+    if (kts_share_enter(conn->request))
+        return work(conn);
+    conn->state = KTS_CONN_QUEUED;
+    kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_READ));
+    return 1;
+}
+
+static int step_queued(struct kts_conn *conn)
+{
+    return conn->has_turn ? work(conn) : kts_conn_fill_ahead(conn);
+}
+
+// --- answers that are not taken at once ---
+
+static void leave_senders(struct kts_conn *conn)
+{
+    struct kts_worker *worker = conn->worker;
+
+    if (!conn->senders_link)
+        return;
+    *conn->senders_link = conn->senders_next;
+    if (conn->senders_next)
+        conn->senders_next->senders_link = conn->senders_link;
+    else
+        worker->senders_end = conn->senders_link;
+    conn->senders_link = NULL;
+    worker->answer_bytes -= conn->answer_bytes;
+}
+
+// What such answers hold is bounded: the one that has been on its way longest goes.
+static void enter_senders(struct kts_conn *conn)
+{
+    struct kts_worker *worker = conn->worker;
+    size_t max = (size_t)setting(conn, KT_SET_LIMIT_ANSWERS);
+
+    if (conn->senders_link)
+        return;
+    conn->answer_bytes = conn->out.cap;
+    worker->answer_bytes += conn->answer_bytes;
+    conn->senders_next = NULL;
+    conn->senders_link = worker->senders_end;
+    *worker->senders_end = conn;
+    worker->senders_end = &conn->senders_next;
+    while (worker->answer_bytes > max && worker->senders) {
+        struct kts_conn *slowest = worker->senders;
+
+        leave_senders(slowest);
+        atomic_fetch_add_explicit(&worker->status->cut, 1, memory_order_relaxed);
+        slowest->dead = 1;
+        if (!slowest->running) // else its own loop frees it
+            event_active(slowest->timer, EV_TIMEOUT, 0);
+    }
+}
+
 static int step_sending(struct kts_conn *conn, int *served)
 {
-    if (!kts_conn_write(conn))
+    if (!kts_conn_write(conn)) {
+        if (!conn->dead)
+            enter_senders(conn);
         return 0;
+    }
+    leave_senders(conn);
     kts_request_free(conn->request);
     conn->request = NULL;
     if (conn->peer_done) {
@@ -144,6 +234,7 @@ static int step_sending(struct kts_conn *conn, int *served)
         return 0;
     }
     if (conn->close_after || conn->worker->stopping) {
+        kts_origins_wait(conn->worker->origins, &conn->place);
         kts_conn_begin_drain(conn);
         return 1;
     }
@@ -168,6 +259,8 @@ static int step(struct kts_conn *conn, int *served)
         return kts_conn_continue(conn);
     case KTS_CONN_BODY:
         return step_body(conn);
+    case KTS_CONN_QUEUED:
+        return step_queued(conn);
     case KTS_CONN_WORKING:
         return kts_conn_fill_ahead(conn);
     case KTS_CONN_SENDING:
@@ -214,25 +307,54 @@ void kts_conn_close_after(struct kts_conn *conn)
     conn->close_after = 1;
 }
 
+void kts_conn_resume(struct kts_conn *conn)
+{
+    conn->has_turn = 1;
+    event_active(conn->read_event, EV_READ, 0); // not now: somebody else's step may be running
+}
+
 void kts_conn_send(struct kts_conn *conn)
 {
     conn->state = KTS_CONN_SENDING;
-    // A client that does not take its answer is not waited for longer than for its body.
-    kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_BODY));
+    conn->pace_us = kt_monotonic_now();
+    conn->pace_total = kt_buf_left(&conn->out);
+    keep_pace(conn, KT_SET_TIMEOUT_ANSWER);
     if (!conn->running)
         run(conn);
 }
 
 // --- deadlines ---
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void cut(struct kts_conn *conn)
 {
-    struct kts_conn *conn = arg;
+    atomic_fetch_add_explicit(&conn->worker->status->cut, 1, memory_order_relaxed);
+    conn->dead = 1;
+}
+
+static void on_body_timer(struct kts_conn *conn)
+{
     struct kt_error error = {.code = KT_ERR_REQUEST_TIMEOUT};
 
-    (void)fd;
-    (void)what;
-    conn->running = 1;
+    if (is_in_pace(conn, KT_SET_TIMEOUT_BODY, kt_buf_left(&conn->in))) {
+        keep_pace(conn, KT_SET_TIMEOUT_BODY);
+        return;
+    }
+    atomic_fetch_add_explicit(&conn->worker->status->cut, 1, memory_order_relaxed);
+    refuse(conn, &error);
+}
+
+static void on_sending_timer(struct kts_conn *conn)
+{
+    if (is_in_pace(conn, KT_SET_TIMEOUT_ANSWER, conn->pace_total - kt_buf_left(&conn->out)))
+        keep_pace(conn, KT_SET_TIMEOUT_ANSWER);
+    else
+        cut(conn);
+}
+
+static void on_state_timer(struct kts_conn *conn)
+{
+    struct kt_error error = {.code = KT_ERR_REQUEST_TIMEOUT};
+
     switch (conn->state) {
     case KTS_CONN_HEAD:
         if (conn->head_begun)
@@ -241,24 +363,41 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
             conn->dead = 1; // idle: nothing to say
         break;
     case KTS_CONN_BODY:
-        refuse(conn, &error);
+        on_body_timer(conn);
+        break;
+    case KTS_CONN_QUEUED:
+        kts_dispatch_no_turn(conn->request);
         break;
     case KTS_CONN_WORKING:
         kts_dispatch_timeout(conn->request);
         break;
+    case KTS_CONN_SENDING:
+        on_sending_timer(conn);
+        break;
     case KTS_CONN_HANDSHAKE:
     case KTS_CONN_CONTINUE:
-    case KTS_CONN_SENDING:
     case KTS_CONN_DRAINING:
         conn->dead = 1;
         break;
     }
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct kts_conn *conn = arg;
+
+    (void)fd;
+    (void)what;
+    conn->running = 1;
+    if (!conn->dead)
+        on_state_timer(conn);
     run(conn);
 }
 
 // --- begin and end ---
 
-void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer)
+void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer,
+                  const uint8_t address[KTS_ADDRESS_LEN])
 {
     struct kts_conn *conn = calloc(1, sizeof(*conn));
     const struct kts_conn_owner owner = {worker->base, worker->tls, on_event, on_timer, conn};
@@ -279,7 +418,11 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
     worker->conns = conn;
     worker->conn_count++;
     atomic_fetch_add(kts_status_connections_of(worker->status, worker->start->index), 1);
-    if (kts_conn_open(conn, &owner)) {
+    memcpy(conn->address, address, KTS_ADDRESS_LEN);
+    conn->keys.address =
+        kts_meter_key(worker->start->meter, KTS_METER_HANDSHAKES, address, KTS_ADDRESS_LEN);
+    if (kts_origins_join(worker->origins, address, &conn->place, conn) ||
+        kts_conn_open(conn, &owner)) {
         destroy(conn);
         return;
     }
@@ -290,6 +433,8 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
 void kts_conn_free(struct kts_conn *conn)
 {
     kts_request_free(conn->request);
+    leave_senders(conn);
+    kts_origins_leave(conn->worker->origins, &conn->place);
     kts_conn_close(conn);
     *conn->link = conn->next;
     if (conn->next)
@@ -306,6 +451,12 @@ static void destroy(struct kts_conn *conn)
 
     kts_conn_free(conn);
     kts_worker_conn_closed(worker);
+}
+
+void kts_conn_turn_out(struct kts_conn *conn)
+{
+    kts_conn_shut(conn);
+    destroy(conn);
 }
 
 void kts_conns_close_idle(struct kts_worker *worker)

@@ -9,12 +9,14 @@
 
 #include "kts/conn.h"
 #include "kts/dispatch.h"
+#include "kts/origin.h"
 
 enum kts_conn_state {
     KTS_CONN_HANDSHAKE,
     KTS_CONN_HEAD,     // idle, or reading a head
     KTS_CONN_CONTINUE, // sending "100 Continue"
     KTS_CONN_BODY,
+    KTS_CONN_QUEUED,  // the request is complete and waits for its turn
     KTS_CONN_WORKING, // the dispatcher has the request
     KTS_CONN_SENDING,
     KTS_CONN_DRAINING, // the answer is out; what still comes in is dropped until the client closes
@@ -43,6 +45,15 @@ struct kts_conn {
     int close_after;
     int peer_done; // it sends no more, but may still read
     char peer[KT_PEER_TEXT];
+    // Of a worker's connections only:
+    uint8_t address[KTS_ADDRESS_LEN];
+    struct kts_place place;
+    struct kts_caller_keys keys;
+    int has_turn;      // a queued request is to be worked on
+    int64_t pace_us;   // since when the body comes, or the answer is taken
+    size_t pace_total; // bytes of the answer
+    struct kts_conn *senders_next, **senders_link; // of the worker's slow senders
+    size_t answer_bytes;                           // of worker->answer_bytes
 };
 
 #define KTS_CONN_IN_STEP   4096  // read at once, of a head

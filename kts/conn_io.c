@@ -13,6 +13,7 @@
 #include "kts/conn_inner.h"
 #include "kts/worker.h"
 #include "lib/log.h"
+#include "lib/pki.h"
 #include "lib/tls.h"
 
 #define DRAIN_MAX (32u << 20)
@@ -253,6 +254,36 @@ const char *kts_conn_peer(const struct kts_conn *conn)
     return conn->peer;
 }
 
+static uint64_t key_of(const char *text)
+{
+    uint8_t hash[KT_SHA256_LEN];
+    uint64_t key = 0;
+
+    if (kt_sha256(text, strlen(text), hash) == 0)
+        memcpy(&key, hash, sizeof(key));
+    return key;
+}
+
+// The CA has signed the names, or nothing is done in them.
+static void find_keys(struct kts_conn *conn)
+{
+    char organisation[KT_PKI_NAME_TEXT], client[KT_PKI_NAME_TEXT];
+
+    kt_pki_who(SSL_get0_peer_certificate(conn->ssl), organisation, client);
+    conn->keys.organisation = organisation[0] ? key_of(organisation) : 0;
+    conn->keys.client = key_of(client);
+}
+
+const struct kts_caller_keys *kts_conn_keys(struct kts_conn *conn)
+{
+    return &conn->keys;
+}
+
+const uint8_t *kts_conn_address(const struct kts_conn *conn)
+{
+    return conn->address;
+}
+
 int kts_conn_certificate(struct kts_conn *conn, uint8_t sha256[KT_SHA256_LEN])
 {
     int rc = kt_tls_peer_error(conn->ssl, kt_time_now());
@@ -261,6 +292,8 @@ int kts_conn_certificate(struct kts_conn *conn, uint8_t sha256[KT_SHA256_LEN])
         return rc;
     if (!conn->certificate_known && kt_tls_peer_sha256(conn->ssl, conn->certificate))
         return KT_ERR_CERTIFICATE_MISSING;
+    if (!conn->certificate_known)
+        find_keys(conn);
     conn->certificate_known = 1;
     memcpy(sha256, conn->certificate, KT_SHA256_LEN);
     return rc;

@@ -8,6 +8,7 @@
 #include "kts/ciphertext.h"
 #include "kts/conn.h"
 #include "kts/gate.h"
+#include "kts/limits.h"
 #include "kts/request_inner.h"
 #include "kts/worker.h"
 
@@ -31,6 +32,7 @@ struct kts_request *kts_request_new(struct kts_conn *conn, struct kts_worker *wo
     request->worker = worker;
     request->conn = conn;
     request->certificate_error = KT_ERR_CERTIFICATE_MISSING;
+    request->share.lane = KTS_LANE_NONE;
     atomic_fetch_add_explicit(&worker->status->requests, 1, memory_order_relaxed);
     return request;
 }
@@ -43,6 +45,7 @@ void kts_request_free(struct kts_request *request)
     kts_ask_forget(&request->question);
     kts_barrier_forget(&request->waiter);
     kts_record_forget(&request->record);
+    kts_share_end(request);
     request->worker->body_bytes -= request->body_reserved;
     if (kts_is_stranger(request))
         request->worker->stranger_bytes -= request->body_reserved;
@@ -92,7 +95,8 @@ static int check_caller(struct kts_request *request)
         break;
     }
     request->certificate_error = kts_conn_certificate(request->conn, request->certificate);
-    return request->certificate_error;
+    return request->certificate_error ? request->certificate_error
+                                      : kts_limits_check_certificate(request);
 }
 
 // A node that was removed, or is out of touch, answers nobody but who asks how it is.
@@ -201,6 +205,8 @@ static int check_head(struct kts_request *request, const struct kts_http_head *h
     if (rc == 0)
         rc = check_body(request, head);
     if (rc == 0)
+        rc = kts_share_begin(request);
+    if (rc == 0)
         rc = reserve_body(request, head);
     if (rc == 0)
         rc = check_freshness(request, head);
@@ -262,9 +268,21 @@ void kts_dispatch_body(struct kts_request *request, const uint8_t *body, size_t 
     // No touch of `request` from here on when it has been answered: it may be gone.
 }
 
+void kts_dispatch_no_turn(struct kts_request *request)
+{
+    int rc =
+        kts_fail(request, KT_ERR_TOO_MANY_REQUESTS, "the request has waited too long for its turn");
+
+    kts_request_refuse(request, rc, rc);
+}
+
 void kts_dispatch_refuse(struct kts_request *request, const struct kt_error *error)
 {
     request->error = *error;
     request->keep_alive = 0;
+    // Before the head is known nobody has asked who this is.
+    if (!request->match.route)
+        request->certificate_error = kts_conn_certificate(request->conn, request->certificate);
+    request->malformed = 1;
     kts_request_refuse(request, error->code, error->code);
 }

@@ -15,6 +15,8 @@ void kts_request_free(struct kts_request *request);
 int kts_dispatch_head(struct kts_request *request, const struct kts_http_head *head);
 // The whole body is here; it must stay where it is until this returns.
 void kts_dispatch_body(struct kts_request *request, const uint8_t *body, size_t n);
+// The queued request (kts/shares.h) has waited for its turn long enough.
+void kts_dispatch_no_turn(struct kts_request *request);
 // The time of the request's phase is up.
 void kts_dispatch_timeout(struct kts_request *request);
 // The connection found the request malformed or too slow.

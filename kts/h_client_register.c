@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kts/handlers.h"
+#include "kts/limits.h"
 #include "kts/request.h"
 #include "kts/worker.h"
 #include "lib/json.h"
@@ -23,6 +24,8 @@ static int take_code(struct kts_request *request, const json_t *object, struct k
         rc = kt_error_set(error, KT_ERR_AUTH_CODE_INVALID,
                           "the auth code belongs to another cluster: check the server's address",
                           "the auth code was made by another cluster");
+    if (rc == 0)
+        rc = kts_limits_check_code(request, code.id);
     if (rc == 0)
         rc = kt_authcode_hash(&code, change->code_hash);
     memcpy(change->code_id, code.id, sizeof(change->code_id));

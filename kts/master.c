@@ -335,6 +335,8 @@ static int prepare(struct kts_master *master, struct kt_error *error)
         return rc;
     rc = kts_status_new(&master->status);
     if (rc == 0)
+        rc = kts_meter_new(&master->meter);
+    if (rc == 0)
         rc = kts_master_new_tickets(master);
     if (rc == 0) // no previous key yet: one that nobody knows, rather than zeros
         rc = kt_random(master->tickets.previous, sizeof(master->tickets.previous));

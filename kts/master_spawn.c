@@ -129,6 +129,7 @@ void kts_child_run(struct kts_child *child, int control_fd)
         .info = &master->info,
         .settings = master->settings,
         .status = master->status,
+        .meter = master->meter,
         .control_fd = control_fd,
         .listen_fd = child->process == KTS_WORKER ? master->listen_fd : -1,
         .started_as_root = still_root,

@@ -25,6 +25,10 @@ enum what {
     REQUESTS,
     RETRIEVALS,
     CONNECTIONS,
+    LIMITED,
+    REFUSED_EARLY,
+    MADE_ROOM,
+    CUT,
     AUDIT_RECORDS,
     CERTIFICATE,
     BACKUP_MADE,
@@ -63,6 +67,14 @@ static const struct kts_metric METRICS[] = {
     {"keytrustee_retrievals_total", "counter", "Deposits handed out since the start.", RETRIEVALS,
      0},
     {"keytrustee_connections", "gauge", "Connections that are open.", CONNECTIONS, 0},
+    {"keytrustee_requests_limited_total", "counter",
+     "Requests answered 429 because of failures before them.", LIMITED, 0},
+    {"keytrustee_connections_refused_total", "counter",
+     "Connections closed before the handshake: their address was over a limit.", REFUSED_EARLY, 0},
+    {"keytrustee_connections_displaced_total", "counter",
+     "Waiting connections closed to make room for new ones.", MADE_ROOM, 0},
+    {"keytrustee_connections_cut_total", "counter",
+     "Connections cut because a body came, or an answer was taken, too slowly.", CUT, 0},
     {"keytrustee_audit_records_total", "counter", "Sequence number of the last audit record.",
      AUDIT_RECORDS, 0},
     {"keytrustee_certificate_not_after_timestamp_seconds", "gauge",
@@ -127,6 +139,14 @@ static int64_t value_of(enum what what, struct kts_status *s)
         return (int64_t)atomic_load(&s->retrievals);
     case CONNECTIONS:
         return (int64_t)kts_status_connections(s);
+    case LIMITED:
+        return (int64_t)atomic_load(&s->limited);
+    case REFUSED_EARLY:
+        return (int64_t)atomic_load(&s->refused_early);
+    case MADE_ROOM:
+        return (int64_t)atomic_load(&s->made_room);
+    case CUT:
+        return (int64_t)atomic_load(&s->cut);
     case AUDIT_RECORDS:
         return (int64_t)atomic_load(&s->audit_seq);
     case CERTIFICATE:

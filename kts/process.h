@@ -3,6 +3,7 @@
 #ifndef KTS_PROCESS_H
 #define KTS_PROCESS_H
 
+#include "kts/meter.h"
 #include "kts/status.h"
 #include "lib/buf.h"
 #include "lib/cluster_info.h"
@@ -32,8 +33,9 @@ struct kts_start {
     const struct kt_cluster_info *info;
     struct kt_settings *settings; // owned by the child from the fork on
     struct kts_status *status;
-    int control_fd;      // SOCK_SEQPACKET to the master
-    int listen_fd;       // workers; -1 otherwise
+    struct kts_meter *meter; // of all workers
+    int control_fd;          // SOCK_SEQPACKET to the master
+    int listen_fd;           // workers; -1 otherwise
     int started_as_root; // workers then have the owner's effective ids, root's as the real ones,
                          // and become [server] network_user
     // workers: TLS material as bytes (PEM), read by the master, since workers cannot open files

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kts/conn.h"
+#include "kts/limits.h"
 #include "kts/request_inner.h"
 #include "kts/worker.h"
 #include "lib/log.h"
@@ -33,6 +34,7 @@ static void enter(struct kts_request *request, enum kts_phase phase, enum kt_set
 static void deliver(struct kts_request *request)
 {
     request->phase = KTS_PHASE_DONE;
+    kts_share_end(request);
     kts_conn_send(request->conn); // frees the request, now or later
 }
 
@@ -85,8 +87,10 @@ void kts_record_done(struct kts_request *request, int code)
 
 void kts_request_refuse(struct kts_request *request, int code, int reason)
 {
-    struct kt_error error = {.code = code};
+    struct kt_error error = {.code = 0};
 
+    code = kts_limits_refused(request, code, reason);
+    error.code = code;
     if (request->error.code == code)
         error = request->error;
     request->refusal = reason;
@@ -283,6 +287,16 @@ static void on_outcome(void *arg, int code, struct kt_buf *payload)
     conclude(request, code);
 }
 
+// In the writer's queue it takes the turn that it has here.
+static void put_shares(struct kts_request *request, struct kt_change *change)
+{
+    const struct kts_caller_keys *keys = kts_conn_keys(request->conn);
+    int known = request->certificate_error == 0;
+
+    change->organisation_share = known ? keys->organisation : KT_SHARE_STRANGERS;
+    change->client_share = known ? keys->client : keys->address;
+}
+
 int kts_change(struct kts_request *request, struct kt_change *change, kts_change_done done)
 {
     struct kts_worker *worker = request->worker;
@@ -292,6 +306,7 @@ int kts_change(struct kts_request *request, struct kt_change *change, kts_change
     memcpy(change->request_id, request->id, sizeof(change->request_id));
     snprintf(change->peer, sizeof(change->peer), "%s", kts_conn_peer(request->conn));
     memcpy(change->certificate_sha256, request->certificate, KT_SHA256_LEN);
+    put_shares(request, change);
     if (rc == 0)
         rc = kt_change_encode(change, &out);
     if (rc == 0 && kts_ask_send(worker->writer, KTS_MSG_CHANGE, kt_buf_ptr(&out), kt_buf_left(&out),
@@ -302,6 +317,7 @@ int kts_change(struct kts_request *request, struct kt_change *change, kts_change
         return rc;
     request->recorded_by_writer = 1;
     request->change_done = done;
+    kts_share_move(request);
     enter(request, KTS_PHASE_CHANGE, KT_SET_TIMEOUT_WRITE);
     return 0;
 }

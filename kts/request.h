@@ -10,6 +10,7 @@
 #include "kts/barrier.h"
 #include "kts/records.h"
 #include "kts/routes.h"
+#include "kts/shares.h"
 #include "kts/status.h"
 #include "lib/change.h"
 
@@ -79,6 +80,11 @@ struct kts_request {
     struct kts_barrier_waiter waiter;
     kts_barrier_passed passed;
     struct kts_record record;
+    struct kts_share share;
+    // Limits
+    int malformed;          // refused by the connection: what came is no request
+    uint64_t code_key;      // of the auth code's id, 0: none
+    uint32_t retry_after_s; // with 429
 };
 
 // --- kts/dispatch.c: reads and changes of the handlers ---

@@ -182,7 +182,8 @@ static void put_request(char *out, size_t size, const struct kt_uuid *uuid)
 void kts_compose_error(struct kts_request *request, const struct kt_error *error)
 {
     const struct kt_err_info *info = kt_err_info(error->code);
-    char headers[576] = "", allow[64] = "", active[KTS_ACTIVE_FIELD] = "", waits[64] = "";
+    char headers[640] = "", allow[64] = "", active[KTS_ACTIVE_FIELD] = "", waits[64] = "";
+    char retry[32] = "";
     json_t *object;
     char *text;
 
@@ -198,7 +199,11 @@ void kts_compose_error(struct kts_request *request, const struct kt_error *error
         kts_active_field(request->worker->status, active);
     if (error->code == KT_ERR_VOTES_REQUIRED)
         put_request(waits, sizeof(waits), &request->release_request);
-    snprintf(headers, sizeof(headers), "KT-Error: %s\r\n%s%s%s", info->name, allow, active, waits);
+    if (info->http == 429) // RFC 6585 section 4
+        snprintf(retry, sizeof(retry), "Retry-After: %u\r\n",
+                 request->retry_after_s ? request->retry_after_s : 1);
+    snprintf(headers, sizeof(headers), "KT-Error: %s\r\n%s%s%s%s", info->name, allow, active, waits,
+             retry);
     object = json_pack("{s:{s:s, s:s, s:s, s:s}}", "error", "code", info->name, "message",
                        error->message[0] ? error->message : info->text, "hint",
                        error->hint[0] ? error->hint

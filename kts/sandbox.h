@@ -9,6 +9,8 @@ enum kts_sandbox_profile {
     KTS_SANDBOX_WORKER, // talks on sockets it has or accepts; opens, connects, executes nothing
     KTS_SANDBOX_WRITER, // talks on sockets it has
     KTS_SANDBOX_AUDIT,  // opens, writes, renames and fsyncs files; no sockets made or connected
+    KTS_SANDBOX_CALLER, // a child that asks other nodes: connects and reads files; executes nothing,
+                        // listens nowhere, writes no file, touches no process
 };
 
 // Makes the process not dumpable, sets no_new_privs and installs the filter; for good.

@@ -66,6 +66,10 @@ struct kts_status {
     // workers (added up by all)
     _Atomic uint64_t requests;
     _Atomic uint64_t retrievals;
+    _Atomic uint64_t limited;       // requests that were answered 429 for failures before them
+    _Atomic uint64_t refused_early; // connections that were closed before a handshake
+    _Atomic uint64_t made_room;     // connections that were closed for a new one
+    _Atomic uint64_t cut;           // connections that were too slow
     // Open connections, by the worker's index; the master clears that of a worker that has ended.
     _Atomic uint32_t connections[KTS_STATUS_WORKERS];
 };

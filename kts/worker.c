@@ -173,6 +173,11 @@ static int make_events(struct kts_worker *worker)
         rc = kts_ask_new(worker->base, "audit process", KTS_MSG_AUDIT_DONE, &worker->audit);
     if (rc == 0)
         rc = kts_strangers_start(worker);
+    if (rc == 0)
+        rc = kts_shares_new(&worker->shares);
+    if (rc == 0)
+        rc = kts_origins_new((size_t)kt_settings_number(worker->settings, KT_SET_MAX_CONNECTIONS),
+                             &worker->origins);
     return rc;
 }
 
@@ -221,6 +226,8 @@ static void clean_up(struct kts_worker *worker)
                                &worker->stop_timer, &worker->turn_event};
 
     kts_conns_free_all(worker);
+    kts_origins_free(worker->origins);
+    kts_shares_free(&worker->shares);
     kts_ask_free(worker->writer);
     kts_ask_free(worker->audit);
     kts_strangers_end(&worker->strangers);
@@ -258,6 +265,7 @@ int kts_worker_main(struct kts_start *start)
     int rc;
 
     worker.records_end = &worker.records;
+    worker.senders_end = &worker.senders;
     kt_uuid_format(&start->info->cluster_id, worker.cluster_id);
     // The master decides about stopping; what a terminal sends to the whole group is for it.
     signal(SIGPIPE, SIG_IGN);

@@ -11,7 +11,9 @@
 #include "kts/barrier.h"
 #include "kts/ciphertext.h"
 #include "kts/database.h"
+#include "kts/origin.h"
 #include "kts/process.h"
+#include "kts/shares.h"
 #include "kts/strangers.h"
 
 struct kts_conn;
@@ -40,6 +42,14 @@ struct kts_worker {
     struct event *stop_timer;
     struct kts_conn *conns; // all open ones
     size_t conn_count;
+    int is_closed; // takes no connections: full, and none of those that are there waits
+    struct kts_origins *origins;
+    struct kts_shares shares;
+    // Connections whose answer was not taken at once, the first such in front, and what they hold.
+    struct kts_conn *senders, **senders_end;
+    size_t answer_bytes;
+    uint64_t turned_away;  // connections refused since the last line of the log about it
+    int64_t told_us;       // when that was
     size_t body_bytes;     // announced by all requests that are under way
     size_t stranger_bytes; // of these, by callers without a certificate of the cluster
 

@@ -162,7 +162,7 @@ static int turn(struct kts_writer *writer, struct kt_buf *storage)
                                  (kts_link_wants_write(link) ? POLLOUT : 0));
         n++;
     }
-    if (poll(fds, n, writer->first ? 0 : writer->db ? IDLE_MS : LOOK_MS) < 0)
+    if (poll(fds, n, kts_writer_next(writer) ? 0 : writer->db ? IDLE_MS : LOOK_MS) < 0)
         return errno == EINTR ? 0 : KT_ERR_SYSTEM;
     if (fds[0].revents && (r = take_control(writer, storage)) != 0)
         return r;
@@ -204,7 +204,7 @@ static int run_groups(struct kts_writer *writer)
 
     if (!writer->stopping)
         kts_writer_tick(writer);
-    while (r == 0 && writer->first)
+    while (r == 0 && kts_writer_next(writer))
         r = kts_writer_group(writer);
     return r;
 }
@@ -230,7 +230,7 @@ static int run(struct kts_writer *writer, struct kt_buf *storage)
         }
         if (r != 0)
             return 1;
-        if (kts_writer_flush(writer) == 0 && writer->stopping && writer->first == NULL)
+        if (kts_writer_flush(writer) == 0 && writer->stopping && kts_writer_next(writer) == NULL)
             return 0;
     }
 }
@@ -242,6 +242,7 @@ static void writer_free(struct kts_writer *writer)
         kts_writer_drop(&writer->askers[i]);
     kts_link_free(writer->audit);
     kts_link_free(writer->agent);
+    kts_fair_free(writer->fair);
     EVP_PKEY_free(writer->receipt_key);
     free(writer->ca_cert_pem);
     free(writer);
@@ -258,7 +259,10 @@ int kts_writer_main(struct kts_start *start)
     if (writer == NULL)
         return 1;
     writer->start = start;
-    writer->last = &writer->first;
+    if (kts_fair_new(&writer->fair) != 0) {
+        free(writer);
+        return 1;
+    }
     writer->timeout_ms = (int)kt_settings_number(start->settings, KT_SET_TIMEOUT_WRITE);
     writer->group_max = (int)kt_settings_number(start->settings, KT_SET_GROUP_MAX);
     atomic_store(&start->status->writer_open, 0);

@@ -35,8 +35,8 @@ static int take_group(struct kts_writer *writer, size_t max, struct group *group
         group_free(group);
         return KT_ERR_NO_MEMORY;
     }
-    while (group->count < max && writer->first) {
-        int groupable = db_change_is_groupable(writer->first->change.kind);
+    while (group->count < max && kts_writer_next(writer)) {
+        int groupable = db_change_is_groupable(kts_writer_next(writer)->change.kind);
 
         if (!groupable && group->count > 0)
             break;
@@ -344,7 +344,7 @@ static int retry_singly(struct kts_writer *writer, struct group *group)
     for (size_t i = 0; i < group->count; i++)
         left += group->queued[i] != NULL;
     put_back(writer, group, 1);
-    for (; left > 0 && r == 0 && writer->first; left--) {
+    for (; left > 0 && r == 0 && kts_writer_next(writer); left--) {
         int group_max = writer->group_max;
 
         writer->group_max = 1;

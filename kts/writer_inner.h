@@ -4,12 +4,14 @@
 #define KTS_WRITER_INNER_H
 
 #include "db/writer.h"
+#include "kts/fair.h"
 #include "kts/link.h"
 #include "kts/process.h"
 
 #define KTS_WRITER_ASKERS_MAX  80   // 64 workers, the agent, and some that are being replaced
 #define KTS_WRITER_QUEUE_MAX   4096 // changes; beyond it links are not read: their senders wait
 #define KTS_WRITER_QUEUE_BYTES (64u << 20)
+#define KTS_WRITER_SHARE       4 // one organisation has at most one part in so many of both
 
 // Somebody who sends changes. `serial` tells a new link in an old place from the one before.
 struct kts_asker {
@@ -27,6 +29,8 @@ struct kts_queued {
     uint64_t serial; // of that asker's link
     uint64_t id;     // of the message
     struct kts_queued *next;
+    struct kts_fair_item turn;
+    struct kts_tenant *tenant;
 };
 
 struct kts_writer {
@@ -36,7 +40,8 @@ struct kts_writer {
     struct kts_link *audit;
     struct kts_link *agent; // signs certificates
     uint64_t next_call;
-    struct kts_queued *first, **last;
+    struct kts_fair *fair;    // changes that wait for their turn
+    struct kts_queued *first; // those that have had it: next in line, or put back
     size_t queued, queued_bytes;
     struct db_writer *db; // NULL: no permission to write, refuses all changes
     uint64_t ticket;      // the permission under which the database was opened
@@ -81,7 +86,10 @@ char *kts_writer_purge_record(const struct db_member *member, size_t i, const ch
 int kts_writer_sign(void *arg, const char *common_name, const char *organisation,
                     const uint8_t *csr, size_t csr_len, char **pem) KT_MUST_CHECK;
 // The queue (writer_queue.c) owns what is in it.
+// One that has no room any more (of its organisation's share, or none at all) is answered at once.
 void kts_writer_push(struct kts_writer *writer, struct kts_queued *queued);
+// Whose turn is next, left where it is; NULL when nothing waits.
+struct kts_queued *kts_writer_next(struct kts_writer *writer);
 struct kts_queued *kts_writer_pop(struct kts_writer *writer);
 void kts_writer_push_front(struct kts_writer *writer, struct kts_queued *queued);
 

@@ -10,36 +10,74 @@ static size_t weight(const struct kts_queued *q)
     return sizeof(*q) + q->change.body_len + q->change.openpgp_len + q->change.csr_len;
 }
 
+static void refuse(struct kts_writer *writer, struct kts_queued *q, int code)
+{
+    struct kt_outcome outcome = {.code = code};
+
+    kts_writer_answer(writer, q, &outcome);
+}
+
+// It counts no more; when it is put back it is not anybody's share any more.
+static void take_out(struct kts_writer *writer, struct kts_queued *q)
+{
+    writer->queued--;
+    writer->queued_bytes -= weight(q);
+    if (q->tenant) {
+        q->tenant->parent->bytes -= weight(q);
+        kts_fair_leave(writer->fair, q->tenant);
+    }
+    q->tenant = NULL;
+}
+
 void kts_writer_push(struct kts_writer *writer, struct kts_queued *q)
 {
-    q->next = NULL;
-    *writer->last = q;
-    writer->last = &q->next;
+    uint64_t organisation = q->change.organisation_share;
+
+    q->tenant = kts_fair_join(writer->fair, organisation, q->change.client_share);
+    if (q->tenant == NULL) {
+        refuse(writer, q, KT_ERR_WRITER_UNAVAILABLE);
+        return;
+    }
     writer->queued++;
     writer->queued_bytes += weight(q);
+    q->tenant->parent->bytes += weight(q);
+    // Operators and barriers have no organisation, and no bound but that of the queue.
+    if (organisation != 0 &&
+        (q->tenant->parent->under_way > KTS_WRITER_QUEUE_MAX / KTS_WRITER_SHARE ||
+         q->tenant->parent->bytes > KTS_WRITER_QUEUE_BYTES / KTS_WRITER_SHARE)) {
+        take_out(writer, q);
+        refuse(writer, q, KT_ERR_TOO_MANY_REQUESTS);
+        return;
+    }
+    kts_fair_push(writer->fair, 0, q->tenant, &q->turn, q);
 }
 
 void kts_writer_push_front(struct kts_writer *writer, struct kts_queued *queued)
 {
     queued->next = writer->first;
-    if (writer->first == NULL)
-        writer->last = &queued->next;
     writer->first = queued;
     writer->queued++;
     writer->queued_bytes += weight(queued);
 }
 
+struct kts_queued *kts_writer_next(struct kts_writer *writer)
+{
+    if (writer->first == NULL) {
+        writer->first = kts_fair_pop(writer->fair, 0);
+        if (writer->first)
+            writer->first->next = NULL;
+    }
+    return writer->first;
+}
+
 struct kts_queued *kts_writer_pop(struct kts_writer *writer)
 {
-    struct kts_queued *q = writer->first;
+    struct kts_queued *q = kts_writer_next(writer);
 
     if (q == NULL)
         return NULL;
     writer->first = q->next;
-    if (writer->first == NULL)
-        writer->last = &writer->first;
-    writer->queued--;
-    writer->queued_bytes -= weight(q);
+    take_out(writer, q);
     return q;
 }
 

@@ -85,6 +85,8 @@ static int encode_fixed(const struct kt_change *c, struct kt_buf *out)
     int r;
 
     if ((r = kt_buf_put_u8(out, (uint8_t)c->kind)) != 0 ||
+        (r = kt_buf_put_u64(out, c->organisation_share)) != 0 ||
+        (r = kt_buf_put_u64(out, c->client_share)) != 0 ||
         (r = kt_buf_put_cstr(out, c->request_id)) != 0 ||
         (r = kt_buf_put_cstr(out, c->peer)) != 0 || (r = kt_buf_put_cstr(out, c->actor)) != 0 ||
         (r = kt_buf_put(out, c->certificate_sha256, KT_SHA256_LEN)) != 0 ||
@@ -116,6 +118,8 @@ static int decode_fixed(struct kt_buf *in, struct kt_change *c)
     int r;
 
     if ((r = kt_buf_get_u8(in, &kind)) != 0 ||
+        (r = kt_buf_get_u64(in, &c->organisation_share)) != 0 ||
+        (r = kt_buf_get_u64(in, &c->client_share)) != 0 ||
         (r = kt_buf_get_cstr(in, c->request_id, sizeof(c->request_id))) != 0 ||
         (r = kt_buf_get_cstr(in, c->peer, sizeof(c->peer))) != 0 ||
         (r = kt_buf_get_cstr(in, c->actor, sizeof(c->actor))) != 0 ||

@@ -39,6 +39,8 @@ enum kt_change_kind {
     KT_CHANGE_KIND_COUNT
 };
 
+#define KT_SHARE_STRANGERS                                                                         \
+    1 // organisation_share of those without a certificate; 0: the server's own
 #define KT_REQUEST_ID_TEXT   33 // 16 random bytes as hex, NUL
 #define KT_PEER_TEXT         64
 #define KT_ACTOR_TEXT        96
@@ -67,6 +69,7 @@ struct kt_release_policy {
 struct kt_change {
     enum kt_change_kind kind;
     char request_id[KT_REQUEST_ID_TEXT];
+    uint64_t organisation_share, client_share; // whose turn it takes in the writer's queue
     char peer[KT_PEER_TEXT];                   // address of the client, "" for operators
     char actor[KT_ACTOR_TEXT];                 // operator: "root (uid 0)"; "" for clients
     uint8_t certificate_sha256[KT_SHA256_LEN]; // changes of clients but REGISTER: who asks;

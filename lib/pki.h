@@ -78,6 +78,9 @@ int kt_pki_csr_key(const void *pem, size_t n, EVP_PKEY **public_key,
                    struct kt_error *error) KT_MUST_CHECK;
 // SHA-256 of the SubjectPublicKeyInfo DER.
 int kt_pki_key_sha256(EVP_PKEY *key, uint8_t out[KT_SHA256_LEN]) KT_MUST_CHECK;
+// Organisation and common name of the subject, "" where there is none or it is longer.
+#define KT_PKI_NAME_TEXT 97
+void kt_pki_who(const X509 *cert, char organisation[KT_PKI_NAME_TEXT], char name[KT_PKI_NAME_TEXT]);
 // Whether a certificate is a node's (that member's, unless it is NULL), or the
 // operator's of that name. What the CA signs for the writer, a client's certificate,
 // always has an organisation and is neither.

@@ -25,6 +25,27 @@ static int has_organisation(const X509 *cert)
     return X509_NAME_get_index_by_NID(X509_get_subject_name(cert), NID_organizationName, -1) >= 0;
 }
 
+static void copy_field(const X509 *cert, int nid, char out[KT_PKI_NAME_TEXT])
+{
+    const X509_NAME *name = X509_get_subject_name(cert);
+    int at = X509_NAME_get_index_by_NID(name, nid, -1);
+    const ASN1_STRING *value =
+        at < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
+    int n = value ? ASN1_STRING_length(value) : 0;
+
+    out[0] = '\0';
+    if (n <= 0 || n >= KT_PKI_NAME_TEXT)
+        return;
+    memcpy(out, ASN1_STRING_get0_data(value), (size_t)n);
+    out[n] = '\0';
+}
+
+void kt_pki_who(const X509 *cert, char organisation[KT_PKI_NAME_TEXT], char name[KT_PKI_NAME_TEXT])
+{
+    copy_field(cert, NID_organizationName, organisation);
+    copy_field(cert, NID_commonName, name);
+}
+
 int kt_pki_is_node(const X509 *cert, const char *member)
 {
     return is_field(cert, NID_organizationalUnitName, "keytrustee node") &&

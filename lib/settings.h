@@ -37,11 +37,19 @@ enum kt_setting {
     KT_SET_NETWORK_USER,           // account of the workers when started by root
     KT_SET_LIMIT_HEADER,           // [limits]
     KT_SET_LIMIT_BODY,
-    KT_SET_LIMIT_BODIES, // all bodies that a worker is taking in or working on
+    KT_SET_LIMIT_BODIES,  // all bodies that a worker is taking in or working on
+    KT_SET_LIMIT_ANSWERS, // all answers of a worker that are not taken at once
+    KT_SET_LIMIT_RATE,    // least bytes a second of a body or an answer
     KT_SET_LIMIT_LIST,
+    KT_SET_LIMIT_ADDRESS_CONNECTIONS, // of one address, in one worker
+    KT_SET_LIMIT_ADDRESS_HANDSHAKES,  // of one address, a second
+    KT_SET_LIMIT_FAILURES,            // a minute
+    KT_SET_LIMIT_CLIENT_REQUESTS,     // under way in one worker
+    KT_SET_LIMIT_ORG_REQUESTS,
     KT_SET_TIMEOUT_HANDSHAKE, // [timeouts]
     KT_SET_TIMEOUT_HEADER,
     KT_SET_TIMEOUT_BODY,
+    KT_SET_TIMEOUT_ANSWER, // until the caller has taken it
     KT_SET_TIMEOUT_IDLE,
     KT_SET_TIMEOUT_READ,                // database answer of a read
     KT_SET_TIMEOUT_WRITE,               // durable answer of a change

@@ -18,6 +18,7 @@
 
 #define TICKET_NAME_LEN 16
 #define TICKET_MAC_LEN  32
+#define SECURITY_LEVEL  2 // 112 bits, whatever openssl.cnf says
 #define CIPHERS_TLS12   "ECDHE+AESGCM:ECDHE+CHACHA20"
 #define GROUPS          "X25519:P-256:P-384"
 // Of the keys that there are. Anybody may send a certificate, and it is the sender's key that its
@@ -97,7 +98,9 @@ static int set_protocol(SSL_CTX *ctx, const char *cluster_id, struct kt_error *e
     int rc = kt_sha256(cluster_id, strlen(cluster_id), id);
     if (rc != 0)
         return kt_error_set(error, rc, NULL, "session id context cannot be made");
+    SSL_CTX_set_security_level(ctx, SECURITY_LEVEL);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_max_early_data(ctx, 0) != 1 || // a replayed request is a request
         SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 ||
         SSL_CTX_set1_groups_list(ctx, GROUPS) != 1 ||
         SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) != 1 ||

@@ -96,14 +96,14 @@ if command -v systemd-analyze >/dev/null; then
     is "$(cat "$KT_TMP/out" "$KT_TMP/err")" "" "complaints"
 
     for unit in keytrusteed keytrustee-db keytrustee-backup; do
-        check "the unit $unit is exposed 2.0 or less"
-        succeeds analyze security --offline=true --threshold=20 "$units/$unit.service"
+        check "the unit $unit is exposed 1.5 or less"
+        succeeds analyze security --offline=true --threshold=15 "$units/$unit.service"
         has "$KT_TMP/out" 'Overall exposure level for'
     done
 
     check "the threshold is one that an unhardened unit does not pass"
     printf '[Service]\nExecStart=/bin/true\n' >"$KT_TMP/units/bare.service"
-    exits some analyze security --offline=true --threshold=20 "$KT_TMP/units/bare.service"
+    exits some analyze security --offline=true --threshold=15 "$KT_TMP/units/bare.service"
 
     check "the accounts are made as described: the service's with a shell, the other without"
     mkdir -p "$KT_TMP/sysroot/etc" "$KT_TMP/sysroot/usr/lib/sysusers.d"

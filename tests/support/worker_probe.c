@@ -21,11 +21,13 @@
 #include <unistd.h>
 
 #include "kts/sandbox.h"
+#include "kts/writer_inner.h"
 #include "lib/paths.h"
 
 static struct kt_paths paths;
 static char database_socket[KT_PATH_MAX];
 static int spare_socket = -1; // made before the filter: connect() itself is tried
+static int writer_link = -1;  // a worker has one: what it sends is another matter
 static pid_t parent;
 
 static int open_ca_key(void)
@@ -133,6 +135,40 @@ static int become_dumpable(void)
     return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
+// A change that only an operator may make, on a worker's link to the writer.
+static int send_operators_change(void)
+{
+    struct kt_change change = {
+        .kind = KT_CHANGE_GRANT, .actor = "root (uid 0)", .object = "prefix"};
+    struct kt_buf out = KT_BUF_INIT(65536);
+    struct kts_link *link = NULL;
+    int rc = kts_link_new(writer_link, &link);
+
+    if (rc == 0)
+        rc = kt_change_encode(&change, &out);
+    if (rc == 0)
+        rc = kts_link_send(link, KTS_MSG_CHANGE, 1, kt_buf_ptr(&out), kt_buf_left(&out));
+    if (rc == 0)
+        rc = kts_link_flush(link);
+    kt_buf_free(&out);
+    return rc;
+}
+
+// The writer's side of that link, in the parent. 1: it took the change, 0: it has dropped the link.
+static int writer_takes(int fd)
+{
+    static struct kts_writer writer;
+    uint8_t payload[] = {KTS_WORKER, KTS_WRITER, 0, 0};
+    struct kts_control_message message = {.type = KTS_CTL_LINK, .fd = fd};
+
+    message.payload = (struct kt_buf)KT_BUF_INIT(sizeof(payload));
+    if (kts_fair_new(&writer.fair) || kt_buf_put(&message.payload, payload, sizeof(payload)) ||
+        kts_writer_take_link(&writer, &message) || writer.askers[0].link == NULL)
+        return 1;
+    kts_writer_receive(&writer, 0);
+    return writer.queued != 0 || writer.askers[0].link != NULL;
+}
+
 static const struct {
     const char *name;
     int (*attempt)(void);
@@ -171,6 +207,10 @@ static int try_all(void)
         printf("%-40s %s\n", ATTEMPTS[i].name, refused ? "refused" : "POSSIBLE");
         possible |= !refused;
     }
+    if (send_operators_change()) {
+        fprintf(stderr, "worker_probe: the change could not be sent\n");
+        return 2;
+    }
     fflush(stdout);
     return possible;
 }
@@ -187,7 +227,7 @@ static int is_there(const char *path)
 int main(int argc, char **argv)
 {
     struct kt_error error = {0};
-    int status;
+    int status, link[2], taken;
     pid_t pid;
 
     if (argc != 3) {
@@ -204,13 +244,18 @@ int main(int argc, char **argv)
         return 2;
     spare_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     parent = getpid();
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) == 0)
+        writer_link = link[0];
     fflush(stdout);
     pid = fork();
-    if (pid < 0 || spare_socket < 0)
+    if (pid < 0 || spare_socket < 0 || writer_link < 0)
         return 2;
     if (pid == 0)
         _exit(try_all());
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
         return 2;
-    return WEXITSTATUS(status);
+    // link[0] stays open here: the writer must drop it for what was sent, not for its end.
+    taken = writer_takes(link[1]);
+    printf("%-40s %s\n", "make an operator's change", taken ? "POSSIBLE" : "refused");
+    return WEXITSTATUS(status) ? WEXITSTATUS(status) : taken;
 }

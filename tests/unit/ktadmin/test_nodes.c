@@ -191,8 +191,10 @@ static void lag_fences_and_certificates_are_degraded(void **state)
     assert_int_equal(attention(f, "ktadmin rejoin kts-02"), KTA_EXIT_DEGRADED);
     make_well(f);
     put(&f->nodes.list[1], "certificates", json_pack("{s:i}", "node_days", 3));
-    assert_int_equal(attention(f, "kts-02: the node certificate is good for 3 more days"),
-                     KTA_EXIT_DEGRADED);
+    assert_int_equal(
+        attention(f,
+                  "kts-02: the node certificate is good for 3 more days: run ktadmin rotate there"),
+        KTA_EXIT_DEGRADED);
     make_well(f);
     put(&f->nodes.list[1], "fingerprint", json_string("A"));
     put(&f->nodes.list[0], "fingerprint", json_string("B"));

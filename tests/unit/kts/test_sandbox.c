@@ -266,6 +266,50 @@ static int no_code_and_no_new_powers(void)
     return 0;
 }
 
+static int caller_runs_writes_and_signals_nothing(void)
+{
+    const int first_line = __LINE__;
+    char *const none[] = {NULL};
+
+    REFUSED(execve("/bin/true", none, none));
+    REFUSED((int)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL));
+    REFUSED(kill(getppid(), 0));
+    REFUSED((int)ptrace(PTRACE_ATTACH, getppid(), NULL, NULL));
+    REFUSED((int)syscall(SYS_process_vm_readv, getppid(), NULL, 0, NULL, 0, 0));
+    REFUSED(open("/tmp/nothing", O_WRONLY | O_CREAT, 0600));
+    REFUSED(open("/tmp", O_RDWR));
+    REFUSED(unlink("/tmp/nothing"));
+    REFUSED(rename("/tmp/nothing", "/tmp/nothing else"));
+    REFUSED(chmod("/tmp/nothing", 0777));
+    REFUSED(listen(listener, 1));
+    REFUSED(accept4(listener, NULL, NULL, 0));
+    REFUSED((int)syscall(SYS_memfd_create, "x", 0));
+    REFUSED((int)syscall(SYS_bpf, 0, NULL, 0));
+    void *p =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    NEED(p == MAP_FAILED && errno == EPERM);
+    NEED(open("/etc/passwd", O_RDONLY) >= 0);
+    NEED(socket(AF_INET, SOCK_STREAM, 0) >= 0);
+    return 0;
+}
+
+static void caller_connects_and_reads_and_nothing_else(void **state)
+{
+    (void)state;
+    assert_int_equal(inside(KTS_SANDBOX_CALLER, memory_clock_and_randomness), 0);
+    assert_int_equal(inside(KTS_SANDBOX_CALLER, caller_runs_writes_and_signals_nothing), 0);
+}
+
+static int no_sending_to_an_address(void)
+{
+    const int first_line = __LINE__;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = (in_port_t)listener_port};
+
+    REFUSED(
+        (int)sendto(listener, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&address, sizeof(address)));
+    return 0;
+}
+
 static int no_files(void)
 {
     const int first_line = __LINE__;
@@ -296,6 +340,7 @@ static void no_profile_makes_processes_sockets_or_code(void **state)
         enum kts_sandbox_profile p = (enum kts_sandbox_profile)profile;
         assert_int_equal(inside(p, no_new_processes_or_programs), 0);
         assert_int_equal(inside(p, no_sockets), 0);
+        assert_int_equal(inside(p, no_sending_to_an_address), 0);
         assert_int_equal(inside(p, no_code_and_no_new_powers), 0);
     }
 }
@@ -396,6 +441,7 @@ int main(void)
         cmocka_unit_test(no_profile_makes_processes_sockets_or_code),
         cmocka_unit_test(worker_and_writer_open_no_files),
         cmocka_unit_test(only_the_worker_accepts),
+        cmocka_unit_test(caller_connects_and_reads_and_nothing_else),
 #endif
         cmocka_unit_test(process_is_not_dumpable),
         cmocka_unit_test(process_gains_no_privileges),

@@ -252,7 +252,8 @@ static int set_up_group(void **state)
     start = (struct kts_start){.status = status};
     memset(&writer, 0, sizeof(writer));
     writer.start = &start;
-    writer.last = &writer.first;
+    if (kts_fair_new(&writer.fair))
+        return -1;
     writer.group_max = 8;
     writer.ticket = 5;
     writer.askers[0].serial = 1;
@@ -268,6 +269,7 @@ static int tear_down_group(void **state)
 {
     kts_writer_refuse_all(&writer, KT_ERR_NO_QUORUM);
     kts_writer_drop(&writer.askers[0]);
+    kts_fair_free(writer.fair);
     return tear_down(state);
 }
 
@@ -282,6 +284,82 @@ static int code_received(void)
     assert_int_equal(kt_outcome_decode(&message.payload, &outcome), 0);
     kt_outcome_free(&outcome);
     return outcome.code;
+}
+
+// A change of that client's, with that name, in the queue.
+static void queue_of(uint64_t organisation, uint64_t client, const char *name)
+{
+    struct kts_queued *q = calloc(1, sizeof(*q));
+
+    assert_non_null(q);
+    q->serial = writer.askers[0].serial;
+    q->id = ++next_id;
+    q->change.organisation_share = organisation;
+    q->change.client_share = client;
+    snprintf(q->change.name, sizeof(q->change.name), "%s", name);
+    kts_writer_push(&writer, q);
+}
+
+static void expect_next(const char *name)
+{
+    const struct kt_outcome outcome = {.code = KT_ERR_NO_QUORUM};
+    struct kts_queued *q = kts_writer_next(&writer);
+
+    assert_non_null(q);
+    assert_string_equal(q->change.name, name);
+    assert_ptr_equal(kts_writer_pop(&writer), q);
+    kts_writer_answer(&writer, q, &outcome);
+}
+
+static void an_organisation_gone_wild_leaves_others_their_turn(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 500; i++)
+        queue_of(7, 1, "wild");
+    queue_of(8, 1, "calm");
+    queue_of(7, 2, "calm neighbour");
+    expect_next(""); // what set_up has queued
+    expect_next("wild");
+    expect_next("calm");
+    expect_next("calm neighbour");
+    expect_next("wild");
+    assert_int_equal(writer.queued, 498);
+}
+
+static void an_organisation_has_its_share_of_the_queue_and_no_more(void **state)
+{
+    const size_t share = KTS_WRITER_QUEUE_MAX / KTS_WRITER_SHARE;
+    size_t refused = 0;
+
+    (void)state;
+    for (size_t i = 0; i < share + 10; i++)
+        queue_of(7, i % 3, "wild");
+    assert_int_equal(writer.queued, share + 1);
+    assert_true(kts_writer_has_room(&writer));
+    assert_int_equal(code_received(), KT_ERR_TOO_MANY_REQUESTS);
+    for (int code; (code = code_received()) == KT_ERR_TOO_MANY_REQUESTS;)
+        refused++;
+    assert_int_equal(refused, 9);
+    queue_of(8, 1, "calm");
+    assert_int_equal(writer.queued, share + 2);
+}
+
+static void what_is_put_back_comes_first(void **state)
+{
+    struct kts_queued *q;
+
+    (void)state;
+    queue_of(7, 1, "one");
+    queue_of(8, 1, "two");
+    expect_next("");
+    q = kts_writer_pop(&writer);
+    assert_non_null(kts_writer_next(&writer));
+    kts_writer_push_front(&writer, q);
+    expect_next("one");
+    expect_next("two");
+    assert_null(kts_writer_next(&writer));
+    assert_int_equal(writer.queued, 0);
+    assert_int_equal(writer.queued_bytes, 0);
 }
 
 static void group_is_not_begun_when_the_permission_has_changed(void **state)
@@ -320,6 +398,9 @@ int main(void)
         PROCESS(permission_without_its_members_is_waited_for),
         PROCESS(agents_word_about_the_permission_is_no_fault),
         PROCESS(permission_without_a_database_ends_the_writer),
+        GROUP(an_organisation_gone_wild_leaves_others_their_turn),
+        GROUP(an_organisation_has_its_share_of_the_queue_and_no_more),
+        GROUP(what_is_put_back_comes_first),
         GROUP(group_is_not_begun_when_the_permission_has_changed),
         GROUP(group_is_refused_before_it_is_in_doubt_when_members_are_gone),
     };
