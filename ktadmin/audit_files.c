@@ -52,7 +52,6 @@ static unsigned number_of(const char *name)
     char again[NAME_ROOM];
     unsigned number = 0;
 
-    // NOLINTNEXTLINE(cert-err34-c): nine digits cannot be too large
     if (sscanf(name, "audit-%9u.log", &number) != 1 || number == 0)
         return 0;
     snprintf(again, sizeof(again), NAME_FORM, number);
