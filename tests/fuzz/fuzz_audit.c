@@ -59,6 +59,15 @@ static int names_a_broken_one(const struct kta_audit_report *report)
     return strncmp(report->problem, "the server found ", 17) == 0;
 }
 
+// What only the walk minds, which begins at record 1 and takes no long piece of a line for one that
+// a crash has cut off.
+static int is_of_the_walk(const struct kta_audit_report *report)
+{
+    return strncmp(report->problem, "the first file claims", 21) == 0 ||
+           strncmp(report->problem, "its number does not follow", 26) == 0 ||
+           strcmp(report->problem, "the line is too long") == 0;
+}
+
 static void compare(const struct kt_buf *file, const struct kts_audit_head *head)
 {
     const char *path = fuzz_file("audit-000001.log", kt_buf_ptr(file), kt_buf_left(file));
@@ -75,6 +84,9 @@ static void compare(const struct kt_buf *file, const struct kts_audit_head *head
         fuzz_same(check.head.hash, KT_SHA256_LEN, last.hash, KT_SHA256_LEN);
         fuzz_must(check.torn == (report.unfinished > 0));
     }
+    if (check.problem[0] == '\0')
+        fuzz_must(report.problem[0] == '\0' || names_a_broken_one(&report) ||
+                  is_of_the_walk(&report));
     if (head != NULL && !names_a_broken_one(&report)) {
         fuzz_must(check.problem[0] == '\0' && !check.torn && report.problem[0] == '\0');
         fuzz_must(check.head.seq == head->seq && report.records == head->seq);

@@ -67,6 +67,10 @@ static void judge(const struct ktc_call *call, struct ktc_answer *answer)
     client.state.incarnation = known; // none is higher: what is restored would be asked for
     client.state.epoch = 7;
     int rc = ktc_judge(&client, call, answer, &verdict);
+    const char *text = kt_http_answer_header(&answer->http, "KT-Epoch");
+    uint64_t epoch = 0;
+    if (text != NULL && kt_u64_parse(text, 0, 6, &epoch) == 0)
+        fuzz_must(!answer->fresh && (rc != 0 || verdict.older));
     fuzz_must(client.state.epoch >= 7 && client.state.incarnation.bits == known.bits);
     fuzz_must(rc != 0 || (answer->http.status >= 200 && answer->http.status < 300));
     fuzz_must(rc != 0 || !call->barrier || answer->fresh);
