@@ -225,12 +225,16 @@ int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc
     const struct kt_http_answer *http = &answer->http;
     const char *freshness = kt_http_answer_header(http, "KT-Freshness");
     const char *active = kt_http_answer_header(http, "KT-Active");
+    // Whose place in history is not told was not compared with what is known: it proves nothing.
+    int is_placed = kt_http_answer_header(http, "KT-Incarnation") != NULL &&
+                    kt_http_answer_header(http, "KT-Epoch") != NULL;
     enum ktc_seen seen = KTC_SEEN_SAME;
     int stale = 0, rc = 0;
 
     if (call->pin == NULL)
         stale = ktc_observe(client, http, answer->server, &seen, &verdict->error);
-    answer->fresh = stale == 0 && freshness != NULL && strcmp(freshness, "barrier") == 0;
+    answer->fresh =
+        stale == 0 && is_placed && freshness != NULL && strcmp(freshness, "barrier") == 0;
     verdict->current = stale == 0 && http->status < 500;
     if (stale == 0 && active != NULL) // a replaced node may name another replaced one
         verdict->active = ktc_servers_learn_active(client, active);

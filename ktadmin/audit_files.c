@@ -149,9 +149,24 @@ static int check_line(struct walk *walk, const char *line, size_t n)
     return walk->record ? walk->record(walk->arg, seq, hash, json, json_len) : 0;
 }
 
+// Bytes of the next line, its newline included, NULs and all; at most `size`. 0 at the end.
+static size_t read_line(FILE *file, char *line, size_t size)
+{
+    size_t n = 0;
+    int c;
+
+    while (n < size && (c = getc_unlocked(file)) != EOF) {
+        line[n++] = (char)c;
+        if (c == '\n')
+            break;
+    }
+    return n;
+}
+
 static int walk_file(struct walk *walk)
 {
-    char name[NAME_ROOM], path[KT_PATH_MAX], line[KT_AUDIT_LINE_MAX + 2];
+    char name[NAME_ROOM], path[KT_PATH_MAX], line[KT_AUDIT_LINE_MAX + 1];
+    size_t n;
     FILE *file;
     int rc = 0;
 
@@ -166,10 +181,9 @@ static int walk_file(struct walk *walk)
         return problem(walk, "the file is missing");
     if (!file)
         return kt_error_errno(walk->error, "cannot read '%s'", path);
-    while (rc == 0 && fgets(line, sizeof(line), file)) {
-        size_t n = strlen(line);
+    while (rc == 0 && (n = read_line(file, line, sizeof(line))) > 0) {
         walk->line++;
-        if (line[n - 1] == '\n') // a NUL inside makes it short: no record either
+        if (line[n - 1] == '\n')
             rc = check_line(walk, line, n - 1);
         else if (feof(file) && walk->last_file && walk->line > 1)
             walk->report->unfinished = (int64_t)n;

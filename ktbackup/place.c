@@ -185,7 +185,7 @@ static int open_files(struct ktb_place *place)
     size_t n = strlen(OLD_KMS);
 
     place->kind = KT_BACKUP_FILES;
-    for (size_t i = 0; place->host[i] && i < sizeof(place->owner) - 1; i++)
+    for (size_t i = 0; i < sizeof(place->owner) - 1 && place->host[i]; i++)
         place->owner[i] = place->host[i];
     if (strncmp(place->confdir, OLD_KMS "/", n + 1) == 0)
         memcpy(place->output, OLD_KMS, n + 1);

@@ -234,7 +234,7 @@ static int next_header(struct kt_archive_reader *reader, uint64_t *end)
 int kt_archive_next(struct kt_archive_reader *reader, struct kt_archive_member *member,
                     struct kt_error *error)
 {
-    struct kt_archive_member taken;
+    struct kt_archive_member taken = {.is_dir = 0};
     uint64_t end = 0;
     locale_t before;
     int rc;

@@ -41,7 +41,7 @@ int kt_hex_decode(const char *text, uint8_t *out, size_t n)
             return KT_ERR_INVALID;
     }
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+        out[i] = (uint8_t)(hex_digit(text[2 * i]) * 16 + hex_digit(text[2 * i + 1]));
     return 0;
 }
 

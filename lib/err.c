@@ -231,7 +231,7 @@ static const struct kt_err_info TABLE[] = {
 
 const struct kt_err_info *kt_err_info(int code)
 {
-    const struct kt_err_info *internal = NULL;
+    const struct kt_err_info *internal = TABLE; // a row in any case
 
     for (size_t i = 0; i < TABLE_ROWS; i++) {
         if (TABLE[i].code == code)

@@ -55,9 +55,9 @@ static int choose_names(const char *path, char dir[PATH_MAX], char temp[PATH_MAX
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
         return kt_error_errno(error, "no random bytes");
     if (!slash)
-        strcpy(dir, ".");
+        memcpy(dir, ".", 2);
     else if (len == 0)
-        strcpy(dir, "/");
+        memcpy(dir, "/", 2);
     else
         snprintf(dir, PATH_MAX, "%.*s", (int)len, path);
     n = snprintf(temp, PATH_MAX, "%s/.%s.%08x.tmp", dir, name, (unsigned)random);

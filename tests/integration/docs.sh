@@ -90,6 +90,17 @@ while read -r name; do
     grep -qE "(^|[^a-z_])$name([^a-z_]|\$)" "$KT_TMP/page" || problem "the man page misses $name"
 done < <(sed -n 's/^ *{KT_SET_[A-Z_]*, "[a-z]*", "\([a-z_]*\)".*/\1/p' "$KT_SOURCE/lib/settings.c")
 
+check "every fuzz target is in the table of security.md, with seeds, and its totals are those counted"
+while read -r name; do
+    grep -qE "^\| .*\`$name\`.* \| .* \| .* \|\$" "$KT_SOURCE/docs/security.md" ||
+        problem "docs/security.md does not have the target $name"
+    compgen -G "$KT_SOURCE/tests/fuzz/corpus/$name/*" >/dev/null || problem "$name has no seeds"
+done < <("$KT_SOURCE/tests/fuzz/run" --list)
+[[ $("$KT_SOURCE/tests/fuzz/run" --list | wc -l) -ge 20 ]] || problem "no targets found"
+"$KT_SOURCE/tests/fuzz/run" --totals >"$KT_TMP/totals"
+sed -n '/^<!-- totals -->$/,/^<!-- \/totals -->$/{//!p}' "$KT_SOURCE/docs/security.md" >"$KT_TMP/told"
+same "$KT_TMP/totals" "$KT_TMP/told"
+
 check "the links in the documents lead somewhere"
 for file in "$KT_SOURCE"/README.md "$KT_SOURCE"/docs/*.md; do
     while read -r target; do

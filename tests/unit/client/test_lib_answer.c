@@ -109,6 +109,22 @@ static int see(void *arg, const struct keytrustee_deposit *one)
     return 0;
 }
 
+static void an_absence_without_a_place_in_history_is_not_checked(void **state)
+{
+    const struct ktc_call call = {.method = "GET", .path = "/v1/deposits/h"};
+    struct ktc_answer answer = {.http = {.body = KT_BUF_INIT(4096)}, .server = "one"};
+    struct ktc_verdict verdict = {.active = KTC_NONE};
+
+    (void)state;
+    fake_error(&answer.http, KT_ERR_DEPOSIT_NOT_FOUND);
+    fake_header(&answer.http, "KT-Freshness", "barrier");
+    fake_header(&answer.http, "KT-Epoch", "4");
+    assert_int_equal(ktc_judge(client, &call, &answer, &verdict), KT_ERR_DEPOSIT_NOT_FOUND);
+    assert_int_equal(answer.fresh, 0);
+    assert_int_equal(verdict.unchecked, 1);
+    ktc_answer_free(&answer);
+}
+
 static void an_older_epoch_gives_no_list_and_no_barrier(void **state)
 {
     (void)state;
@@ -185,6 +201,7 @@ int main(void)
         CASE(an_older_epoch_is_not_taken_against_what_was_acknowledged),
         CASE(an_older_epoch_says_nothing_about_absence),
         CASE(the_word_of_the_present_epoch_weighs_more),
+        CASE(an_absence_without_a_place_in_history_is_not_checked),
         CASE(an_older_epoch_gives_no_list_and_no_barrier),
         CASE(an_older_incarnation_is_never_believed),
         CASE(another_history_does_not_stop_a_read_of_ours),

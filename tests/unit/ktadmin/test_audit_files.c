@@ -169,6 +169,39 @@ static void a_line_that_is_no_record_is_found(void **state)
     assert_string_equal(report.problem, "not an audit record");
 }
 
+static void append(const char *name, const void *bytes, size_t n)
+{
+    char path[64];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "audit/%s", name);
+    file = fopen(temp_path(path), "ae");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, n, file), n);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_line_that_begins_with_a_zero_byte_is_no_record(void **state)
+{
+    (void)state;
+    append("audit-000001.log", "\0\n", 2);
+    assert_int_equal(walk(), 0);
+    assert_string_equal(report.where, "audit-000001.log:5");
+    assert_string_equal(report.problem, "not an audit record");
+}
+
+static void zeros_at_the_end_of_the_last_file_are_an_unfinished_line(void **state)
+{
+    (void)state;
+    append("audit-000002.log", "\0\0\0\0", 4);
+    assert_int_equal(walk(), 0);
+    assert_string_equal(report.problem, "");
+    assert_int_equal(report.unfinished, 4);
+    append("audit-000002.log", "\n", 1);
+    assert_int_equal(walk(), 0);
+    assert_string_equal(report.where, "audit-000002.log:4");
+}
+
 static void an_unfinished_last_line_is_said_and_is_no_fault(void **state)
 {
     char *text = load("audit-000002.log");
@@ -286,6 +319,8 @@ int main(void)
         CASE(a_removed_file_is_found),
         CASE(an_emptied_file_is_found),
         CASE(a_line_that_is_no_record_is_found),
+        CASE(a_line_that_begins_with_a_zero_byte_is_no_record),
+        CASE(zeros_at_the_end_of_the_last_file_are_an_unfinished_line),
         CASE(an_unfinished_last_line_is_said_and_is_no_fault),
         CASE(a_first_file_that_follows_another_is_found),
         CASE(a_break_that_the_server_found_stays_visible),

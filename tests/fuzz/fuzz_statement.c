@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fuzz target: statements about new incarnations. What is accepted is spelt back.
+#include "lib/statement.h"
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct kt_statement statement;
+    struct kt_buf again = KT_BUF_INIT(4096);
+
+    if (kt_statement_parse((const char *)data, size, &statement) == 0) {
+        fuzz_must(statement.incarnation.number > statement.previous.number);
+        fuzz_must(kt_statement_format(&statement, &again) == 0);
+        fuzz_same(data, size, kt_buf_ptr(&again), kt_buf_left(&again));
+    }
+    kt_buf_free(&again);
+    return 0;
+}
