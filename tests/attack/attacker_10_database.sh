@@ -118,7 +118,7 @@ role_reads_secrets() {
 attempt role-reads-secrets refused 'hashes of auth codes as worker and agent, bodies as writer and agent, passwords' role_reads_secrets
 reader_writes() {
     statements_refused kts_reader 'insert into grants select * from grants' "update clients set state = 'active'" 'delete from grants' \
-        'update auth_codes set uses = 0' 'select * from change_log' 'lock table deposits' 'create temp table t (i int)' \
+        'update auth_codes set uses = 0' 'select * from change_log' 'do $$ begin lock table deposits; end $$' 'create temp table t (i int)' \
         'select pg_advisory_lock(7308604759847039585)' "select pg_logical_emit_message(true, 'x', 'x')" \
         'select lo_creat(-1)' 'insert into deposits select * from deposits'
 }
