@@ -111,7 +111,7 @@ json_text() {
 
 # make_row INDEX
 make_row() {
-    local i=$1 text wrong='' kind=${ROW_KIND[$1]} expected=${ROW_EXPECTED[$1]} began=$SECONDS
+    local i=$1 text wrong='' kind=${ROW_KIND[$1]} expected=${ROW_EXPECTED[$1]} began=${EPOCHREALTIME/[.,]/} ms
 
     observed=() not_tried=''
     next_address
@@ -135,12 +135,13 @@ make_row() {
         attempts_made=$((attempts_made + 1))
         [[ -n $kt_problems ]] || attempts_refused=$((attempts_refused + 1))
     fi
-    printf '{"name": "%s", "attacker": "%s", "kind": "%s", "tried": "%s", "expected": "%s", "got": "%s", "as_expected": %s}\n' \
+    ms=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
+    printf '{"name": "%s", "attacker": "%s", "kind": "%s", "tried": "%s", "expected": "%s", "got": "%s", "as_expected": %s, "ms": %d}\n' \
         "${ROW_NAME[i]}" "${FAMILIES[ROW_FAMILY[i]]}" "$kind" "$(json_text "${ROW_WHAT[i]}")" \
         "$(json_text "$expected")" "$(json_text "${wrong:-${observed[-1]}}")" \
-        "$([[ -z $kt_problems ]] && echo true || echo false)" >>"$JSON_ROWS"
+        "$([[ -z $kt_problems ]] && echo true || echo false)" "$ms" >>"$JSON_ROWS"
     kt_close_case
-    [[ $((SECONDS - began)) -lt 10 ]] || echo "    (${ROW_NAME[i]} took $((SECONDS - began)) s)"
+    [[ $ms -lt 10000 ]] || echo "    (${ROW_NAME[i]} took $ms ms)"
 }
 
 is_wanted() {
