@@ -237,7 +237,7 @@ impostors() {
 }
 # The server's own pair gets past this check, so it is the certificate that the others fail by.
 right_pair_elsewhere() {
-    pose "${NODE_DIR[kts-01]}/.keytrustee/tls/server" 'HTTP|answer|protocol|epoch|incarnation'
+    pose "${NODE_DIR[kts-01]}/.keytrustee/tls/server" 'KT-Epoch is missing'
 }
-control impostor-is-reached refused 'with the right certificate a false server fails later, at its answers' right_pair_elsewhere
+control impostor-is-reached refused 'with the right certificate a false server is heard, and fails by its answers' right_pair_elsewhere
 attempt impostor 'refused' 'posing as the server with a certificate of another CA, and with that of a client' impostors
