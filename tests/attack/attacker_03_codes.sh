@@ -114,7 +114,7 @@ expired_code() {
     new_request late
     enrol "$(cat "$KT_TMP/codes/short")" late
 }
-attempt expired-code '403 auth_code_expired' 'a code that is over' expired_code
+attempt_at_leisure expired-code '403 auth_code_expired' 'a code that is over' expired_code
 withdrawn_code() {
     new_auth_code kts-01 acme "$KT_TMP/codes/withdrawn"
     sql kts-01 "update auth_codes set revoked_at = now() where code_id = '$(cut -d - -f 1 "$KT_TMP/codes/withdrawn")'" >/dev/null
@@ -129,7 +129,7 @@ closed_organisation() {
     new_request fifth
     enrol "$(cat "$KT_TMP/codes/closing")" fifth
 }
-attempt closed-organisation '403 @(organisation_disabled|auth_code_invalid)' 'a good code of a disabled organisation' closed_organisation
+attempt_at_leisure closed-organisation '403 @(organisation_disabled|auth_code_invalid)' 'a good code of a disabled organisation' closed_organisation
 at_the_passive() {
     target=kts-02
     enrol "$(good_code)" first

@@ -97,7 +97,7 @@ disabled_organisation() {
     ask shortlived-1 GET /v1/deposits/x
     put shortlived-1 y "$KT_TMP/cipher"
 }
-attempt disabled-organisation '403 organisation_disabled' 'a client whose organisation was disabled' disabled_organisation
+attempt_at_leisure disabled-organisation '403 organisation_disabled' 'a client whose organisation was disabled' disabled_organisation
 revoked_grant() {
     succeeds admin kts-01 grant acme retrieve,browse --client stolen-3 --prefix team/
     quietly ask stolen-3 GET /v1/deposits/team%2Fplan

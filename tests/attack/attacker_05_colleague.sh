@@ -84,7 +84,7 @@ wildcards() {
         done
     done
 }
-attempt list-wildcards 'tells nothing' 'patterns, quotes and statements as prefix' wildcards
+attempt_at_leisure list-wildcards 'tells nothing' 'patterns, quotes and statements as prefix' wildcards
 existence() {
     local spy
 

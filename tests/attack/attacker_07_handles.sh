@@ -3,6 +3,7 @@
 # shellcheck disable=SC2317 # called through the table
 # Names that are read differently by different eyes. The attacker is a client with all rights on its own.
 attacker handles load 'a client that plays with names'
+row_short=no # tests/integration/bad_input.sh
 
 control odd-but-good '20[01]' 'slashes, dots, colons, plus signs and 255 letters are a name' odd_but_good
 odd_but_good() {

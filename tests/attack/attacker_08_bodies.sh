@@ -3,6 +3,7 @@
 # shellcheck disable=SC2317 # called through the table
 # Bodies: what is no ciphertext, what lies about itself, what grows. The attacker may deposit.
 attacker bodies load 'a client that sends bad bodies'
+row_short=no # tests/integration/bad_input.sh
 
 prepare_bodies() {
     local dir=$KT_TMP/bodies home

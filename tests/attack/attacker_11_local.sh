@@ -54,13 +54,13 @@ on_each_node() {
     done
     others_try "${commands[@]}"
 }
-control other-account done 'another account runs programs, and reads what is open to all' other_works
-attempt local-keys refused 'reading keys, secrets, the promise, settings' on_each_node 'cat DIR/.keytrustee/ca/key.pem' \
+control_at_leisure other-account done 'another account runs programs, and reads what is open to all' other_works
+attempt_at_leisure local-keys refused 'reading keys, secrets, the promise, settings' on_each_node 'cat DIR/.keytrustee/ca/key.pem' \
     'cat DIR/.keytrustee/tls/node-key.pem' 'cat DIR/.keytrustee/receipt/key.pem' 'cat DIR/.keytrustee/secrets/kts_reader' 'cat DIR/node/promise' \
     'cat DIR/.keytrustee/keytrustee.conf' 'ls DIR' 'ls DIR/run'
-attempt local-data refused 'reading the database'"'"'s files, the audit log and the logs' on_each_node 'cat DIR/db/PG_VERSION' \
+attempt_at_leisure local-data refused 'reading the database'"'"'s files, the audit log and the logs' on_each_node 'cat DIR/db/PG_VERSION' \
     'cat DIR/audit/audit-000001.log' 'cat DIR/logs/kts.log' 'touch DIR/x' 'touch DIR/audit/x' 'mv DIR DIR.x'
-attempt local-sockets refused 'the sockets of agent and PostgreSQL, and ktadmin' on_each_node \
+attempt_at_leisure local-sockets refused 'the sockets of agent and PostgreSQL, and ktadmin' on_each_node \
     "$KTADMIN --confdir DIR status" "$KTADMIN --confdir DIR org list" "psql -X -w -h DIR/run -p PORT -U keytrustee keytrustee -c 'select 1'"
 loosened_folder() {
     local name
@@ -76,8 +76,8 @@ loosened_folder() {
         "psql -X -w -h ${NODE_DIR[kts-02]}/run -p ${NODE_DB_PORT[kts-02]} -U kts_reader keytrustee -c 'select 1'"
     chmod 0700 "${NODE_DIR[kts-02]}" "${NODE_DIR[kts-02]}/run" "${NODE_DIR[kts-02]}/.keytrustee"
 }
-attempt local-loosened-folder refused 'keys and sockets behind folders that were opened by mistake' loosened_folder
-attempt local-processes refused 'memory, descriptors and signals of the server'"'"'s processes' on_each_node \
+attempt_at_leisure local-loosened-folder refused 'keys and sockets behind folders that were opened by mistake' loosened_folder
+attempt_at_leisure local-processes refused 'memory, descriptors and signals of the server'"'"'s processes' on_each_node \
     'cat /proc/PID/maps' 'ls /proc/PID/fd' 'cat /proc/PID/environ' 'head -c 1 /proc/PID/mem' 'kill -0 PID' 'kill -TERM PID'
 # As on_node starts programs: without the rights that this script has in its namespace.
 account_looks_in() {

@@ -11,7 +11,8 @@
 # must match the pattern EXPECTED. Texts of answers are "STATUS CODE": '403 not_granted'. A row that
 # begins with `control` shows that the same thing is done for who may do it: without, a refusal would
 # prove nothing. What
-# is said `_at_leisure` takes long, or is in other tests too: the short form leaves it out.
+# is said `_at_leisure` takes long, or is in other tests too: the short form leaves it out, and a family
+# that sets row_short=no.
 
 FAMILIES=() FAMILY_ATTACKER=() FAMILY_PHASE=()
 ROW_SHORT=() ROW_KIND=() ROW_FAMILY=() ROW_NAME=() ROW_EXPECTED=() ROW_WHAT=() ROW_COMMAND=()
@@ -20,6 +21,7 @@ row_short=yes
 # attacker NAME PHASE WHO: begins a family. PHASE: `load` while legitimate clients are at work, `after`
 # for what takes nodes away from them.
 attacker() {
+    row_short=yes
     FAMILIES+=("$1")
     FAMILY_PHASE+=("$2")
     FAMILY_ATTACKER+=("$3")
