@@ -117,4 +117,18 @@ for file in "$KT_SOURCE"/README.md "$KT_SOURCE"/docs/{architecture,security,codi
         tr -d '`' | sort -u)
 done
 
+check "the attempts that the threat model names are made, and every attacker of the attack is in it"
+"$KT_SOURCE/tests/attack/run" --list >"$KT_TMP/attempts"
+sed -n '/^## Threat model/,/^## Who/s/^|.*|\([^|]*\)|$/\1/p' "$KT_SOURCE/docs/security.md" >"$KT_TMP/shown"
+named=0
+while read -r name; do
+    named=$((named + 1))
+    grep -qE "^${name//\*/[a-z0-9-]*} " "$KT_TMP/attempts" || problem "docs/security.md names the attempt $name"
+done < <(grep -oE '`[a-z0-9*-]+`' "$KT_TMP/shown" | tr -d '`' | sort -u)
+[[ $named -ge 20 ]] || problem "$named attempts are named"
+for file in "$KT_SOURCE"/tests/attack/attacker_*.sh; do
+    family=$(sed -n 's/^attacker \([a-z_]*\) .*/\1/p' "$file")
+    grep -qF "*$family*" "$KT_TMP/shown" || problem "docs/security.md does not name the attacker $family"
+done
+
 finish
