@@ -25,9 +25,9 @@ enum kt_setting {
     KT_SET_HTTPS_ADDRESS, // [https] address
     KT_SET_HTTPS_PORT,
     KT_SET_HTTPS_BACKLOG,
-    KT_SET_NODE_ADDRESS,       // [node] address: where the other nodes and clients reach this one
+    KT_SET_NODE_ADDRESS,        // [node] address: where the other nodes and clients reach this one
     KT_SET_PASSIVE_MAX_SILENCE, // a passive that is cut off for longer serves no client; 0 = for ever
-    KT_SET_AGENT_PORT,         // [agent] port: peers and operators (join, failover)
+    KT_SET_AGENT_PORT,          // [agent] port: peers and operators (join, failover)
     KT_SET_DATABASE_DIRECTORY, // [database]
     KT_SET_DATABASE_PORT,
     KT_SET_DATABASE_NAME,
