@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/file.h"
 #include "lib/json.h"
@@ -24,6 +25,7 @@ struct walk {
     struct kt_error *error;
     unsigned number; // of the file
     uint64_t line;
+    int64_t offset; // behind the last whole line
     int last_file;
     int resume; // behind a break: the next file's first record is believed
 };
@@ -163,65 +165,121 @@ static size_t read_line(FILE *file, char *line, size_t size)
     return n;
 }
 
-static int walk_file(struct walk *walk)
+static int open_file(struct walk *walk, FILE **file)
 {
-    char name[NAME_ROOM], path[KT_PATH_MAX], line[KT_AUDIT_LINE_MAX + 1];
-    size_t n;
-    FILE *file;
-    int rc = 0;
+    char name[NAME_ROOM], path[KT_PATH_MAX];
+    struct stat st;
 
     snprintf(name, sizeof(name), NAME_FORM, walk->number);
     if (kt_path_join(path, sizeof(path), walk->dir, name) != 0)
         return kt_error_set(walk->error, KT_ERR_TOO_LARGE, NULL,
-                            "the audit folder's path is too "
-                            "long");
-    walk->line = 0;
-    file = fopen(path, "re");
-    if (!file && errno == ENOENT)
+                            "the audit folder's path is too long");
+    *file = fopen(path, "re");
+    if (!*file && errno == ENOENT)
         return problem(walk, "the file is missing");
-    if (!file)
+    if (!*file || fstat(fileno(*file), &st) || fseeko(*file, walk->offset, SEEK_SET))
         return kt_error_errno(walk->error, "cannot read '%s'", path);
+    return st.st_size < walk->offset ? problem(walk, "the file was cut") : 0;
+}
+
+// Goes on behind walk->offset.
+static int walk_file(struct walk *walk)
+{
+    char line[KT_AUDIT_LINE_MAX + 1];
+    FILE *file = NULL;
+    size_t n;
+    int rc = open_file(walk, &file);
+
+    walk->report->unfinished = 0;
     while (rc == 0 && (n = read_line(file, line, sizeof(line))) > 0) {
         walk->line++;
-        if (line[n - 1] == '\n')
+        if (line[n - 1] == '\n') {
+            walk->offset += (int64_t)n;
             rc = check_line(walk, line, n - 1);
-        else if (feof(file) && walk->last_file && walk->line > 1)
+        } else if (feof(file) && walk->last_file && walk->line > 1) {
             walk->report->unfinished = (int64_t)n;
-        else
+            walk->line--;
+        } else {
             rc = problem(walk, n > KT_AUDIT_LINE_MAX ? "the line is too long"
                                                      : "the record is not whole");
+        }
     }
     if (rc == 0 && ferror(file))
-        rc = kt_error_errno(walk->error, "cannot read '%s'", path);
+        rc = kt_error_errno(walk->error, "cannot read the audit files");
     if (rc == 0 && walk->line == 0)
         rc = problem(walk, "the file is empty");
-    fclose(file);
+    if (file)
+        fclose(file);
     return rc;
+}
+
+static int next_file(struct walk *walk)
+{
+    walk->number++;
+    walk->line = 0;
+    walk->offset = 0;
+    return walk_file(walk);
+}
+
+static int go_on(struct walk *walk, int (*idle)(void *arg))
+{
+    unsigned first, last, count;
+    int rc = idle(walk->arg);
+
+    while (rc == 0) {
+        rc = find_files(walk->dir, &first, &last, &count, walk->error);
+        walk->last_file = walk->number >= last;
+        if (rc == 0)
+            rc = walk_file(walk);
+        if (rc == 0 && !walk->last_file)
+            rc = next_file(walk);
+        else if (rc == 0)
+            rc = idle(walk->arg);
+        walk->report->files = count;
+    }
+    return rc > 0 || (rc == KT_ERR_SIGNATURE && walk->report->problem[0]) ? 0 : rc;
+}
+
+static int walk_all(struct walk *walk, int (*idle)(void *arg))
+{
+    struct kta_audit_report *report = walk->report;
+    unsigned first, last, count;
+    char mark[KT_PATH_MAX];
+    int rc;
+
+    memset(report, 0, sizeof(*report));
+    rc = find_files(walk->dir, &first, &last, &count, walk->error);
+    if (rc)
+        return rc;
+    report->files = count;
+    while (walk->number < last && rc == 0) {
+        walk->last_file = walk->number + 1 == last;
+        rc = next_file(walk);
+        if (rc == KT_ERR_SIGNATURE && report->problem[0])
+            rc = 0; // what the later files hold is wanted all the same
+    }
+    if (rc == 0 && kt_path_join(mark, sizeof(mark), walk->dir, LOST_MARK) == 0 &&
+        kt_file_exists(mark)) {
+        uint64_t line = walk->line;
+        walk->line = 0;
+        (void)problem(walk, "the server noticed that a file was removed or changed while in use");
+        walk->line = line;
+    }
+    return rc == 0 && idle ? go_on(walk, idle) : rc;
 }
 
 int kta_audit_walk(const char *dir, kta_audit_record record, void *arg,
                    struct kta_audit_report *report, struct kt_error *error)
 {
     struct walk walk = {.dir = dir, .record = record, .arg = arg, .report = report, .error = error};
-    unsigned first, last, count;
-    char mark[KT_PATH_MAX];
-    int rc;
 
-    memset(report, 0, sizeof(*report));
-    rc = find_files(dir, &first, &last, &count, error);
-    if (rc)
-        return rc;
-    report->files = count;
-    for (walk.number = 1; walk.number <= last && rc == 0; walk.number++) {
-        walk.last_file = walk.number == last;
-        rc = walk_file(&walk);
-        if (rc == KT_ERR_SIGNATURE && report->problem[0])
-            rc = 0; // what the later files hold is wanted all the same
-    }
-    if (rc == 0 && kt_path_join(mark, sizeof(mark), dir, LOST_MARK) == 0 && kt_file_exists(mark)) {
-        walk.number = last;
-        walk.line = 0;
-        (void)problem(&walk, "the server noticed that a file was removed or changed while in use");
-    }
-    return rc;
+    return walk_all(&walk, NULL);
+}
+
+int kta_audit_follow(const char *dir, kta_audit_record record, int (*idle)(void *arg), void *arg,
+                     struct kta_audit_report *report, struct kt_error *error)
+{
+    struct walk walk = {.dir = dir, .record = record, .arg = arg, .report = report, .error = error};
+
+    return walk_all(&walk, idle);
 }

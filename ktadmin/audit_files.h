@@ -27,5 +27,10 @@ typedef int (*kta_audit_record)(void *arg, uint64_t seq, const uint8_t hash[KT_S
 // after a break can be seen. KT_ERR_NOT_FOUND when there is no file.
 int kta_audit_walk(const char *dir, kta_audit_record record, void *arg,
                    struct kta_audit_report *report, struct kt_error *error) KT_MUST_CHECK;
+// As kta_audit_walk, and goes on with what is written from then on. `idle` is called whenever all
+// that is there was read, and waits a while; non-zero ends the walk with that code (0 for a positive
+// one). So does a problem that shows while it goes on.
+int kta_audit_follow(const char *dir, kta_audit_record record, int (*idle)(void *arg), void *arg,
+                     struct kta_audit_report *report, struct kt_error *error) KT_MUST_CHECK;
 
 #endif

@@ -61,6 +61,7 @@ static const struct kt_cli_command *const COMMANDS[] = {
     &kta_cmd_audit_verify,
     &kta_cmd_audit_show,
     &kta_cmd_audit_head,
+    &kta_cmd_audit_export,
     &kta_cmd_init_master,
     &kta_cmd_init_slave,
     &kta_cmd_enable_synchronous,

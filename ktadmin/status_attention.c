@@ -77,6 +77,21 @@ static void say_left(const struct kta_member *member, json_t *list)
 }
 
 // What one node says of itself.
+static void look_at_audit(const struct kta_member *member, json_t *list)
+{
+    const json_t *audit = json_object_get(member->state, "audit");
+    const char *problem = json_string_value(json_object_get(audit, "problem"));
+    const char *behind = json_string_value(json_object_get(audit, "behind"));
+
+    if (json_is_false(json_object_get(audit, "open")))
+        say(list, "%s cannot write its audit log%s%s", member->name, problem ? ": " : "",
+            problem ? problem : "");
+    if (behind)
+        say(list,
+            "%s: records of its audit log are gone that %s knows of: run ktadmin audit verify",
+            member->name, behind);
+}
+
 static void look_at_node(const struct kta_member *member, json_t *list)
 {
     const char *role = kta_state_text(member, "role");
@@ -109,8 +124,7 @@ static void look_at_node(const struct kta_member *member, json_t *list)
     if (kta_state_number(member, "in_doubt") > 0)
         say(list, "%s: %llu groups are in doubt", member->name,
             (unsigned long long)kta_state_number(member, "in_doubt"));
-    if (json_is_false(json_object_get(json_object_get(member->state, "audit"), "open")))
-        say(list, "%s cannot write its audit log", member->name);
+    look_at_audit(member, list);
     json_array_foreach(unequal, i, one) if (json_is_string(one))
         say(list, "%s: the setting %s differs", member->name, json_string_value(one));
     look_at_certificates(member, list);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The agent: the operators' way into the node, the CA key, and the watch over the database.
+#include "kts/agent_audit.h"
 #include "kts/agent_door.h"
 #include "kts/agent_job.h"
 #include "kts/agent_peers.h"
@@ -204,6 +205,8 @@ static int set_up(struct kts_agent *agent, struct kt_error *error)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
     rc = kts_agent_load_ca(agent, error);
     if (rc == 0)
+        rc = kts_agent_audit_start(agent, error);
+    if (rc == 0)
         rc = kts_agent_peers_start(agent, error);
     if (rc == 0)
         rc = kts_agent_listen(agent, error);
@@ -236,6 +239,7 @@ static void tear_down(struct kts_agent *agent)
     kts_agent_unlisten(agent);
     kts_jobs_end(agent);
     kts_https_stop(agent);
+    kts_agent_audit_stop(agent);
     kts_agent_peers_stop(agent);
     atomic_store(&agent->start->status->database_up, 0);
     for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)

@@ -16,6 +16,7 @@
 struct kts_agent;
 struct kts_call;    // one request, through either door (agent_call.c)
 struct kts_pending; // one change that the writer has not answered (agent_change.c)
+struct kts_agent_audit;
 struct kts_running; // one job under way (agent_job.c)
 
 // A link with its events. `link` NULL: none at the moment.
@@ -54,7 +55,8 @@ struct kts_agent {
     struct kts_https *https;    // the listener for nodes and operators (agent_http.c)
     struct kts_pending *pending;
     struct kts_running *jobs;
-    struct kts_agent_peers *peers; // agent_peers.c
+    struct kts_agent_peers *peers;       // agent_peers.c
+    struct kts_agent_audit *audit_heads; // agent_audit.c
     struct kts_operators operators;
     uint64_t next_id;
     struct kt_secret *database_secret;

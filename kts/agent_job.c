@@ -137,6 +137,11 @@ static void finish(struct kts_running *running, json_t *result, const struct kt_
 
     if ((running->flags & KTS_JOB_ALONE) && agent->view)
         agent->view->listed_us = 0; // it may have changed the table of nodes
+    // That it was begun is on record.
+    if (!result && call && (running->flags & KTS_JOB_ALONE))
+        kts_agent_audit(agent, json_pack("{s:s, s:s, s:s, s:s}", "event", running->verb, "result",
+                                         "failed", "operator", running->actor, "reason",
+                                         kt_err_info(error->code)->name));
     if (!result)
         kt_log_error(error, "'%s' asked for by '%s' failed", running->verb, running->actor);
     else if (running->flags & KTS_JOB_ALONE)

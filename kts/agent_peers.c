@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kts/agent_audit.h"
 #include "kts/agent_peers_inner.h"
 #include "kts/agent_role.h"
 #include "kts/agent_view.h"
@@ -222,6 +223,7 @@ static int take_one(struct kts_agent_peers *peers, const json_t *one)
         seen->answered_us = seen->asked_us;
         json_decref(seen->state);
         seen->state = json_incref(state);
+        kts_agent_audit_hear(peers->agent, member, state);
     }
     return news;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kts/agent_audit.h"
 #include "kts/agent_backup.h"
 #include "kts/agent_cluster.h"
 #include "kts/agent_peers.h"
@@ -121,9 +122,6 @@ static void put_writer(const struct kts_status *status, json_t *state)
         last ? json_integer((kt_time_now() - last) / 1000) : json_null());
     set(state, "members_streaming", json_integer(atomic_load(&status->members)));
     set(state, "w", json_integer(atomic_load(&status->w)));
-    set(state, "audit",
-        json_pack("{s:b, s:I}", "open", (int)atomic_load(&status->audit_open), "seq",
-                  (json_int_t)atomic_load(&status->audit_seq)));
 }
 
 // The settings of PostgreSQL, and those in which a peer differs.
@@ -225,6 +223,7 @@ int kts_run_node_state(struct kts_call *call, const json_t *args, json_t **resul
     put_rows(agent->view, state);
     put_database(agent, state);
     put_writer(status, state);
+    kts_agent_audit_state(agent, state);
     put_settings(agent, state);
     set(state, "backup", kts_agent_backup_json(agent));
     set(state, "log_index", json_integer((json_int_t)agent->view->log_index));

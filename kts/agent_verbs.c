@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kts/agent_audit.h"
 #include "kts/agent_backup.h"
 #include "kts/agent_job.h"
 #include "lib/json.h"
@@ -83,7 +84,7 @@ static int run_status(struct kts_call *call, const json_t *args, json_t **result
     struct kts_agent *agent = kts_call_agent(call);
     const struct kts_start *start = agent->start;
     struct kts_status *status = start->status;
-    char cluster_id[KT_UUID_TEXT];
+    char cluster_id[KT_UUID_TEXT], problem[256];
     json_t *object = json_object();
 
     (void)args;
@@ -94,6 +95,9 @@ static int run_status(struct kts_call *call, const json_t *args, json_t **result
     put_epoch(status, object);
     put_writer(status, object);
     set_text(object, "audit", atomic_load(&status->audit_open) ? "open" : "closed");
+    kts_status_get_text(&status->audit_problem, problem);
+    if (problem[0])
+        set_text(object, "audit_problem", problem);
     set_number(object, "audit_seq", atomic_load(&status->audit_seq));
     json_object_set_new(object, "database", database_state(agent));
     set_number(object, "connections", kts_status_connections(status));
@@ -180,8 +184,8 @@ static const struct kts_verb READS[] = {
 };
 
 static const struct kts_verb *const TABLES[] = {
-    READS,          kts_change_verbs,   kts_cluster_verbs, kts_peers_verbs, kts_token_verbs,
-    kts_join_verbs, kts_operator_verbs, kts_cert_verbs,    kts_rights_verbs};
+    READS,          kts_change_verbs,   kts_cluster_verbs, kts_peers_verbs,  kts_token_verbs,
+    kts_join_verbs, kts_operator_verbs, kts_cert_verbs,    kts_rights_verbs, kts_audit_verbs};
 
 void kts_verbs_walk(void (*each)(const struct kts_verb *verb, void *arg), void *arg)
 {

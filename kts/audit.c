@@ -2,18 +2,22 @@
 // The audit process: takes the records that are there, makes them durable together, then says so.
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "kts/audit_file.h"
+#include "kts/audit_syslog.h"
 #include "kts/link.h"
 #include "kts/process.h"
 #include "kts/reload.h"
 #include "kts/sandbox.h"
+#include "lib/json.h"
 #include "lib/log.h"
 
 #define LINKS_MAX 512
-#define RETRY_MS  1000 // while records cannot be written
+#define LOOK_MS   500 // between two looks at the file, the folder and the disk
 
 struct asker {
     struct kts_link *link; // NULL: free
@@ -36,19 +40,29 @@ struct audit {
     struct pending pending[KTS_AUDIT_BATCH_MAX];
     size_t count;
     int stopping;
-    int failed; // the last commit: logged at the change only
+    int failed; // the last commit or look: logged at the change only
+    int64_t next_look_us;
+    char problem[256]; // of the failure, for the record of its end
 };
 
 static void publish(struct audit *audit, int code, const struct kt_error *why)
 {
     struct kts_status *status = audit->start->status;
+    const struct kts_audit_head *head = kts_audit_file_head(audit->file);
 
-    if (code && !audit->failed)
+    if (code && !audit->failed) {
         kt_log_error(why, "records cannot be written, requests that need one are refused");
+        snprintf(audit->problem, sizeof(audit->problem), "%.255s", why->message);
+        kts_status_set_text(&status->audit_problem, audit->problem);
+    }
     if (!code && audit->failed)
         kt_log(KT_LOG_NOTICE, "records can be written again");
+    if (!code)
+        kts_status_set_text(&status->audit_problem, "");
     audit->failed = code != 0;
-    atomic_store(&status->audit_seq, kts_audit_file_seq(audit->file));
+    kts_status_set_head(&status->audit_head, kts_audit_file_current(audit->file), head->seq,
+                        head->hash);
+    atomic_store(&status->audit_seq, head->seq);
     atomic_store(&status->audit_open, code == 0);
 }
 
@@ -93,6 +107,7 @@ static void reload(struct audit *audit, struct kts_control_message *message)
     audit->start->settings = fresh.settings;
     kts_audit_file_set_size(audit->file,
                             kt_settings_number(fresh.settings, KT_SET_AUDIT_FILE_SIZE));
+    kts_audit_syslog_set(kt_settings_text(fresh.settings, KT_SET_AUDIT_SYSLOG));
     kts_reload_level(fresh.settings);
 }
 
@@ -159,19 +174,41 @@ static void commit(struct audit *audit)
 {
     struct kt_error why = {0};
     int rc = kts_audit_file_commit(audit->file, &why);
+    const char *lines;
+    size_t n;
 
     publish(audit, rc, &why);
     answer_all(audit, rc);
+    // Behind the answers: nobody waits for a copy.
+    lines = kts_audit_file_written(audit->file, &n);
+    kts_audit_syslog_send(lines, n);
 }
 
-// While records cannot be written askers do not send any (they see audit_open = 0): so try alone.
-static void try_again(struct audit *audit)
+// A record of the audit process itself.
+static void commit_own(struct audit *audit, const char *event, const char *problem)
 {
-    static const char RECORD[] = "{\"event\":\"audit.resumed\"}";
+    json_t *record = json_pack("{s:s, s:s*}", "event", event, "problem", problem);
+    char *text = record ? kt_json_text(record) : NULL;
 
-    if (!kts_audit_file_is_lost(audit->file) &&
-        kts_audit_file_add(audit->file, RECORD, sizeof(RECORD) - 1) == 0)
+    if (text && kts_audit_file_add(audit->file, text, strlen(text)) == 0)
         commit(audit);
+    free(text);
+    json_decref(record);
+}
+
+// What is done to the file or the disk is found without a record that would find it; and while
+// records cannot be written askers do not send any (they see audit_open = 0): so try alone.
+static void look(struct audit *audit)
+{
+    struct kt_error why = {0};
+    int rc;
+
+    audit->next_look_us = kt_monotonic_now() + LOOK_MS * 1000;
+    rc = kts_audit_file_look(audit->file, &why);
+    if (rc)
+        publish(audit, rc, &why);
+    else if (!atomic_load(&audit->start->status->audit_open))
+        commit_own(audit, "audit.resumed", audit->problem[0] ? audit->problem : NULL);
 }
 
 // One round over all links. 1 when there is more to do at once.
@@ -203,6 +240,15 @@ static int serve_links(struct audit *audit, const struct pollfd *fds, struct ask
     return more;
 }
 
+static int wait_ms(const struct audit *audit, int more)
+{
+    int64_t left_us = audit->next_look_us - kt_monotonic_now();
+
+    if (more || audit->stopping || left_us <= 0)
+        return 0;
+    return (int)(left_us / 1000) + 1;
+}
+
 static int run(struct audit *audit)
 {
     static struct pollfd fds[LINKS_MAX + 1];
@@ -211,7 +257,6 @@ static int run(struct audit *audit)
 
     for (;;) {
         size_t n = 0;
-        int timeout = more || audit->stopping ? 0 : audit->failed ? RETRY_MS : -1;
         fds[0] = (struct pollfd){.fd = audit->start->control_fd, .events = POLLIN};
         for (size_t i = 0; i < LINKS_MAX; i++) {
             struct kts_link *link = audit->askers[i].link;
@@ -222,19 +267,41 @@ static int run(struct audit *audit)
             if (kts_link_wants_write(link))
                 fds[n].events |= POLLOUT;
         }
-        int ready = poll(fds, n + 1, timeout);
+        int ready = poll(fds, n + 1, wait_ms(audit, more));
         if (ready < 0 && errno != EINTR)
             return 1;
         if (ready == 0 && audit->stopping && !more)
             return 0; // the others have stopped before, and all that they sent is answered
-        if (ready == 0 && audit->failed && !more)
-            try_again(audit);
+        if (kt_monotonic_now() >= audit->next_look_us)
+            look(audit);
         if (ready < 0)
             continue;
         if (fds[0].revents && serve_control(audit))
             return 1;
         more = serve_links(audit, fds + 1, of, n);
     }
+}
+
+// The head that the process before this one has published, or that the node has signed.
+static struct kts_audit_known find_known(struct kts_start *start)
+{
+    struct kts_audit_known known = {.file = 0};
+    uint64_t published = atomic_load(&start->status->audit_seq), seq = 0;
+    uint8_t hash[KT_SHA256_LEN];
+    uint32_t file = 0;
+
+    kts_audit_known_load(start->paths, start->info, &known);
+    if (kts_status_get_head(&start->status->audit_head, &file, &seq, hash) == 0 &&
+        seq > known.head.seq) {
+        known.head.seq = seq;
+        known.file = file;
+        memcpy(known.head.hash, hash, sizeof(hash));
+    }
+    if (published > known.head.seq) { // it died between the two
+        known.head.seq = published;
+        known.file = 0;
+    }
+    return known;
 }
 
 int kts_audit_main(struct kts_start *start)
@@ -251,16 +318,18 @@ int kts_audit_main(struct kts_start *start)
         .cluster_id = cluster_id,
         .node = start->info->node,
         .file_size = kt_settings_number(start->settings, KT_SET_AUDIT_FILE_SIZE),
-        .least_seq = atomic_load(&start->status->audit_seq),
+        .known = find_known(start),
     };
     audit.start = start;
     audit.storage = (struct kt_buf)KT_BUF_INIT(KTS_CONTROL_MAX);
+    kts_audit_syslog_open();
+    kts_audit_syslog_set(kt_settings_text(start->settings, KT_SET_AUDIT_SYSLOG));
     if (kts_sandbox_enter(KTS_SANDBOX_AUDIT, &why) ||
         kts_audit_file_open(&settings, &audit.file, &why)) {
         kt_log_error(&why, "cannot start");
         return 1;
     }
-    publish(&audit, 0, NULL);
+    commit_own(&audit, "audit.start", NULL); // opens, when it goes well
     rc = kts_control_send(start->control_fd, KTS_CTL_READY, &with_database, 1, -1);
     rc = rc ? 1 : run(&audit);
     atomic_store(&start->status->audit_open, 0);

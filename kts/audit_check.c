@@ -103,6 +103,8 @@ static int check_line(struct kts_audit_check *check, const char *line, size_t n)
         snprintf(check->problem, sizeof(check->problem), "the hash chain does not hold");
         return KT_ERR_INVALID;
     }
+    if (check->wanted && check->wanted->seq == seq)
+        check->differs = memcmp(check->wanted->hash, hash, sizeof(hash)) != 0;
     check->head.seq = seq;
     memcpy(check->head.hash, hash, sizeof(hash));
     check->good += (int64_t)n + 1;
@@ -126,9 +128,10 @@ static int check_lines(struct kts_audit_check *check, struct kt_buf *buf)
     return 0;
 }
 
-int kts_audit_check_file(const char *path, struct kts_audit_check *check, struct kt_error *error)
+int kts_audit_check_file(const char *path, const struct kts_audit_head *wanted,
+                         struct kts_audit_check *check, struct kt_error *error)
 {
-    struct kts_audit_check fresh = {.good = 0};
+    struct kts_audit_check fresh = {.wanted = wanted};
     struct kt_buf buf = KT_BUF_INIT(READ_STEP + KT_AUDIT_LINE_MAX);
     struct stat st;
     int rc = 0;

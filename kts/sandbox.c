@@ -129,6 +129,8 @@ static const int AUDIT[] = {
     SCMP_SYS(fallocate),
     SCMP_SYS(fchmod),
     SCMP_SYS(umask),
+    // is there room
+    SCMP_SYS(fstatfs),
     SCMP_SYS(rename),
     SCMP_SYS(renameat),
     SCMP_SYS(renameat2),

@@ -2,6 +2,7 @@
 // The memory that all processes of a node share.
 #include "kts/status.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 // Atomics with a hidden lock would work within one process only.
@@ -83,4 +84,42 @@ void kts_status_get_text(struct kts_status_text *text, char out[256])
         if (before == atomic_load(&text->sequence))
             return;
     }
+}
+
+#define HEAD_TRIES 1000 // of a few nanoseconds each
+
+void kts_status_set_head(struct kts_status_head *head, uint32_t file, uint64_t seq,
+                         const uint8_t hash[KT_SHA256_LEN])
+{
+    uint32_t odd = atomic_load(&head->sequence) | 1; // also behind a writer that died half-way
+    uint64_t words[KT_SHA256_LEN / 8];
+
+    memcpy(words, hash, sizeof(words));
+    atomic_store(&head->sequence, odd);
+    atomic_store(&head->file, file);
+    atomic_store(&head->seq, seq);
+    for (size_t i = 0; i < KT_SHA256_LEN / 8; i++)
+        atomic_store(&head->hash[i], words[i]);
+    atomic_store(&head->sequence, odd + 1);
+}
+
+int kts_status_get_head(struct kts_status_head *head, uint32_t *file, uint64_t *seq,
+                        uint8_t hash[KT_SHA256_LEN])
+{
+    for (int i = 0; i < HEAD_TRIES; i++) {
+        uint32_t before = atomic_load(&head->sequence), number = atomic_load(&head->file);
+        uint64_t last = atomic_load(&head->seq), words[KT_SHA256_LEN / 8];
+
+        for (size_t k = 0; k < KT_SHA256_LEN / 8; k++)
+            words[k] = atomic_load(&head->hash[k]);
+        if (before % 2 != 0 || atomic_load(&head->sequence) != before)
+            continue;
+        if (last == 0)
+            return KT_ERR_NOT_FOUND;
+        *file = number;
+        *seq = last;
+        memcpy(hash, words, sizeof(words));
+        return 0;
+    }
+    return KT_ERR_AGAIN;
 }

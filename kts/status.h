@@ -26,6 +26,14 @@ struct kts_status_text {
     _Atomic char text[256];
 };
 
+// The last audit record that is on disk, written by the audit process.
+struct kts_status_head {
+    _Atomic uint32_t sequence; // odd while it is written
+    _Atomic uint32_t file;
+    _Atomic uint64_t seq; // 0: none yet
+    _Atomic uint64_t hash[KT_SHA256_LEN / 8];
+};
+
 #define KTS_STATUS_WORKERS 128 // 64, and those that are being replaced
 
 // One process writes each field, all read. Everything is a lock-free atomic.
@@ -63,6 +71,8 @@ struct kts_status {
     // audit
     _Atomic uint32_t audit_open; // 1: records can be written
     _Atomic uint64_t audit_seq;
+    struct kts_status_head audit_head;
+    struct kts_status_text audit_problem; // why records cannot be written, "" when they can
     // workers (added up by all)
     _Atomic uint64_t requests;
     _Atomic uint64_t retrievals;
@@ -82,5 +92,11 @@ uint64_t kts_status_connections(struct kts_status *status); // of all workers
 uint32_t kts_status_in_doubt(const struct kts_status *status);
 void kts_status_set_text(struct kts_status_text *text, const char *value); // cut at 255 bytes
 void kts_status_get_text(struct kts_status_text *text, char out[256]);
+void kts_status_set_head(struct kts_status_head *head, uint32_t file, uint64_t seq,
+                         const uint8_t hash[KT_SHA256_LEN]);
+// All of one moment. KT_ERR_NOT_FOUND: there is none yet. KT_ERR_AGAIN: it is being written, or its
+// writer died in the middle; the next one's first record mends that.
+int kts_status_get_head(struct kts_status_head *head, uint32_t *file, uint64_t *seq,
+                        uint8_t hash[KT_SHA256_LEN]) KT_MUST_CHECK;
 
 #endif

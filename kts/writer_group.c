@@ -149,6 +149,7 @@ static char *record_text(const struct db_member *member, const char *result, int
         json_object_set_new(record, "repeated", json_true());
     if (code != 0)
         set_text(record, "reason", kt_err_info(code)->name);
+    kts_writer_record_about(record, change);
     text = kt_json_text(record);
     json_decref(record);
     return text;

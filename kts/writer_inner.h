@@ -3,6 +3,8 @@
 #ifndef KTS_WRITER_INNER_H
 #define KTS_WRITER_INNER_H
 
+#include <jansson.h>
+
 #include "db/writer.h"
 #include "kts/fair.h"
 #include "kts/link.h"
@@ -67,6 +69,8 @@ void kts_writer_answer(struct kts_writer *writer, struct kts_queued *queued,
                        const struct kt_outcome *outcome);
 // Answers everything that is queued with `code`.
 void kts_writer_refuse_all(struct kts_writer *writer, int code);
+// What the change is about, for its audit record (writer_record.c). Leaves what is there.
+void kts_writer_record_about(json_t *record, const struct kt_change *change);
 // Links (writer_links.c).
 int kts_writer_take_link(struct kts_writer *writer,
                          struct kts_control_message *message) KT_MUST_CHECK;

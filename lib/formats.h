@@ -10,6 +10,8 @@
 #include "lib/err.h"
 #include "lib/secret.h"
 
+struct x509_st; // X509
+
 // An incarnation: number and 64 random bits. Text form "<number>.<16 hex>".
 struct kt_incarnation {
     uint32_t number;
@@ -144,6 +146,36 @@ int kt_audit_line_format(uint64_t seq, const uint8_t hash[KT_SHA256_LEN], const 
 // Splits a line without its newline; json points into it.
 int kt_audit_line_parse(const char *line, size_t n, uint64_t *seq, uint8_t hash[KT_SHA256_LEN],
                         const char **json, size_t *json_len) KT_MUST_CHECK;
+
+// --- signed audit head (formats_audit_head.c): a node's word on how far its audit log reaches ---
+#define KT_AUDIT_HEAD_CERT_MAX 2048 // bytes of DER
+#define KT_AUDIT_HEAD_SIG_MAX  80   // bytes of DER, ECDSA with P-256
+#define KT_AUDIT_HEAD_TEXT     4096
+struct kt_audit_head {
+    struct kt_uuid cluster;
+    char member[KT_MEMBER_TEXT]; // who signs
+    uint32_t file;               // number of the audit file
+    uint64_t seq;
+    uint8_t hash[KT_SHA256_LEN];
+    int64_t time_us;
+    uint8_t certificate[KT_AUDIT_HEAD_CERT_MAX]; // the signer's, DER
+    size_t certificate_len;
+    uint8_t signature[KT_AUDIT_HEAD_SIG_MAX];
+    size_t signature_len;
+};
+// Signs all lines but the last with the node's key; fills certificate and signature. KT_ERR_INVALID
+// when key and certificate are no pair (they are being renewed).
+int kt_audit_head_sign(struct kt_audit_head *head, struct evp_pkey_st *key,
+                       struct x509_st *certificate) KT_MUST_CHECK;
+// The signature, the certificate by the CA at the time of the head, and that it is the member's.
+// KT_ERR_SIGNATURE, or the codes of kt_pki_cert_check.
+int kt_audit_head_verify(const struct kt_audit_head *head, struct x509_st *ca) KT_MUST_CHECK;
+int kt_audit_head_format(const struct kt_audit_head *head,
+                         char out[KT_AUDIT_HEAD_TEXT]) KT_MUST_CHECK;
+// The head at the beginning of the text; *used receives its length. KT_ERR_TRUNCATED when the text
+// ends inside it.
+int kt_audit_head_parse(const char *text, size_t n, struct kt_audit_head *head,
+                        size_t *used) KT_MUST_CHECK;
 
 // --- wrapped key (formats_wrapped.c): application/vnd.keytrustee.wrapped ---
 // "KTW1", KEK deposit id (16 bytes), KEK version (u32), algorithm (u8: 1 = AES-256-KW RFC 3394,

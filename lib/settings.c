@@ -105,6 +105,9 @@ static const struct kt_setting_info TABLE[KT_SET_COUNT] = {
      365 * DAY, NULL, 1, "Validity of an auth code made without --expires."},
     {KT_SET_AUDIT_FILE_SIZE, "audit", "file_size", KT_TYPE_SIZE, "64MiB", 64 * KIB, 16 * GIB, NULL,
      1, "Size beyond which a new audit file is begun."},
+    {KT_SET_AUDIT_SYSLOG, "audit", "syslog", KT_TYPE_PATH, "", 0, 107, NULL, 1,
+     "Socket of syslog or journald that gets a copy of each audit record, mostly /dev/log; empty "
+     "sends none."},
     {KT_SET_LOG_LEVEL, "log", "level", KT_TYPE_CHOICE, "info", 0, 0,
      "error warning notice info debug", 1, "Least important messages that are logged."},
     {KT_SET_LOG_FILE, "log", "file", KT_TYPE_PATH, "", 0, TEXT_MAX, NULL, 1,

@@ -59,6 +59,7 @@ enum kt_setting {
     KT_SET_NODE_CERTIFICATE_LIFETIME,
     KT_SET_AUTH_CODE_LIFETIME, // default of `authcode new --expires`
     KT_SET_AUDIT_FILE_SIZE,    // [audit] a new file is begun beyond it
+    KT_SET_AUDIT_SYSLOG,       // socket that gets copies of the records; empty = none
     KT_SET_LOG_LEVEL,          // [log]
     KT_SET_LOG_FILE,           // empty = standard error (the journal under systemd)
     KT_SET_COUNT

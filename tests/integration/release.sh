@@ -129,7 +129,7 @@ fetch host-1 policy/why
 answers 403 justification_required
 fetch host-1 policy/why "KT-Justification: Gr%C3%B6%C3%9Fe%20%22z%C3%A4hlt%22"
 answers 200
-has "${NODE_DIR[kts-01]}/audit/audit-"* '"justification":"Größe \\"zählt\\""'
+has "${NODE_DIR[kts-01]}/audit/audit-"* '"justification":"Gr\\u00F6\\u00DFe \\"z\\u00E4hlt\\""'
 for text in '%00' '%0a' 'a%7fb' '%ff' '%c3' '%c0%80' '%ed%a0%80' "$(printf 'x%.0s' {1..513})" '%'; do
     fetch host-1 policy/why "KT-Justification: $text"
     [[ $http == 400 ]] || problem "'${text:0:20}': $http"

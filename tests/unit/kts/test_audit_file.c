@@ -52,7 +52,7 @@ static int set_up(void **state)
 
     snprintf(f->dir, sizeof(f->dir), "/tmp/kts-audit-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    f->settings = (struct kts_audit_settings){f->dir, CLUSTER, "kts-01", 1 << 20, 0};
+    f->settings = (struct kts_audit_settings){f->dir, CLUSTER, "kts-01", 1 << 20, {{0, {0}}, 0}};
     must_open(f);
     *state = f;
     return 0;
@@ -129,7 +129,7 @@ static struct kts_audit_check check(const struct fixture *f, unsigned number)
 {
     struct kts_audit_check result;
 
-    assert_int_equal(kts_audit_check_file(path_of(f, number), &result, NULL), 0);
+    assert_int_equal(kts_audit_check_file(path_of(f, number), NULL, &result, NULL), 0);
     return result;
 }
 
@@ -377,7 +377,7 @@ static void records_known_to_be_written_are_missed(void **state)
 
     write_one(f, "{\"event\":\"x\"}");
     assert_int_equal(unlink(path_of(f, 1)), 0);
-    f->settings.least_seq = 2;
+    f->settings.known.head.seq = 2;
     reopen(f);
     first = record(f, 1, 0);
     assert_member(first, "problem", "records at its end are gone");
@@ -447,6 +447,96 @@ static void extended_file_is_noticed(void **state)
     assert_lost_until_restart(f, 2);
 }
 
+static void record_overwritten_in_place_is_noticed(void **state)
+{
+    struct fixture *f = *state;
+    char json[1100];
+
+    snprintf(json, sizeof(json), "{\"event\":\"%01000d\"}", 0);
+    write_one(f, json);
+    change_byte(f, 900, '!'); // far from the file's end
+    assert_lost_until_restart(f, 2);
+}
+
+static void an_idle_look_finds_what_the_next_record_would(void **state)
+{
+    struct fixture *f = *state;
+    struct kt_error error = {0};
+
+    write_one(f, "{\"event\":\"x\"}");
+    assert_int_equal(kts_audit_file_look(f->file, &error), 0);
+    assert_int_equal(unlink(path_of(f, 1)), 0);
+    assert_int_equal(kts_audit_file_look(f->file, &error), KT_ERR_AUDIT_UNAVAILABLE);
+    assert_non_null(strstr(error.message, "was removed by somebody else"));
+    assert_true(kts_audit_file_is_lost(f->file));
+}
+
+static void a_touch_that_changes_no_record_is_no_loss(void **state)
+{
+    struct fixture *f = *state;
+
+    write_one(f, "{\"event\":\"x\"}");
+    assert_int_equal(chmod(path_of(f, 1), 0400), 0);
+    assert_int_equal(kts_audit_file_look(f->file, NULL), 0);
+    write_one(f, "{\"event\":\"y\"}");
+    assert_true(check(f, 1).head.seq == 3);
+}
+
+static void loss_is_marked_in_a_folder_that_was_moved_away(void **state)
+{
+    struct fixture *f = *state;
+    char away[128];
+
+    write_one(f, "{\"event\":\"x\"}");
+    snprintf(away, sizeof(away), "%s.away", f->dir);
+    assert_int_equal(rename(f->dir, away), 0);
+    assert_int_equal(kts_audit_file_look(f->file, NULL), KT_ERR_AUDIT_UNAVAILABLE);
+    assert_int_equal(rename(away, f->dir), 0);
+    reopen(f);
+    assert_new_file_names(f, 2, "audit-000001.log");
+}
+
+static void record_that_was_signed_otherwise_is_noticed(void **state)
+{
+    struct fixture *f = *state;
+    json_t *first;
+
+    write_one(f, "{\"event\":\"x\"}");
+    write_one(f, "{\"event\":\"y\"}");
+    f->settings.known = (struct kts_audit_known){.head = {.seq = 2, .hash = {1, 2, 3}}, .file = 1};
+    reopen(f);
+    first = record(f, 2, 0);
+    assert_member(first, "problem", "a record is another than the one that was signed");
+    assert_int_equal(json_integer_value(json_object_get(first, "seq")), 4);
+    json_decref(first);
+}
+
+static void numbers_go_on_behind_what_was_signed(void **state)
+{
+    struct fixture *f = *state;
+    json_t *first;
+
+    write_one(f, "{\"event\":\"x\"}");
+    f->settings.known = (struct kts_audit_known){.head = {.seq = 140}, .file = 3};
+    reopen(f);
+    first = record(f, 4, 0);
+    assert_member(first, "broken", "audit-000003.log");
+    assert_int_equal(json_integer_value(json_object_get(first, "seq")), 141);
+    json_decref(first);
+}
+
+static void what_a_record_says_is_ascii_on_disk(void **state)
+{
+    struct fixture *f = *state;
+    char *text = NULL;
+
+    write_one(f, "{\"event\":\"x\",\"justification\":\"a\\u001b[2J\\n\xc2\x9b\\u007f\"}");
+    assert_int_equal(kt_file_read_text(path_of(f, 1), 1 << 20, &text, NULL), 0);
+    for (const char *at = text; *at; at++)
+        assert_true(*at == '\n' || ((unsigned char)*at >= 0x20 && (unsigned char)*at <= 0x7f));
+    free(text);
+}
+
 // --- no room ---
 
 static rlim_t set_limit(int which, rlim_t now)
@@ -503,7 +593,8 @@ static void failed_rotation_keeps_the_old_file(void **state)
 
 static void missing_folder_is_an_error(void **state)
 {
-    struct kts_audit_settings settings = {"/nonexistent", CLUSTER, "kts-01", 1 << 20, 0};
+    struct kts_audit_settings settings = {
+        "/nonexistent", CLUSTER, "kts-01", 1 << 20, {{0, {0}}, 0}};
     struct kts_audit_file *file = NULL;
     struct kt_error error = {0};
 
@@ -535,6 +626,13 @@ int main(void)
         CASE(moved_file_is_noticed),
         CASE(cut_file_is_noticed),
         CASE(extended_file_is_noticed),
+        CASE(record_overwritten_in_place_is_noticed),
+        CASE(an_idle_look_finds_what_the_next_record_would),
+        CASE(a_touch_that_changes_no_record_is_no_loss),
+        CASE(loss_is_marked_in_a_folder_that_was_moved_away),
+        CASE(record_that_was_signed_otherwise_is_noticed),
+        CASE(numbers_go_on_behind_what_was_signed),
+        CASE(what_a_record_says_is_ascii_on_disk),
         CASE(failed_write_is_undone_and_tried_again),
         CASE(failed_rotation_keeps_the_old_file),
         cmocka_unit_test(missing_folder_is_an_error),
