@@ -18,7 +18,7 @@ int kts_heads_open(const char *path, struct kts_heads **heads,
                    struct kt_error *error) KT_MUST_CHECK;
 void kts_heads_free(struct kts_heads *heads);
 
-enum kts_heard {
+enum kts_head_news {
     KTS_HEARD_NOTHING_NEW,
     KTS_HEARD_NEW,
     // It says less than it has said before, or something else of the same record: its log was cut or
