@@ -16,7 +16,9 @@ int ktc_is_refusal_of_content(int rc)
 {
     int http = kt_err_info(rc)->http;
 
-    return http >= 400 && http < 500 && http != 401 && http != 403 && http != 408;
+    // Nor what says "later" (408, 429), or can be mended by encrypting anew.
+    return http >= 400 && http < 500 && http != 401 && http != 403 && http != 408 && http != 429 &&
+           rc != KT_ERR_RECOVERY_MISSING;
 }
 
 // Whether `rc` tells what came of the call: an error of the client's side does, unless an earlier

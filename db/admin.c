@@ -90,8 +90,10 @@ static int64_t deadline_of(int timeout_ms)
 int db_admin_in_doubt(struct db_admin *admin, uint32_t *count, struct kt_error *error)
 {
     PGresult *result = NULL;
-    int rc = db_admin_ask(admin, "SELECT count(*) FROM pg_prepared_xacts WHERE gid LIKE 'kt:%'", 0,
-                          NULL, &result, error);
+    int rc = db_admin_ask(admin,
+                          "SELECT count(*) FROM pg_prepared_xacts WHERE gid LIKE 'kt:%'"
+                          " AND owner = 'kts_writer'",
+                          0, NULL, &result, error);
 
     if (rc == 0)
         *count = (uint32_t)db_number_column(result, 0);

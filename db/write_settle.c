@@ -136,7 +136,8 @@ int db_write_settle(struct db_writer *writer, struct kt_error *error)
     if (r == 0)
         r = db_pipe_run(writer->main,
                         "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
-                        " AND gid LIKE 'kt:%' ORDER BY prepared, gid",
+                        " AND gid LIKE 'kt:%' AND owner = current_user" // no other role's counts
+                        " ORDER BY prepared, gid",
                         deadline(writer), &left, error);
     for (int i = 0; r == 0 && i < PQntuples(left); i++)
         r = commit_left_over(writer, PQgetvalue(left, i, 0), error);

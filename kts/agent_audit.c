@@ -108,8 +108,12 @@ static int append(struct kts_agent_audit *audit, struct kt_error *error)
     if (rc == 0 &&
         (fstat(fd, &st) || kt_write_all(fd, audit->text, strlen(audit->text)) || fdatasync(fd)))
         rc = KT_ERR_SYSTEM;
+    audit->appended_us = kt_monotonic_now(); // a full disk is not asked each second
     if (rc)
         rc = kt_error_errno(error, "cannot write to '%s'", audit->path);
+    // Half a head in front of the next one would look like tampering.
+    if (rc && fd >= 0 && st.st_nlink > 0 && ftruncate(fd, st.st_size))
+        kt_log(KT_LOG_WARNING, "'%s' cannot be cut to its last whole head", audit->path);
     if (fd >= 0)
         close(fd);
     if (rc == 0 && st.st_size > FILE_LIMIT)
@@ -118,7 +122,6 @@ static int append(struct kts_agent_audit *audit, struct kt_error *error)
         return rc;
     audit->appended_seq = audit->own.seq;
     audit->appended_file = audit->own.file;
-    audit->appended_us = kt_monotonic_now();
     return 0;
 }
 

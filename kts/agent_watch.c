@@ -12,6 +12,7 @@
 #include "kts/agent_peers.h"
 #include "kts/agent_role.h"
 #include "kts/agent_view.h"
+#include "kts/gate.h"
 #include "lib/log.h"
 
 // How soon it looks again: an active with members, a job on an active, anybody else, no database.
@@ -141,7 +142,7 @@ static void publish_silence(struct kts_agent *agent, enum kts_role role)
     struct kt_promise others[KTS_VIEW_PROMISES];
     int lags = role == KTS_ROLE_PASSIVE || role == KTS_ROLE_FENCED;
     struct kts_heard_facts facts = {
-        .is_head = !lags,
+        .is_head = !lags && kts_gate_has_quorum(status), // alone it may have been replaced
         .follows = role == KTS_ROLE_PASSIVE && view->receiver_streams &&
                    view->receiver_silent_us <= CUT_US &&
                    !kts_role_is_overtaken(&view->promise, others, kts_view_promises(agent, others)),

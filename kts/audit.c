@@ -39,6 +39,7 @@ struct audit {
     struct asker askers[LINKS_MAX];
     struct pending pending[KTS_AUDIT_BATCH_MAX];
     size_t count;
+    size_t turn; // rounds so far
     int stopping;
     int failed; // the last commit or look: logged at the change only
     int64_t next_look_us;
@@ -217,7 +218,11 @@ static int serve_links(struct audit *audit, const struct pollfd *fds, struct ask
 {
     int more = 0;
 
-    for (size_t i = 0; i < n; i++) {
+    // Each round begins with another link: a batch has an end, and nobody waits for the same ones
+    // for ever.
+    audit->turn++;
+    for (size_t k = 0; k < n; k++) {
+        size_t i = (k + audit->turn) % n;
         int ended = 0, left;
         if (fds[i].revents & POLLOUT) {
             int rc = kts_link_flush(of[i]->link);

@@ -366,6 +366,7 @@ static void on_state_timer(struct kts_conn *conn)
         on_body_timer(conn);
         break;
     case KTS_CONN_QUEUED:
+        conn->has_turn = 0; // given in this very turn of the loop
         kts_dispatch_no_turn(conn->request);
         break;
     case KTS_CONN_WORKING:

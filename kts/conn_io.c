@@ -86,7 +86,7 @@ static void wait_for(struct kts_conn *conn, int result, const char *what)
         return;
     case SSL_ERROR_ZERO_RETURN: // a proper end: it may still read an answer
         conn->peer_done = 1;
-        if (conn->state != KTS_CONN_WORKING)
+        if (conn->state != KTS_CONN_WORKING && conn->state != KTS_CONN_QUEUED)
             conn->dead = 1;
         conn->close_after = 1;
         kts_conn_watch_reads(conn, 0);

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define END (-0x7fff) // no system call and none of libseccomp's pseudo numbers
@@ -144,8 +145,8 @@ static const int AUDIT[] = {
 // Of a child that asks other nodes, through libcurl: name resolution takes threads, files and
 // sockets of its own. Files are opened for reading only (below).
 static const int CALLER[] = {
-    SCMP_SYS(socket),     SCMP_SYS(socketpair), SCMP_SYS(connect),    SCMP_SYS(sendto),
-    SCMP_SYS(sendmmsg),   SCMP_SYS(recvmmsg),
+    SCMP_SYS(socketpair), SCMP_SYS(connect),    SCMP_SYS(sendto),     SCMP_SYS(sendmmsg),
+    SCMP_SYS(recvmmsg),
     SCMP_SYS(bind), // netlink, for the order of addresses; listen() is not there
     SCMP_SYS(newfstatat), SCMP_SYS(stat),       SCMP_SYS(lstat),      SCMP_SYS(statx),
     SCMP_SYS(access),     SCMP_SYS(faccessat),  SCMP_SYS(faccessat2), SCMP_SYS(readlink),
@@ -220,8 +221,12 @@ static int allow_by_argument(scmp_filter_ctx ctx)
 // Threads, not processes; files to be read; libraries that the resolver loads (nsswitch).
 static int allow_caller(scmp_filter_ctx ctx)
 {
+    // Not AF_UNIX: behind such sockets are the agent and the database, which know the account.
+    static const int FAMILIES[] = {AF_INET, AF_INET6, AF_NETLINK};
     int rc = 0;
 
+    for (size_t i = 0; i < sizeof(FAMILIES) / sizeof(FAMILIES[0]); i++)
+        ALLOW(socket, 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)FAMILIES[i]));
     ALLOW(openat, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
     ALLOW(open, 1, SCMP_A1(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
     ALLOW(clone, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
@@ -230,6 +235,15 @@ static int allow_caller(scmp_filter_ctx ctx)
         rc = KT_ERR_SYSTEM;
     ALLOW(mmap, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC));
     ALLOW(mprotect, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC));
+    return rc;
+}
+
+// Copies for syslog go by a datagram socket that was made before; MSG_FASTOPEN would connect.
+static int allow_audit(scmp_filter_ctx ctx)
+{
+    int rc = 0;
+
+    ALLOW(sendto, 1, SCMP_A3(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
     return rc;
 }
 
@@ -269,6 +283,8 @@ int kts_sandbox_enter(enum kts_sandbox_profile profile, struct kt_error *error)
         rc = allow_by_argument(ctx);
     if (rc == 0 && profile == KTS_SANDBOX_CALLER)
         rc = allow_caller(ctx);
+    if (rc == 0 && profile == KTS_SANDBOX_AUDIT)
+        rc = allow_audit(ctx);
 #ifdef KT_SANITIZE
     if (rc == 0)
         rc = allow_list(ctx, SANITIZER);

@@ -10,7 +10,7 @@
 // and not in their queues.
 #define PLACES      256
 #define RETRY_S     1
-#define BODIES_PART 2 // of limits.bodies, one organisation may hold one part in so many
+#define BODIES_PART 2 // of what others leave of limits.bodies, one organisation may hold one part
 
 int kts_shares_new(struct kts_shares *shares)
 {
@@ -28,16 +28,31 @@ static int64_t limit(const struct kts_request *request, enum kt_setting id)
     return kt_settings_number(request->worker->settings, id);
 }
 
+// So that some are left for the next one, however many organisations take all they can.
+static int holds_too_much(const struct kts_request *request, const struct kts_tenant *tenant)
+{
+    int64_t all = limit(request, KT_SET_LIMIT_BODIES), own = (int64_t)tenant->parent->bytes;
+    int64_t body = (int64_t)request->body_expected;
+    int64_t others = (int64_t)request->worker->body_bytes - (own - body);
+
+    return body > 0 && own > body && // one body always may
+           own > (all - (others > 0 ? others : 0)) / BODIES_PART;
+}
+
 int kts_share_begin(struct kts_request *request)
 {
     struct kts_share *share = &request->share;
     const struct kts_caller_keys *keys = kts_conn_keys(request->conn);
     int known = request->certificate_error == 0;
     uint64_t bytes = request->body_expected;
-    struct kts_tenant *tenant =
+    struct kts_tenant *tenant;
+
+    // Whoever asks how the node is must not wait behind those who hold registrations open.
+    if (request->match.route->caller == KTS_ANYONE)
+        return 0;
+    tenant =
         kts_fair_join(request->worker->shares.fair, known ? keys->organisation : KT_SHARE_STRANGERS,
                       known ? keys->client : keys->address);
-
     if (!tenant)
         return KT_ERR_NO_MEMORY;
     share->tenant = tenant;
@@ -48,8 +63,7 @@ int kts_share_begin(struct kts_request *request)
         return kts_fail(request, KT_ERR_TOO_MANY_REQUESTS,
                         "this client has too many requests under way");
     if ((int64_t)tenant->parent->under_way > limit(request, KT_SET_LIMIT_ORG_REQUESTS) ||
-        (bytes > 0 && tenant->parent->bytes > bytes && // one body always may
-         (int64_t)tenant->parent->bytes > limit(request, KT_SET_LIMIT_BODIES) / BODIES_PART))
+        holds_too_much(request, tenant))
         return kts_fail(request, KT_ERR_TOO_MANY_REQUESTS,
                         "this organisation has too many requests under way");
     return 0;

@@ -138,6 +138,10 @@ BEGIN
     END IF;
     -- the delay begins when the purge is asked for, whatever is written (a minute for statements
     -- that had to wait)
+    IF OLD.purge_after IS NOT NULL AND NEW.deleted_at IS NOT NULL
+        AND (NEW.purge_after IS NULL OR NEW.purge_after < OLD.purge_after) THEN
+        RAISE EXCEPTION 'a purge is not brought forward' USING ERRCODE = 'KT002';
+    END IF;
     IF NEW.purge_after IS DISTINCT FROM OLD.purge_after AND NEW.purge_after IS NOT NULL
         AND NEW.purge_after < kt_latest() - interval '1 minute' + (SELECT purge_delay
             FROM organisations o WHERE o.organisation_id = OLD.organisation_id) THEN
@@ -184,7 +188,8 @@ END
 $$;
 
 REVOKE EXECUTE ON FUNCTION clock_see(), clock_confirm(text), deposits_purge(uuid[], uuid[]),
-    deposit_granted(uuid, deposits, text) FROM PUBLIC;
+    deposit_granted(uuid, deposits, text), deposits_guard(), kt_now(), kt_latest() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kt_now(), kt_latest() TO kts_reader, kts_writer, kts_agent;
 GRANT EXECUTE ON FUNCTION clock_see(), clock_confirm(text), deposits_purge(uuid[], uuid[])
     TO kts_writer;
 GRANT SELECT ON clock TO kts_reader, kts_writer, kts_agent;

@@ -245,7 +245,7 @@ int PQgetisnull(const PGresult *result, int row, int column)
 
 char *PQgetvalue(const PGresult *result, int row, int column)
 {
-    static char value[32][1024];
+    static char value[64][1024];
     int place = row * result->answer->columns + column;
 
     snprintf(value[place], sizeof(value[0]), "%s",
