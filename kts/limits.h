@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who has failed too often, or connects too often: the meter's kinds applied to connections and
-// requests. Whoever is over a limit is refused what failed, and nothing else: others behind the
-// same address go on.
+// requests. Whoever is over a limit is refused what failed, and nothing else; but no auth
+// code has a verdict there, not even a right one.
 #ifndef KTS_LIMITS_H
 #define KTS_LIMITS_H
 

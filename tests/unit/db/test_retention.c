@@ -240,6 +240,17 @@ static void a_purge_has_its_delay_whatever_is_written(void **state)
     refused("UPDATE deposits SET purge_after = now() WHERE " ME, "KT002");
 }
 
+static void a_shorter_delay_brings_no_purge_forward(void **state)
+{
+    (void)state;
+    allowed("UPDATE deposits SET deleted_at = now() WHERE " ME);
+    allowed("UPDATE deposits SET purge_after = now() + interval '7 days' WHERE " ME);
+    allowed("UPDATE organisations SET purge_delay = '0' WHERE organisation_id = '" ORG "'");
+    refused("UPDATE deposits SET purge_after = now() + interval '1 hour' WHERE " ME, "KT002");
+    refused("UPDATE deposits SET purge_after = NULL WHERE " ME, "KT002");
+    allowed("UPDATE organisations SET purge_delay = '7 days' WHERE organisation_id = '" ORG "'");
+}
+
 static void a_clock_that_is_set_back_shortens_no_delay(void **state)
 {
     (void)state;
@@ -374,6 +385,7 @@ int main(void)
         CASE(a_governance_lock_gives_way_to_bypass_only),
         CASE(a_legal_hold_gives_way_to_bypass_only),
         CASE(a_purge_has_its_delay_whatever_is_written),
+        CASE(a_shorter_delay_brings_no_purge_forward),
         CASE(a_clock_that_is_set_back_shortens_no_delay),
         CASE(what_is_due_is_erased_once_and_its_hash_stays),
         CASE(what_is_locked_is_not_erased_though_it_is_due),
