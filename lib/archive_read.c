@@ -201,7 +201,7 @@ static int take_member(struct kt_archive_reader *reader, struct kt_archive_membe
     if (taken.is_dir && archive_entry_size(entry) != 0)
         return refuse(reader, error, "a folder with data");
     taken.size = (uint64_t)archive_entry_size(entry);
-    taken.mode = archive_entry_perm(entry);
+    taken.mode = archive_entry_perm(entry) & 07777; // a damaged header may carry more bits
     if (archive_entry_mtime(entry) < INT64_MAX / 1000000 - 1 &&
         archive_entry_mtime(entry) > INT64_MIN / 1000000 + 1)
         taken.mtime_us =
