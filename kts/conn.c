@@ -50,7 +50,8 @@ static void next_request(struct kts_conn *conn)
     if (conn->out.cap > KEEP_MAX)
         kt_buf_free(&conn->out);
     kts_conn_watch_reads(conn, 1);
-    kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_IDLE));
+    kts_conn_deadline(conn, conn->worker->stopping ? KTS_CONN_LAST_MS
+                                                   : setting(conn, KT_SET_TIMEOUT_IDLE));
 }
 
 // Answers what the connection itself finds wrong; it is closed then.
@@ -238,6 +239,7 @@ static int step_sending(struct kts_conn *conn, int *served)
         kts_conn_begin_drain(conn);
         return 1;
     }
+    conn->answered = 1;
     next_request(conn);
     if (++*served < IN_A_TURN)
         return 1;
@@ -466,7 +468,11 @@ void kts_conns_close_idle(struct kts_worker *worker)
 
     for (struct kts_conn *conn = worker->conns; conn; conn = next) {
         next = conn->next;
-        if (kts_conn_is_idle(conn)) {
+        if (!kts_conn_is_idle(conn))
+            continue;
+        if (!conn->answered) {
+            kts_conn_deadline(conn, KTS_CONN_LAST_MS);
+        } else {
             kts_conn_shut(conn);
             kts_conn_free(conn);
         }

@@ -19,7 +19,8 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
 void kts_conn_turn_out(struct kts_conn *conn);
 // At the worker's end: closes and frees.
 void kts_conn_free(struct kts_conn *conn);
-// Every connection of the worker that is between two requests; at a stop.
+// At a stop: closes every connection of the worker that is between two requests. One that has not
+// had its first is answered once, when that comes soon: its client has no reason to try again.
 void kts_conns_close_idle(struct kts_worker *worker);
 void kts_conns_free_all(struct kts_worker *worker);
 

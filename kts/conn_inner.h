@@ -49,6 +49,7 @@ struct kts_conn {
     uint8_t address[KTS_ADDRESS_LEN];
     struct kts_place place;
     struct kts_caller_keys keys;
+    int answered;      // a request at least: its client knows that the next may meet a closed one
     int has_turn;      // a queued request is to be worked on
     int64_t pace_us;   // since when the body comes, or the answer is taken
     size_t pace_total; // bytes of the answer
@@ -60,6 +61,7 @@ struct kts_conn {
 #define KTS_CONN_BODY_STEP 16384 // of a body: one TLS record
 #define KTS_CONN_AHEAD     16384 // bytes taken in while a request is worked on
 #define KTS_CONN_DRAIN_MS  2000
+#define KTS_CONN_LAST_MS   2000 // at a stop, for a first request that is on its way
 
 // What a connection needs of its process. `arg` is given to both functions.
 struct kts_conn_owner {

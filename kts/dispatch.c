@@ -221,8 +221,6 @@ static int check_head(struct kts_request *request, const struct kts_http_head *h
         rc = kts_release_take_head(request, head);
     if (rc)
         return rc;
-    if (request->worker->stopping)
-        return KT_ERR_SHUTTING_DOWN;
     route = request->match.route;
     // Before the body is sent: a change that cannot be taken is refused at once.
     return route->class == KTS_CHANGE ? kts_writer_check(request->worker) : 0;

@@ -248,7 +248,18 @@ comes_true 10 ready kts-01
 is_running "${NODE_PID[kts-01]}" || problem "the server has ended"
 exec {held}>&-
 
-check "the server stops cleanly when asked, and leaves the database running"
+check "the server stops cleanly when asked, answers a connection that was just made, and leaves the database running"
+mkfifo "$KT_TMP/words"
+timeout 30 openssl s_client -ign_eof -no_ticket -connect "127.0.0.1:${NODE_PORT[kts-01]}" \
+    <"$KT_TMP/words" >"$KT_TMP/said" 2>/dev/null &
+KT_PIDS[$!]="openssl s_client"
+exec {words}>"$KT_TMP/words"
+comes_true 10 grep -q '^SSL handshake has read' "$KT_TMP/said"
+kill -TERM "${NODE_PID[kts-01]}"
+comes_true 10 grep -q 'notice: stopping' "$dir/logs/kts.log"
+printf 'GET /v1/health HTTP/1.1\r\nHost: kts\r\n\r\n' >&"$words"
+comes_true 5 grep -q '^HTTP/1.1 200' "$KT_TMP/said"
+exec {words}>&-
 stop_server kts-01
 postmaster_of kts-01 || problem "PostgreSQL has stopped with the server"
 

@@ -535,7 +535,7 @@ serves_all() {
     local handle
 
     for handle in "${@:2}"; do
-        serves "$1" "$handle" || problem "$1 answers $http $(error_code) for '$handle'"
+        serves "$1" "$handle" || problem "$1 answers $http $(error_code)$(<"$KT_TMP/no_answer") for '$handle'"
     done
 }
 

@@ -180,9 +180,14 @@ can_connect() {
 
 declare -A KT_PORTS=()
 
-# Sets $port to one that nobody listens on, below the range the kernel takes ports from.
+# Sets $port to one that nobody listens on, below the range the kernel takes ports from. Scripts that
+# run at the same time have KT_PORT_RANGE from tests/run, so that none takes the port of another's
+# node that is down.
 free_port() {
-    while port=$((20000 + RANDOM % 10000)); do
+    local first=${KT_PORT_RANGE:-20000-29999} last
+
+    last=${first#*-} first=${first%-*}
+    while port=$((first + RANDOM % (last - first + 1))); do
         [[ -z ${KT_PORTS[$port]:-} ]] && ! can_connect "$port" && break
     done
     KT_PORTS[$port]=1
@@ -359,7 +364,7 @@ new_node_with_clients() {
 
 # request NODE CLIENT METHOD PATH [CURL OPTIONS...]: CLIENT is a client's name, or "none", or a path
 # prefix of a certificate (PREFIX-cert.pem, PREFIX-key.pem). Sets $http; body in $KT_TMP/body, header
-# in $KT_TMP/header. http is 000 when no answer came.
+# in $KT_TMP/header. http is 000 when no answer came; then $KT_TMP/no_answer says why.
 request() {
     local node=$1 who=$2 method=$3 path=$4 certificate=()
     shift 4
@@ -374,9 +379,9 @@ request() {
     [[ $method != GET && $method != HEAD ]] && certificate+=(--request "$method")
     : >"$KT_TMP/body"
     : >"$KT_TMP/header"
-    http=$(curl_node "$node" -s --path-as-is --max-time 30 --cacert "$(ca_of "$node")" "${certificate[@]}" \
+    http=$(curl_node "$node" -sS --path-as-is --max-time 30 --cacert "$(ca_of "$node")" "${certificate[@]}" \
         -H 'Expect:' -D "$KT_TMP/header" -o "$KT_TMP/body" -w '%{http_code}' "$@" \
-        "$(url_of "$node")$path")
+        "$(url_of "$node")$path" 2>"$KT_TMP/no_answer")
 }
 
 # deposit NODE CLIENT HANDLE FILE [ID]: the PUT with everything right; sets $http.
