@@ -60,7 +60,7 @@ void kts_heard_look(struct kts_heard *heard, const struct kts_heard_facts *facts
 {
     int64_t message_us = now_us - facts->silent_us;
 
-    if (facts->is_head) {
+    if (facts->leads && facts->has_quorum) { // alone it may have been replaced
         advance(heard, now_us);
         return;
     }

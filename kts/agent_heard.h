@@ -17,9 +17,10 @@ struct kts_heard {
     int64_t saved_us;  // the as_of_us that is in the file
 };
 
-// What a look at the database says. `is_head`: this node leads, nobody knows better.
+// What a look at the database says.
 struct kts_heard_facts {
-    int is_head;
+    int leads;         // it is the active, as far as it knows
+    int has_quorum;    // and enough members hear it: nobody has replaced it
     int follows;       // it streams, from the active of the newest epoch that is known here
     int64_t silent_us; // since the active's last message
     uint64_t end_lsn;  // of the active's log, by that message; 0: not told

@@ -142,7 +142,8 @@ static void publish_silence(struct kts_agent *agent, enum kts_role role)
     struct kt_promise others[KTS_VIEW_PROMISES];
     int lags = role == KTS_ROLE_PASSIVE || role == KTS_ROLE_FENCED;
     struct kts_heard_facts facts = {
-        .is_head = !lags && kts_gate_has_quorum(status), // alone it may have been replaced
+        .leads = !lags,
+        .has_quorum = kts_gate_has_quorum(status),
         .follows = role == KTS_ROLE_PASSIVE && view->receiver_streams &&
                    view->receiver_silent_us <= CUT_US &&
                    !kts_role_is_overtaken(&view->promise, others, kts_view_promises(agent, others)),

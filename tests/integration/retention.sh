@@ -98,8 +98,11 @@ answers 200
 grants "$officer" lock --prefix r/
 lock officer r/compliance '{"mode": "none"}' -H "$bypass"
 answers 409 deposit_locked
+# by the writer's check: not only by the guard on the table, which is behind it
+has "$KT_TMP/body" 'a compliance lock can only be made longer'
 lock officer r/compliance "{\"until\": \"$(in_days 1)\"}" -H "$bypass"
 answers 409 deposit_locked
+has "$KT_TMP/body" 'a compliance lock can only be made longer'
 lock officer r/compliance "{\"mode\": \"governance\", \"until\": \"$(in_days 5)\"}" -H "$bypass"
 answers 409 deposit_locked
 lock officer r/compliance "{\"until\": \"$(in_days 5)\"}"

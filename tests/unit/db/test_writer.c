@@ -11,6 +11,8 @@
 #include <poll.h>
 #include <signal.h>
 
+#include "db/queries.h"
+#include "db/replication.h"
 #include "db/writer.h"
 #include "lib/digest.h"
 #include "lib/pki.h"
@@ -260,13 +262,13 @@ static void writer_opens_only_in_the_epoch_that_it_was_permitted_for(void **stat
     assert_int_equal(refused_in(2), KT_ERR_FENCED);
 }
 
-// A group that an earlier writer left prepared.
-static void leave_group(const char *gid)
+// A group that an earlier writer, or somebody else, left prepared.
+static void leave_group_as(const struct db_target *role, const char *gid)
 {
     char sql[256];
     struct kt_error error = {0};
     PGconn *conn = NULL;
-    int rc = db_pg_connect(&target, MS, &conn, &error);
+    int rc = db_pg_connect(role, MS, &conn, &error);
 
     snprintf(sql, sizeof(sql),
              "SET synchronous_commit = local; BEGIN;"
@@ -277,6 +279,11 @@ static void leave_group(const char *gid)
     PQfinish(conn);
     if (rc)
         fail_msg("%s", error.message);
+}
+
+static void leave_group(const char *gid)
+{
+    leave_group_as(&target, gid);
 }
 
 #define LEFT "SELECT count(*) FROM pg_prepared_xacts"
@@ -298,6 +305,62 @@ static void permission_that_was_taken_back_settles_nothing(void **state)
     assert_int_equal(what.settled, 1);
     assert_int_equal(count_as_owner(LEFT), 0);
     db_writer_close(writer);
+}
+
+// How many groups the agent sees in doubt.
+static int seen_in_doubt(void)
+{
+    struct kt_secret *agent_secret = NULL;
+    struct db_session *session = NULL;
+    struct kt_error error = {0};
+    struct db_target agent;
+    json_t *look = NULL;
+    int n;
+
+    assert_int_equal(
+        db_target_load(&real.paths, real.settings, DB_ROLE_AGENT, &agent, &agent_secret, NULL), 0);
+    assert_int_equal(db_session_new(&agent, &session), 0);
+    assert_int_equal(db_query_look(session, &look, &error), 0);
+    n = (int)json_integer_value(json_object_get(look, "prepared"));
+    json_decref(look);
+    db_session_free(session);
+    kt_secret_free(agent_secret);
+    return n;
+}
+
+static uint32_t counted_in_doubt(void)
+{
+    struct db_admin *admin = NULL;
+    struct kt_error error = {0};
+    uint32_t n = 0;
+
+    assert_int_equal(db_admin_open(real.cluster, MS, &admin, &error), 0);
+    assert_int_equal(db_admin_in_doubt(admin, &n, &error), 0);
+    db_admin_close(admin);
+    return n;
+}
+
+static void group_of_another_role_is_neither_settled_nor_counted(void **state)
+{
+    struct db_target owner = {0};
+    struct db_writer_state what;
+    struct db_writer *writer;
+    struct kt_error error;
+
+    (void)state;
+    db_target_owner(&real.paths, real.settings, "keytrustee", &owner);
+    leave_group_as(&owner, "kt:1.0123456789abcdef:1:7");
+    assert_int_equal(seen_in_doubt(), 0);
+    assert_int_equal(counted_in_doubt(), 0);
+    leave_group("kt:1.0123456789abcdef:1:8");
+    assert_int_equal(seen_in_doubt(), 1);
+    assert_int_equal(counted_in_doubt(), 1);
+    assert_int_equal(open_in(1, &writer, &error), 0);
+    db_writer_state(writer, &what);
+    assert_int_equal(what.settled, 1);
+    db_writer_close(writer);
+    assert_int_equal(count_as_owner(LEFT " WHERE gid = 'kt:1.0123456789abcdef:1:7'"), 1);
+    run_as_owner("ROLLBACK PREPARED 'kt:1.0123456789abcdef:1:7'");
 }
 
 static void member_under_its_name_and_role_acknowledges(void **state)
@@ -386,6 +449,7 @@ int main(void)
         CASE(standalone_writer_opens_and_proves_its_barriers),
         CASE(writer_opens_only_in_the_epoch_that_it_was_permitted_for),
         CASE(permission_that_was_taken_back_settles_nothing),
+        CASE(group_of_another_role_is_neither_settled_nor_counted),
         WITH_MEMBERS(member_under_its_name_and_role_acknowledges),
         WITH_MEMBERS(stranger_under_a_members_name_does_not_count),
         WITH_MEMBERS(member_that_has_not_flushed_does_not_count),

@@ -79,11 +79,22 @@ static void connection_alone_is_no_message(void **state)
 static void who_leads_is_never_old(void **state)
 {
     struct kts_heard heard = {.as_of_us = 1 * S};
-    const struct kts_heard_facts head = {.is_head = 1};
+    const struct kts_heard_facts head = {.leads = 1, .has_quorum = 1};
 
     (void)state;
     kts_heard_look(&heard, &head, 500 * S);
     assert_int_equal(heard.as_of_us, 500 * S);
+}
+
+static void active_without_a_quorum_has_heard_nothing(void **state)
+{
+    struct kts_heard heard = {.as_of_us = 1 * S};
+    const struct kts_heard_facts alone = {.leads = 1}, quorum_of_others = {.has_quorum = 1};
+
+    (void)state;
+    kts_heard_look(&heard, &alone, 500 * S); // it may have been replaced
+    kts_heard_look(&heard, &quorum_of_others, 500 * S);
+    assert_int_equal(heard.as_of_us, 1 * S);
 }
 
 static void age_survives_a_restart(void **state)
@@ -121,6 +132,7 @@ int main(void)
         cmocka_unit_test(lag_that_never_ends_is_no_age),
         cmocka_unit_test(connection_alone_is_no_message),
         cmocka_unit_test(who_leads_is_never_old),
+        cmocka_unit_test(active_without_a_quorum_has_heard_nothing),
         cmocka_unit_test_setup_teardown(age_survives_a_restart, temp_dir_setup, temp_dir_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -311,6 +312,58 @@ static int no_sending_to_an_address(void)
     return 0;
 }
 
+// A datagram socket that is there already, as the audit process has one for syslog.
+static int datagrams[2] = {-1, -1};
+static struct sockaddr_un datagram_to = {.sun_family = AF_UNIX};
+
+static void make_datagrams(void)
+{
+    snprintf(datagram_to.sun_path, sizeof(datagram_to.sun_path), "/tmp/kts-sandbox-%d", getpid());
+    for (int i = 0; i < 2; i++)
+        datagrams[i] = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(datagrams[1], (struct sockaddr *)&datagram_to, sizeof(datagram_to)), 0);
+}
+
+static ssize_t send_datagram(void)
+{
+    return sendto(datagrams[0], "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL,
+                  (struct sockaddr *)&datagram_to, sizeof(datagram_to));
+}
+
+static int no_datagrams(void)
+{
+    const int first_line = __LINE__;
+
+    REFUSED((int)send_datagram());
+    return 0;
+}
+
+static int a_datagram(void)
+{
+    const int first_line = __LINE__;
+
+    NEED(send_datagram() == 1);
+    return 0;
+}
+
+static void only_the_audit_process_sends_copies_and_makes_no_connection(void **state)
+{
+    char byte = 0;
+
+    (void)state;
+    make_datagrams();
+    assert_int_equal(inside(KTS_SANDBOX_WORKER, no_datagrams), 0);
+    assert_int_equal(inside(KTS_SANDBOX_WRITER, no_datagrams), 0);
+    assert_int_equal(recv(datagrams[1], &byte, 1, 0), -1);
+    assert_int_equal(inside(KTS_SANDBOX_AUDIT, a_datagram), 0);
+    assert_int_equal(recv(datagrams[1], &byte, 1, 0), 1);
+    assert_int_equal(inside(KTS_SANDBOX_AUDIT, no_sending_to_an_address), 0);
+    assert_int_equal(inside(KTS_SANDBOX_AUDIT, no_sockets), 0);
+    for (int i = 0; i < 2; i++)
+        close(datagrams[i]);
+    assert_int_equal(unlink(datagram_to.sun_path), 0);
+}
+
 static int no_files(void)
 {
     const int first_line = __LINE__;
@@ -442,6 +495,7 @@ int main(void)
         cmocka_unit_test(no_profile_makes_processes_sockets_or_code),
         cmocka_unit_test(worker_and_writer_open_no_files),
         cmocka_unit_test(only_the_worker_accepts),
+        cmocka_unit_test(only_the_audit_process_sends_copies_and_makes_no_connection),
         cmocka_unit_test(caller_connects_and_reads_and_nothing_else),
 #endif
         cmocka_unit_test(process_is_not_dumpable),
