@@ -15,12 +15,14 @@ struct ktc_talk {
     int current;             // a node of the present epoch has said yes or no
     struct ktc_answer older; // a good answer of an older epoch, in case that nobody else has one
     int has_older;
+    int told_later; // how often a server had too many requests
     // of the last round
     struct kt_error words; // of all servers
     int again;             // another round is worth it
     int definite;          // no other server was asked behind its answer: none can do better
     int passives, others;  // nodes that are no active; those that answered anything else
     int unchecked;         // its answer is of a node that may not be up to date
+    int later_s;           // with KT_ERR_TOO_MANY_REQUESTS: see struct ktc_verdict
     char asked[KTC_NODES_MAX];
 };
 

@@ -200,6 +200,7 @@ struct ktc_verdict {
     int unchecked; // right for this node, which may not be up to date
     int older;     // good, but of an older epoch
     int current;   // a node of the present epoch has spoken
+    int later_s;   // with KT_ERR_TOO_MANY_REQUESTS: so long it wants to be left alone, at least 1
     size_t active; // the server it names as the active, or KTC_NONE
 };
 // 0: it is the one.

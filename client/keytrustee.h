@@ -130,6 +130,11 @@ KEYTRUSTEE_API void keytrustee_close(struct keytrustee *client);
  * whichever takes it. They are repeated until the timeout, as the same change, so that a failover
  * meanwhile is not noticed.
  *
+ * A server with too many requests of this client says for how long it wants to be left alone. The
+ * call waits for that, and a random part of it more, and asks again; `warn` is told once. When the
+ * timeout does not allow it the call fails at once: KEYTRUSTEE_UNAVAILABLE ("too_many_requests"), and
+ * the hint says how long. A change that fails so was not made.
+ *
  * A deposit that a node has is right on any node, always. What a node that is behind can be wrong
  * about - that there is no such deposit, that a version is the latest although a later one was
  * acknowledged to this host, that this client has not the right - is asked again of the active,

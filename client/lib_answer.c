@@ -7,6 +7,8 @@
 #include "client/client.h"
 #include "lib/json.h"
 
+#define RETRY_AFTER_MAX 86400 // seconds
+
 int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
                      struct kt_error *error)
 {
@@ -219,6 +221,15 @@ static void note_request(struct keytrustee *client, const struct kt_http_answer 
         kt_uuid_format(&id, client->request);
 }
 
+// What a server that has too many requests asks for. RFC 9110, section 10.2.3; ours sends seconds.
+static int retry_after(const struct kt_http_answer *http)
+{
+    const char *text = kt_http_answer_header(http, "Retry-After");
+    uint64_t seconds = 0;
+
+    return text != NULL && kt_u64_parse(text, 1, RETRY_AFTER_MAX, &seconds) == 0 ? (int)seconds : 1;
+}
+
 int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc_answer *answer,
               struct ktc_verdict *verdict)
 {
@@ -248,6 +259,8 @@ int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc
     rc = ktc_answer_error(http, answer->server, &verdict->error);
     if (rc == KT_ERR_VOTES_REQUIRED)
         note_request(client, http);
+    if (rc == KT_ERR_TOO_MANY_REQUESTS)
+        verdict->later_s = retry_after(http);
     if (http->status >= 500 || rc == KT_ERR_PASSIVE || rc == KT_ERR_FENCED ||
         rc == KT_ERR_NO_QUORUM) {
         verdict->elsewhere = 1;

@@ -5,12 +5,16 @@
 #include <string.h>
 
 #include "client/call.h"
+#include "lib/digest.h"
 
 #define FIRST_PAUSE_MS   100
 #define LONGEST_PAUSE_MS 500
 // So long a read is repeated when nobody can answer it, the deadline permitting: a switchover or a
 // failover takes less, and a person in front of a dead cluster wants to know.
 #define READ_PATIENCE_MS 5000
+// Behind a wait there must be time for an answer.
+#define ANSWER_MS      300
+#define MOST_SPREAD_MS 5000
 
 int ktc_is_refusal_of_content(int rc)
 {
@@ -40,6 +44,38 @@ static int pause_before(int64_t until, int *pause_ms)
     return 1;
 }
 
+// A server has too many requests: 1 after a pause of at least what it asks for, and of a random part
+// more, so that those who were told the same do not come back together. 0 when the deadline is
+// before that: then nobody waits in vain, and `words` say what to do.
+static int wait_as_told(struct ktc_talk *talk, struct kt_error *words)
+{
+    int64_t wait_ms = (int64_t)talk->later_s * 1000, left_ms = ktc_time_left(talk->client);
+    int64_t spread_ms = wait_ms / 2 * ++talk->told_later;
+    uint32_t random = 0;
+    struct kt_error said = *words;
+
+    if (talk->call->once || wait_ms + ANSWER_MS >= left_ms) {
+        kt_error_set(words, KT_ERR_TOO_MANY_REQUESTS, NULL, "%.400s; asked %d time%s", said.message,
+                     talk->told_later, talk->told_later == 1 ? "" : "s");
+        snprintf(words->hint, sizeof words->hint,
+                 "the server wants to be asked again in %d s: try again then, run fewer at once, "
+                 "or wait longer (--timeout)",
+                 talk->later_s);
+        return 0;
+    }
+    if (talk->told_later == 1)
+        ktc_warn(talk->client, NULL, "trying again in %d s, as the server asks: %s", talk->later_s,
+                 said.message);
+    if (spread_ms > MOST_SPREAD_MS)
+        spread_ms = MOST_SPREAD_MS;
+    if (spread_ms > left_ms - ANSWER_MS - wait_ms)
+        spread_ms = left_ms - ANSWER_MS - wait_ms;
+    if (kt_random(&random, sizeof random) == 0)
+        wait_ms += spread_ms * (random % 1000) / 1000;
+    (void)poll(NULL, 0, (int)wait_ms);
+    return 1;
+}
+
 static int run_change(struct ktc_talk *talk, struct kt_error *error)
 {
     struct keytrustee *client = talk->client;
@@ -50,6 +86,8 @@ static int run_change(struct ktc_talk *talk, struct kt_error *error)
         if (rc == 0)
             return 0;
         definite = is_definite(rc, talk->answer->doubt);
+        if (rc == KT_ERR_TOO_MANY_REQUESTS && wait_as_told(talk, &talk->words))
+            continue;
         if (definite || !talk->again || talk->call->once)
             break;
         if (talk->call->pin != NULL && !talk->heard && !talk->answer->doubt)
@@ -107,8 +145,10 @@ static int check_with_others(struct ktc_talk *talk, int local_rc, struct kt_erro
     talk->positive_only = 1;
     rc = ktc_round(talk);
     talk->positive_only = 0;
-    if (rc == 0)
-        return 0;
+    if (rc == 0 || rc == KT_ERR_TOO_MANY_REQUESTS) {
+        *error = talk->words;
+        return rc;
+    }
     talk->again = 1;
     talk->definite = 0;
     return say_unchecked(call, local_rc, &local, &why, error);
@@ -134,7 +174,7 @@ static int run_read(struct ktc_talk *talk, struct kt_error *error)
 
     if (until > patience)
         until = patience;
-    do {
+    for (;;) {
         rc = ktc_round(talk);
         why = talk->words;
         if (rc != 0 && talk->unchecked) {
@@ -142,11 +182,15 @@ static int run_read(struct ktc_talk *talk, struct kt_error *error)
                 until = talk->client->deadline;
             rc = check_with_others(talk, rc, &why);
         }
+        if (rc == KT_ERR_TOO_MANY_REQUESTS && wait_as_told(talk, &why))
+            continue;
         if (rc == 0 || talk->definite)
             break;
         if (talk->has_older && !talk->current)
             rc = take_older(talk);
-    } while (rc != 0 && talk->again && !talk->call->once && pause_before(until, &pause_ms));
+        if (rc == 0 || !talk->again || talk->call->once || !pause_before(until, &pause_ms))
+            break;
+    }
     if (talk->has_older)
         ktc_answer_free(&talk->older);
     if (rc != 0 && error != NULL)

@@ -236,6 +236,7 @@ int ktc_round(struct ktc_talk *talk)
         collect(&talk->words, rc, &verdict.error);
         if (!verdict.elsewhere && !(verdict.unchecked && talk->positive_only)) {
             talk->unchecked = verdict.unchecked;
+            talk->later_s = verdict.later_s;
             talk->definite = !verdict.unchecked;
             return rc;
         }

@@ -413,6 +413,126 @@ static void timeouts_and_servers_can_be_given(void **state)
     assert_int_equal(client->connect_timeout_ms, 100);
 }
 
+// --- servers that have too many requests ---
+
+static int limited;             // so many requests to come
+static const char *retry_after; // or NULL
+
+static int declines_limited(const char *server, const struct kt_http_request *request)
+{
+    return limited > 0 || fake_declines(server, request);
+}
+
+static void speak_limited(const char *server, const struct kt_http_request *request,
+                          struct kt_http_answer *answer)
+{
+    fake_speak(server, request, answer);
+    if (limited <= 0)
+        return;
+    limited--;
+    fake_error(answer, KT_ERR_TOO_MANY_REQUESTS);
+    if (retry_after != NULL)
+        fake_header(answer, "Retry-After", retry_after);
+}
+
+static void be_limited(int times, const char *seconds)
+{
+    limited = times;
+    retry_after = seconds;
+    fake.declines = declines_limited;
+    fake.meddle = speak_limited;
+    (void)fake_asked();
+}
+
+// The active takes the deposit, its answer is lost, and then it has too many requests.
+static int lose_first_then_limit(const char *server, const struct kt_http_request *request,
+                                 int *sent)
+{
+    *sent = fake.requests == 1;
+    if (*sent)
+        return KT_ERR_NETWORK;
+    if (limited == 0 && strcmp(server, "one") == 0 && strstr(warned, "as the server asks") == NULL)
+        limited = 1;
+    return fake_reach(server, request, sent);
+}
+
+static int64_t now_ms(void)
+{
+    return kt_monotonic_now() / 1000;
+}
+
+static void who_comes_too_often_waits_as_the_server_asks(void **state)
+{
+    int64_t begun = now_ms();
+
+    (void)state;
+    client->timeout_ms = 10000;
+    be_limited(1, "1");
+    must_work(put("h"), &error);
+    assert_true(now_ms() - begun >= 1000);
+    assert_string_equal(fake_asked(), "one one "); // no other server: the limit is for this client
+    assert_non_null(strstr(warned, "trying again in 1 s, as the server asks"));
+    begun = now_ms();
+    be_limited(1, "1");
+    must_work(get("h", 0), &error);
+    assert_true(now_ms() - begun >= 1000);
+    assert_int_equal(fake.deposit_count, 1);
+}
+
+static void a_wait_that_the_deadline_does_not_allow_is_not_begun(void **state)
+{
+    static const char *const seconds[] = {"20", "86400", "8"};
+    int64_t begun = now_ms();
+
+    (void)state;
+    client->timeout_ms = 8000;
+    for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
+        char words[40];
+        be_limited(9, seconds[i]);
+        assert_int_equal(put("h"), KEYTRUSTEE_UNAVAILABLE);
+        assert_string_equal(error.name, "too_many_requests");
+        snprintf(words, sizeof words, "in %s s", seconds[i]);
+        assert_non_null(strstr(error.hint, words));
+        assert_non_null(strstr(error.hint, "--timeout"));
+        assert_string_equal(fake_asked(), "one ");
+        assert_int_equal(get("h", 0), KEYTRUSTEE_UNAVAILABLE);
+        assert_string_equal(error.name, "too_many_requests");
+    }
+    assert_int_equal(pending_count(), 0);
+    assert_true(now_ms() - begun < 16000); // and not six times the deadline
+}
+
+static void a_server_that_never_has_room_holds_nobody_beyond_the_deadline(void **state)
+{
+    static const char *const odd[] = {"1", NULL, "0", "soon"}; // what is no time counts as 1 s
+    int64_t begun = 0;
+    uint64_t count = 0;
+
+    (void)state;
+    client->timeout_ms = 2200;
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        begun = now_ms();
+        be_limited(99, odd[i]);
+        assert_int_equal(keytrustee_delete(client, "h", 0, &count, &error), KEYTRUSTEE_UNAVAILABLE);
+        assert_string_equal(error.name, "too_many_requests");
+        assert_string_equal(fake_asked(), "one one ");
+        assert_non_null(strstr(error.message, "asked 2 times"));
+        assert_in_range(now_ms() - begun, 1000, 4000);
+    }
+}
+
+static void a_lost_answer_and_too_many_requests_end_as_one_deposit(void **state)
+{
+    (void)state;
+    client->timeout_ms = 10000;
+    be_limited(0, "1");
+    fake.network = lose_first_then_limit;
+    must_work(put("h"), &error);
+    assert_int_equal(fake.deposit_count, 1);
+    assert_int_equal(limited, 0);
+    assert_non_null(strstr(warned, "as the server asks"));
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, fake_three, fake_teardown)
 
 int main(void)
@@ -438,6 +558,10 @@ int main(void)
         CASE(a_node_without_database_is_passed_over),
         CASE(a_read_waits_for_nodes_that_are_restarted),
         CASE(timeouts_and_servers_can_be_given),
+        CASE(who_comes_too_often_waits_as_the_server_asks),
+        CASE(a_wait_that_the_deadline_does_not_allow_is_not_begun),
+        CASE(a_server_that_never_has_room_holds_nobody_beyond_the_deadline),
+        CASE(a_lost_answer_and_too_many_requests_end_as_one_deposit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
