@@ -335,7 +335,8 @@ struct keytrustee_get_options {
 /* As keytrustee_get. `options` may be NULL. A deposit whose release policy says no is
  * KEYTRUSTEE_REFUSED with the name "release_too_early", "release_expired", "release_used_up",
  * "justification_required", "release_denied", or "votes_required": then trustees have been asked,
- * and the call is to be repeated later; the same request is found again, error->request names it. */
+ * and the call is to be repeated later, with the same justification ("justification_differs"
+ * otherwise); the same request is found again, error->request names it. */
 KEYTRUSTEE_API int keytrustee_get_with(struct keytrustee *client, const char *handle,
                                        uint32_t version,
                                        const struct keytrustee_get_options *options,

@@ -15,7 +15,8 @@
 // Behind the client's columns: 7 the deposit is present, 8 version, 9 granted, 10 browsable; of its
 // policy (NULL: none) 11 over, 12 not begun, 13 justification wanted, 14 retrievals, 15 how many
 // there were, 16 votes, 17 lifetime of a request in seconds; 18 this retrieval was let through
-// before, 19 a short while ago; 20 the client's request that has not ended, 21 how that stands.
+// before, 19 a short while ago; 20 the client's request that has not ended, 21 how that stands. $5 is
+// the justification of this retrieval: 22 it is the one that was let through, 23 that of the request.
 // clang-format off
 static const char check_sql[] =
     "SELECT " DB_AUTH_COLUMNS ", d.deposit_id IS NOT NULL, d.version,"
@@ -23,7 +24,8 @@ static const char check_sql[] =
     " p.justification, p.max_retrievals, (SELECT count(*) FROM releases r1"
     "  WHERE r1.organisation_id = c.organisation_id AND r1.deposit_id = p.deposit_id), p.votes,"
     " extract(epoch FROM p.request_lifetime)::bigint, r.released_at IS NOT NULL,"
-    " r.released_at > now() - interval '" REPEAT_SECONDS " seconds', q.request_id, q.state"
+    " r.released_at > now() - interval '" REPEAT_SECONDS " seconds', q.request_id, q.state,"
+    " r.justification IS NOT DISTINCT FROM $5::text, q.justification IS NOT DISTINCT FROM $5::text"
     DB_AUTH_FROM
     " LEFT JOIN LATERAL (SELECT d1.deposit_id, d1.version, d1.client_id, d1.handle,"
     "  d1.key_group_id FROM deposits d1 WHERE d1.organisation_id = c.organisation_id"
@@ -40,7 +42,8 @@ static const char check_sql[] =
     "  AND p.deposit_id = d.deposit_id"
     " LEFT JOIN releases r ON r.organisation_id = c.organisation_id"
     "  AND r.deposit_id = d.deposit_id AND r.client_id = c.client_id AND r.release_id = $4::uuid"
-    " LEFT JOIN LATERAL (SELECT q1.request_id, (release_tally(q1)).state FROM release_requests q1"
+    " LEFT JOIN LATERAL (SELECT q1.request_id, q1.justification, (release_tally(q1)).state"
+    "  FROM release_requests q1"
     "  WHERE q1.organisation_id = c.organisation_id AND q1.deposit_id = d.deposit_id"
     "  AND q1.client_id = c.client_id AND q1.state <> 'used' AND q1.expires_at > now()"
     "  ORDER BY q1.created_at DESC LIMIT 1) q ON true"
@@ -49,10 +52,14 @@ static const char check_sql[] =
 
 static void check_params(const struct kt_change *change, struct db_params *params)
 {
+    const char *why = change->justification;
+
     db_param_bytes(params, change->certificate_sha256, KT_SHA256_LEN);
     db_param_uuid(params, &change->deposit_id);
     db_param_text(params, change->handle);
     db_param_uuid(params, &change->retrieval_id);
+    // What is none is refused by check_policy; the statement must not raise for it.
+    db_param_text(params, why[0] && kt_justification_check(why) == 0 ? why : NULL);
 }
 
 // The answer: which request the retrieval waits for.
@@ -80,13 +87,18 @@ static int check_votes(struct db_member *member, const PGresult *result)
     }
     if (db_column_uuid(result, 20, &member->release_request) != 0)
         return KT_ERR_DATABASE;
-    if (strcmp(state, "approved") == 0)
-        return 0;
+    kt_uuid_format(&member->release_request, id);
     if (strcmp(state, "denied") == 0) {
-        kt_uuid_format(&member->release_request, id);
         snprintf(message, sizeof(message), "the trustees denied the request %s", id);
         return db_refuse(member, KT_ERR_RELEASE_DENIED, message);
     }
+    // What trustees vote on is what they were shown.
+    if (!db_column_true(result, 23)) {
+        snprintf(message, sizeof(message), "request %s was made with another justification", id);
+        return db_refuse(member, KT_ERR_JUSTIFICATION_DIFFERS, message);
+    }
+    if (strcmp(state, "approved") == 0)
+        return 0;
     member->outcome.repeated = 1;
     return hold(member);
 }
@@ -106,6 +118,9 @@ static int check_policy(struct db_member *member, const PGresult *result)
         if (!db_column_true(result, 19))
             return db_refuse(member, KT_ERR_RELEASE_USED_UP,
                              "this retrieval was let through before, and its id is too old now");
+        if (!db_column_true(result, 22))
+            return db_refuse(member, KT_ERR_JUSTIFICATION_DIFFERS,
+                             "this retrieval was let through with another justification");
         member->outcome.repeated = 1;
         return 0;
     }

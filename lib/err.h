@@ -100,6 +100,8 @@ enum kt_err_code {
     KT_ERR_RELEASE_DENIED = -105,
     KT_ERR_REQUEST_NOT_FOUND = -106,
     KT_ERR_REQUEST_CLOSED = -107,
+    // trustees were shown another one
+    KT_ERR_JUSTIFICATION_DIFFERS = -125,
     KT_ERR_CLOCK_JUMPED = -108,      // purges wait until the time is confirmed
     KT_ERR_TOO_MANY_REQUESTS = -109, // a rate limit
 

@@ -242,7 +242,7 @@ fetch host-2 policy/votes "KT-Justification: disk%20died"
 answers 403 votes_required
 asked=$(named_request)
 [[ -n $asked ]] || problem "no KT-Request"
-fetch host-2 policy/votes "KT-Justification: again"
+fetch host-2 policy/votes "KT-Justification: disk%20died"
 answers 403 votes_required
 is "$(named_request)" "$asked" "request"
 
@@ -290,9 +290,12 @@ answers 409 request_closed
 fetch host-1 policy/votes "KT-Justification: mine"
 answers 403 votes_required
 [[ $(named_request) != "$asked" ]] || problem "another client has the request"
+fetch host-2 policy/votes "KT-Justification: disk%20died."
+answers 403 justification_differs
+has "$KT_TMP/body" "$asked"
 fetch host-2 policy/votes "KT-Justification: disk%20died"
 answers 200
-fetch host-2 policy/votes "KT-Justification: once%20more"
+fetch host-2 policy/votes "KT-Justification: please"
 answers 403 votes_required
 [[ $(named_request) != "$asked" ]] || problem "an approval is good for two"
 
@@ -306,7 +309,7 @@ answers 403 release_denied
 vote bob "$asked" true
 answers 409 request_closed
 sql kts-01 "update release_requests set created_at = now() - interval '2 days', expires_at = now() where request_id = '$asked'" >/dev/null
-fetch host-2 policy/votes "KT-Justification: please"
+fetch host-2 policy/votes "KT-Justification: late"
 answers 403 votes_required
 
 check "an approval that has expired lets nothing through"
@@ -315,7 +318,7 @@ vote alice "$asked" true
 vote carol "$asked" true
 is "$(state_of)" approved
 sql kts-01 "update release_requests set created_at = now() - interval '2 days', expires_at = now() where request_id = '$asked'" >/dev/null
-fetch host-2 policy/votes "KT-Justification: late"
+fetch host-2 policy/votes "KT-Justification: anew"
 answers 403 votes_required
 request kts-01 alice GET '/v1/requests?state=expired'
 has "$KT_TMP/body" "$asked"
@@ -355,6 +358,9 @@ waiter=$!
 KT_PIDS[$waiter]=waiter
 asks_again() { grep -q '^request ' "$KT_TMP/waited.err"; }
 comes_true 20 asks_again
+exits 4 client host-1 get cli/votes --why 'a disk died'
+has "$KT_TMP/err" "request $asked was made with another justification"
+has "$KT_TMP/err" 'keytrustee requests'
 succeeds client alice approve "$asked"
 has "$KT_TMP/out" "$asked is approved"
 wait "$waiter" || problem "status $? of get --wait: $(cat "$KT_TMP/waited.err")"

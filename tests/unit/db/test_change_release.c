@@ -215,6 +215,14 @@ static int get(int number)
     return make(&change, NULL, NULL);
 }
 
+// With the justification that ask() gives.
+static int get_asked(int number)
+{
+    struct kt_change change = retrieval(number, "the disk died");
+
+    return make(&change, NULL, NULL);
+}
+
 // A retrieval that waits: the request's id.
 static struct kt_uuid ask(int number)
 {
@@ -470,7 +478,7 @@ static void retrieval_waits_until_enough_trustees_have_approved_and_then_goes_on
     assert_int_equal(releases(), 0);
     again = ask(OWNER); // the approval is the reader's
     assert_memory_not_equal(&request, &again, sizeof(request));
-    assert_int_equal(get(READER), 0);
+    assert_int_equal(get_asked(READER), 0);
     assert_int_equal(releases(), 1);
     again = ask(READER); // the next retrieval needs votes of its own
     assert_memory_not_equal(&request, &again, sizeof(request));
@@ -497,7 +505,7 @@ static void only_trustees_vote_and_nobody_for_itself(void **state)
                      0);
     assert_int_equal(vote(ALICE, &request, 1), 0);
     assert_int_equal(vote(BOB, &request, 1), 0);
-    assert_int_equal(get(READER), 0);
+    assert_int_equal(get_asked(READER), 0);
 }
 
 // Rows that got in by another way than the check.
@@ -558,7 +566,7 @@ static void mind_may_change_until_the_request_is_closed(void **state)
     assert_int_equal(vote(ALICE, &request, 0), 0);
     assert_int_equal(vote(ALICE, &request, 1), 0);
     assert_int_equal(vote(BOB, &request, 1), 0);
-    assert_int_equal(get(READER), 0);
+    assert_int_equal(get_asked(READER), 0);
 }
 
 static void approval_that_has_expired_releases_nothing(void **state)
@@ -594,7 +602,7 @@ static void vote_of_a_client_that_is_revoked_counts_no_more(void **state)
     assert_memory_equal(&request, &again, sizeof(request));
     assert_int_equal(vote(BOB, &request, 1), KT_ERR_CLIENT_REVOKED);
     assert_int_equal(vote(CAROL, &request, 1), 0);
-    assert_int_equal(get(READER), 0);
+    assert_int_equal(get_asked(READER), 0);
     assert_int_equal(releases(), 1);
 }
 
@@ -609,8 +617,61 @@ static void votes_and_a_count_hold_both(void **state)
     assert_int_equal(put(&policy, NULL), 0);
     request = ask(READER);
     assert_int_equal(vote(ALICE, &request, 1), 0);
+    assert_int_equal(get_asked(READER), 0);
+    assert_int_equal(get_asked(READER), KT_ERR_RELEASE_USED_UP);
+}
+
+static void approval_is_for_the_justification_that_trustees_were_shown(void **state)
+{
+    static const char *const others[] = {"", "the disk died ", "The disk died", "audit"};
+    struct kt_release_policy policy = two_of_three();
+    struct kt_change change;
+    struct kt_uuid request, again;
+
+    (void)state;
+    assert_int_equal(put(&policy, NULL), 0);
+    request = ask(READER);
+    for (int approved = 0; approved < 2; approved++) {
+        for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+            change = retrieval(READER, others[i]);
+            assert_int_equal(make(&change, NULL, NULL), KT_ERR_JUSTIFICATION_DIFFERS);
+        }
+        strcpy(change.justification, "\xff\xfe"); // no worker sends it
+        assert_int_equal(make(&change, NULL, NULL), KT_ERR_JUSTIFICATION_REQUIRED);
+        if (approved)
+            break;
+        again = ask(READER);
+        assert_memory_equal(&request, &again, sizeof(request));
+        assert_int_equal(vote(ALICE, &request, 1), 0);
+        assert_int_equal(vote(BOB, &request, 1), 0);
+    }
+    assert_int_equal(releases(), 0);
+    change = retrieval(READER, "the disk died");
+    assert_int_equal(make(&change, NULL, NULL), 0);
+    assert_int_equal(releases(), 1);
+    assert_int_equal(make(&change, NULL, NULL), 0); // a repeat
+    strcpy(change.justification, "audit");          // ... is none with other words
+    assert_int_equal(make(&change, NULL, NULL), KT_ERR_JUSTIFICATION_DIFFERS);
+    assert_int_equal(releases(), 1);
+}
+
+static void approval_without_a_justification_is_for_a_retrieval_without_one(void **state)
+{
+    struct kt_release_policy policy = two_of_three();
+    struct kt_change change;
+    struct kt_outcome outcome = {0};
+    struct kt_uuid request;
+
+    (void)state;
+    policy.votes = 1;
+    assert_int_equal(put(&policy, NULL), 0);
+    change = retrieval(READER, "");
+    assert_int_equal(make(&change, &outcome, NULL), 0);
+    assert_int_equal(kt_uuid_parse(outcome.text, &request), 0);
+    kt_outcome_free(&outcome);
+    assert_int_equal(vote(ALICE, &request, 1), 0);
+    assert_int_equal(get_asked(READER), KT_ERR_JUSTIFICATION_DIFFERS);
     assert_int_equal(get(READER), 0);
-    assert_int_equal(get(READER), KT_ERR_RELEASE_USED_UP);
 }
 
 int main(void)
@@ -635,6 +696,8 @@ int main(void)
         CASE(approval_that_has_expired_releases_nothing),
         CASE(vote_of_a_client_that_is_revoked_counts_no_more),
         CASE(votes_and_a_count_hold_both),
+        CASE(approval_is_for_the_justification_that_trustees_were_shown),
+        CASE(approval_without_a_justification_is_for_a_retrieval_without_one),
     };
 
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
