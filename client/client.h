@@ -345,7 +345,7 @@ int ktc_pending_list(const struct keytrustee *client, struct kt_uuid *ids, size_
 int ktc_pending_send(struct keytrustee *client, const struct ktc_pending *pending, int resumed,
                      struct keytrustee_deposit *deposit, struct kt_error *error) KT_MUST_CHECK;
 
-// --- recovery keys (lib_recovery.c) ---
+// --- recovery keys (lib_recovery.c, lib_recovery_keep.c) ---
 #define KTC_RECOVERY_MAX 16
 struct ktc_fingerprints {
     size_t count;
@@ -355,6 +355,14 @@ struct ktc_fingerprints {
 struct ktc_recovery {
     struct ktc_fingerprints accepted, in_force;
 };
+int ktc_fingerprints_have(const struct ktc_fingerprints *list, const char *fingerprint);
+// Nothing when it is there. KT_ERR_TOO_LARGE when the list is full.
+int ktc_fingerprints_add(struct ktc_fingerprints *list, const char *fingerprint) KT_MUST_CHECK;
+// 40 hex digits in either case, with spaces between them as people write them. KT_ERR_USAGE.
+int ktc_fingerprint_read(const char *text, char out[KT_OPENPGP_FINGERPRINT_TEXT],
+                         struct kt_error *error) KT_MUST_CHECK;
+int ktc_recovery_save(const struct keytrustee *client, const struct ktc_recovery *recovery,
+                      struct kt_error *error) KT_MUST_CHECK;
 // Empty when there is no file.
 int ktc_recovery_load(const struct keytrustee *client, struct ktc_recovery *recovery,
                       struct kt_error *error) KT_MUST_CHECK;
@@ -362,12 +370,14 @@ int ktc_recovery_load(const struct keytrustee *client, struct ktc_recovery *reco
 // KT_ERR_SIGNATURE when it gives another key under an accepted fingerprint; any code of a call.
 int ktc_recovery_refresh(struct keytrustee *client, int barrier, struct ktc_recovery *recovery,
                          struct kt_error *error) KT_MUST_CHECK;
-// KT_ERR_RECOVERY_MISSING, naming them, when keys in force were not accepted.
+// KT_ERR_RECOVERY_MISSING, naming them, when keys in force were not accepted;
+// KT_ERR_RECOVERY_WITHDRAWN when accepted ones are not in force.
 int ktc_recovery_check(const struct keytrustee *client, const struct ktc_recovery *recovery,
                        struct kt_error *error) KT_MUST_CHECK;
 // What a deposit is to be encrypted to. The server is asked when any key was ever accepted; a client
 // that knows of none hears of them when its deposit is refused. KT_ERR_RECOVERY_MISSING,
-// KT_ERR_SIGNATURE; a server that cannot be asked is no failure.
+// KT_ERR_RECOVERY_WITHDRAWN (by an up-to-date node), KT_ERR_SIGNATURE; a server that cannot be asked
+// is no failure while all that were accepted are known to be in force.
 int ktc_recovery_find(struct keytrustee *client, struct ktc_recovery *recovery,
                       struct kt_error *error) KT_MUST_CHECK;
 // Those in force that were accepted, NULL-terminated when fewer; they point into `recovery`.

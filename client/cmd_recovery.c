@@ -13,7 +13,7 @@ static int print_key(void *arg, const char *fingerprint, int in_force, int accep
                                                       "in_force", in_force, "accepted", accepted));
     printf("%s  %s\n", fingerprint,
            !accepted   ? "NOT ACCEPTED: deposits are refused until it is"
-           : !in_force ? "accepted, not asked for"
+           : !in_force ? "accepted, NOT ASKED FOR: deposits are refused until it is forgotten"
                        : "accepted");
     return 0;
 }
@@ -83,6 +83,9 @@ const struct kt_cli_command ktc_cmd_recovery_forget = {
     .verb = "recovery forget",
     .arguments = "FINGERPRINT",
     .summary = "accept a recovery key no more",
+    .help =
+        "Ask the organisation's administrator first, not the server's: until then deposits are\n"
+        "refused when the server leaves the key out, and from then on they are made without it.",
     .min_args = 1,
     .max_args = 1,
     .run = run_forget,

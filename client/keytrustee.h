@@ -495,7 +495,9 @@ KEYTRUSTEE_API int keytrustee_lock(struct keytrustee *client, const char *handle
  * An organisation can ask that deposits are encrypted to keys of its own too. A deposit is encrypted
  * to this client's key, and to those that are asked for and that were accepted here, by the
  * fingerprint, which a person compares: a server cannot slip in a key. While a key is asked for that
- * was not accepted, keytrustee_put fails with "recovery_missing", and names it. */
+ * was not accepted, keytrustee_put fails with "recovery_missing", and names it. Nor can a server leave
+ * one out: while a key that was accepted is not asked for, keytrustee_put fails with
+ * "recovery_withdrawn", until keytrustee_recovery_forget is called for that key. */
 
 /* Accepts a key by its fingerprint: 40 hex digits, spaces between them are fine. Nothing is sent. */
 KEYTRUSTEE_API int keytrustee_recovery_accept(struct keytrustee *client, const char *fingerprint,

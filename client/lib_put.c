@@ -356,7 +356,8 @@ static int put(struct keytrustee *client, const char *handle, const void *secret
             asked = ktc_recovery_check(client, &recovery, &why);
         if (asked == 0)
             rc = put_once(client, &recovery, secret, len, &pending, deposit, &refused, error);
-        else if (asked == KT_ERR_RECOVERY_MISSING || asked == KT_ERR_SIGNATURE) {
+        else if (asked == KT_ERR_RECOVERY_MISSING || asked == KT_ERR_RECOVERY_WITHDRAWN ||
+                 asked == KT_ERR_SIGNATURE) {
             rc = asked;
             *error = why;
         }

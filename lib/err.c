@@ -53,6 +53,10 @@ static const struct kt_err_info TABLE[] = {
     {KT_ERR_UNCHECKED, "unchecked", 0, KT_EXIT_UNAVAILABLE,
      "not found here, and it could not be checked with the active",
      "try again when the active can be reached"},
+    {KT_ERR_RECOVERY_WITHDRAWN, "recovery_withdrawn", 0, KT_EXIT_REFUSED,
+     "the server does not ask for a recovery key that was accepted here",
+     "ask the organisation's administrator; when it was retired: keytrustee recovery forget "
+     "FINGERPRINT"},
 
     // failover
     {KT_ERR_NOT_PROVEN, "not_proven", 409, KT_EXIT_FAILURE,

@@ -36,6 +36,8 @@ enum kt_err_code {
     KT_ERR_REFUSED_BY_USER = -22, // the person said no
     KT_ERR_AGAIN = -23,           // not enough input yet (parsers), or it would block
     KT_ERR_UNCHECKED = -24,       // absent on a node that may not be up to date
+    // a recovery key that was accepted is not asked for any more
+    KT_ERR_RECOVERY_WITHDRAWN = -25,
 
     // failover
     KT_ERR_NOT_PROVEN = -30,    // the rules do not allow it with the nodes that answered

@@ -152,13 +152,36 @@ succeeds client fresh put fresh/two "$KT_TMP/key"
 request kts-01 fresh GET /v1/deposits/fresh%2Ftwo
 is "$(recipients_of "$KT_TMP/body" | grep -c .)" 3 "recipients"
 succeeds admin kts-01 recovery retire acme "${alice,,}"
+exits 4 client fresh put fresh/three "$KT_TMP/key"
+has "$KT_TMP/err" "does not ask for recovery keys that this client has accepted.*$alice"
+has "$KT_TMP/err" "keytrustee recovery forget $alice"
+hasnt "$KT_TMP/err" "$bob"
+is "$(sql kts-01 "select count(*) from deposits where handle = 'fresh/three'")" 0 "deposits"
+succeeds client fresh recovery list
+has "$KT_TMP/out" "$alice  accepted, NOT ASKED FOR"
+has "$KT_TMP/out" "$bob  accepted$"
+succeeds client fresh recovery forget "$alice"
 succeeds client fresh put fresh/three "$KT_TMP/key"
 request kts-01 fresh GET /v1/deposits/fresh%2Fthree
 is "$(recipients_of "$KT_TMP/body" | sort)" \
     "$(printf '%s\n' "$(subkey_of bob)" "$(gpg --homedir "$(client_dir fresh)/gnupg" --batch --with-colons --list-secret-keys 2>/dev/null | awk -F: '$1 == "ssb" { print $5; exit }')" | sort)" \
     "recipients"
 succeeds client fresh recovery list
-has "$KT_TMP/out" "$alice  accepted, not asked for"
+hasnt "$KT_TMP/out" "$alice"
+
+check "a server that silently leaves out an accepted key gets no deposit without it"
+sql kts-01 "create table left_out as select * from recovery_keys; delete from recovery_keys" >/dev/null
+exits 4 client fresh put fresh/four "$KT_TMP/key"
+has "$KT_TMP/err" "$bob"
+new_auth_code kts-01 acme "$KT_TMP/code.first"
+succeeds client first register --server "127.0.0.1:${NODE_PORT[kts-01]}" --auth-code-file "$KT_TMP/code.first" \
+    --name first --recovery "$bob"
+exits 4 client first put first/one "$KT_TMP/key" # it has never been told of bob's key by the server
+has "$KT_TMP/err" "$bob"
+is "$(sql kts-01 "select count(*) from deposits where handle in ('fresh/four', 'first/one')")" 0 "deposits"
+sql kts-01 "insert into recovery_keys select * from left_out; drop table left_out" >/dev/null
+succeeds client fresh put fresh/four "$KT_TMP/key"
+succeeds client first put first/one "$KT_TMP/key"
 
 check "another organisation's recovery keys are not asked for"
 succeeds admin kts-01 org add other
