@@ -64,6 +64,21 @@ void ktc_cmd_time(int64_t us, char out[KTC_CMD_TIME]);
 const char *ktc_cmd_lock_mode(int mode);
 // A deposit as JSON; NULL when out of memory.
 json_t *ktc_cmd_deposit_json(const struct keytrustee_deposit *deposit);
+// What a command lists, as it comes (cmd_listing.c).
+struct ktc_cmd_listing {
+    struct kt_table *table; // or NULL
+    json_t *array;          // with --json, else NULL
+    int failed;
+};
+typedef int (*ktc_cmd_listing_fn)(const struct kt_cli_run *run, struct keytrustee *client,
+                                  struct ktc_cmd_listing *listing, struct keytrustee_error *error);
+// Opens the client, has `ask` ask the library, and prints what was added: an array with --json, else
+// a table with these headers; with `headers` NULL `ask` prints lines itself. Gives the exit code.
+int ktc_cmd_listing_print(const struct kt_cli_run *run, const char *const *headers,
+                          ktc_cmd_listing_fn ask);
+// Adds to the array (the object is released) or to the table. 0, or 1 when out of memory.
+int ktc_cmd_listing_json(struct ktc_cmd_listing *listing, json_t *object);
+int ktc_cmd_listing_row(struct ktc_cmd_listing *listing, const char *const *cells);
 // Prints an object (which is released) and gives the exit code.
 int ktc_cmd_print_json(const struct kt_cli_run *run, json_t *object);
 

@@ -6,11 +6,12 @@
 
 static int print_key(void *arg, const char *fingerprint, int in_force, int accepted)
 {
-    json_t *array = arg;
+    struct ktc_cmd_listing *listing = arg;
 
-    if (array != NULL)
-        return json_array_append_new(array, json_pack("{s:s, s:b, s:b}", "fingerprint", fingerprint,
-                                                      "in_force", in_force, "accepted", accepted));
+    if (listing->array != NULL)
+        return ktc_cmd_listing_json(listing,
+                                    json_pack("{s:s, s:b, s:b}", "fingerprint", fingerprint,
+                                              "in_force", in_force, "accepted", accepted));
     printf("%s  %s\n", fingerprint,
            !accepted   ? "NOT ACCEPTED: deposits are refused until it is"
            : !in_force ? "accepted, NOT ASKED FOR: deposits are refused until it is forgotten"
@@ -18,22 +19,16 @@ static int print_key(void *arg, const char *fingerprint, int in_force, int accep
     return 0;
 }
 
+static int ask(const struct kt_cli_run *run, struct keytrustee *client,
+               struct ktc_cmd_listing *listing, struct keytrustee_error *error)
+{
+    (void)run;
+    return keytrustee_recovery_list(client, print_key, listing, error);
+}
+
 static int run_list(struct kt_cli_run *run)
 {
-    json_t *array = kt_cli_flag(run, "json") ? json_array() : NULL;
-    struct keytrustee *client = NULL;
-    struct keytrustee_error error;
-    int rc = ktc_cmd_open(run, &client);
-
-    if (rc == 0 && keytrustee_recovery_list(client, print_key, array, &error) != KEYTRUSTEE_OK)
-        rc = ktc_cmd_fail(run, &error);
-    else if (rc == 0 && array != NULL) {
-        rc = ktc_cmd_print_json(run, array);
-        array = NULL;
-    }
-    json_decref(array);
-    keytrustee_close(client);
-    return rc;
+    return ktc_cmd_listing_print(run, NULL, ask);
 }
 
 static int edit(struct kt_cli_run *run, const char *done,

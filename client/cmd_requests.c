@@ -5,12 +5,6 @@
 
 #include "client/cmd.h"
 
-struct listing {
-    struct kt_table *table; // one of the two
-    json_t *array;
-    int failed;
-};
-
 static const char *vote_text(const struct keytrustee_request *request)
 {
     if (request->own)
@@ -31,54 +25,31 @@ static json_t *as_json(const struct keytrustee_request *request)
 
 static int add(void *arg, const struct keytrustee_request *request)
 {
-    struct listing *listing = arg;
+    struct ktc_cmd_listing *listing = arg;
     char votes[40];
     const char *const cells[] = {request->id,        request->state,         votes,
                                  vote_text(request), request->handle,        request->name,
                                  request->expires,   request->justification, NULL};
 
-    if (listing->array != NULL) {
-        listing->failed = json_array_append_new(listing->array, as_json(request)) != 0;
-    } else {
-        snprintf(votes, sizeof votes, "%u of %u", (unsigned)request->approvals,
-                 (unsigned)request->votes);
-        listing->failed = kt_table_row(listing->table, cells) != 0;
-    }
-    return listing->failed;
+    if (listing->array != NULL)
+        return ktc_cmd_listing_json(listing, as_json(request));
+    snprintf(votes, sizeof votes, "%u of %u", (unsigned)request->approvals,
+             (unsigned)request->votes);
+    return ktc_cmd_listing_row(listing, cells);
+}
+
+static int ask(const struct kt_cli_run *run, struct keytrustee *client,
+               struct ktc_cmd_listing *listing, struct keytrustee_error *error)
+{
+    return keytrustee_requests(client, kt_cli_value(run, "state"), add, listing, error);
 }
 
 static int run_requests(struct kt_cli_run *run)
 {
     static const char *const headers[] = {"request", "state",   "approvals", "vote", "handle",
                                           "client",  "expires", "for",       NULL};
-    struct listing listing = {NULL, NULL, 0};
-    struct keytrustee *client = NULL;
-    struct keytrustee_error error;
-    int json = kt_cli_flag(run, "json");
-    int rc = ktc_cmd_open(run, &client);
 
-    if (rc != 0)
-        return rc;
-    if (json)
-        listing.array = json_array();
-    else
-        listing.table = kt_table_new(headers);
-    listing.failed = listing.array == NULL && listing.table == NULL;
-    if (!listing.failed && keytrustee_requests(client, kt_cli_value(run, "state"), add, &listing,
-                                               &error) != KEYTRUSTEE_OK) {
-        rc = ktc_cmd_fail(run, &error);
-    } else if (listing.failed) {
-        rc = ktc_cmd_say(run, KT_ERR_NO_MEMORY, NULL, "out of memory");
-    } else if (json) {
-        rc = ktc_cmd_print_json(run, listing.array);
-        listing.array = NULL;
-    } else {
-        kt_table_print(listing.table, stdout);
-    }
-    json_decref(listing.array);
-    kt_table_free(listing.table);
-    keytrustee_close(client);
-    return rc;
+    return ktc_cmd_listing_print(run, headers, ask);
 }
 
 static int run_vote(struct kt_cli_run *run, int approve)

@@ -6,35 +6,29 @@
 
 static int print_server(void *arg, const struct keytrustee_server *server)
 {
-    json_t *array = arg;
+    struct ktc_cmd_listing *listing = arg;
 
-    if (array != NULL)
-        return json_array_append_new(array,
-                                     json_pack("{s:s, s:b, s:b, s:b}", "server", server->name,
-                                               "active", server->is_active, "learned",
-                                               server->learned, "set_aside", server->set_aside));
+    if (listing->array != NULL)
+        return ktc_cmd_listing_json(listing,
+                                    json_pack("{s:s, s:b, s:b, s:b}", "server", server->name,
+                                              "active", server->is_active, "learned",
+                                              server->learned, "set_aside", server->set_aside));
     printf("%s%s%s%s\n", server->name, server->is_active ? " (active, when last seen)" : "",
            server->learned ? " (named by a node)" : "",
            server->set_aside ? " (does not answer)" : "");
     return 0;
 }
 
+static int ask(const struct kt_cli_run *run, struct keytrustee *client,
+               struct ktc_cmd_listing *listing, struct keytrustee_error *error)
+{
+    (void)run;
+    return keytrustee_servers(client, print_server, listing, error);
+}
+
 static int run_list(struct kt_cli_run *run)
 {
-    json_t *array = kt_cli_flag(run, "json") ? json_array() : NULL;
-    struct keytrustee *client = NULL;
-    struct keytrustee_error error;
-    int rc = ktc_cmd_open(run, &client);
-
-    if (rc == 0 && keytrustee_servers(client, print_server, array, &error) != KEYTRUSTEE_OK)
-        rc = ktc_cmd_fail(run, &error);
-    else if (rc == 0 && array != NULL) {
-        rc = ktc_cmd_print_json(run, array);
-        array = NULL;
-    }
-    json_decref(array);
-    keytrustee_close(client);
-    return rc;
+    return ktc_cmd_listing_print(run, NULL, ask);
 }
 
 static int edit(struct kt_cli_run *run,
