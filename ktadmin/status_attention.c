@@ -8,6 +8,7 @@
 #define DAYS_LEAST     30
 #define LAG_BYTES_MOST (64 << 20)
 #define LAG_MS_MOST    30000
+#define STRANGERS_S    86400 // for so long it is news
 #define LINE_MAX_TEXT  640
 
 static void say(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -92,6 +93,18 @@ static void look_at_audit(const struct kta_member *member, json_t *list)
             member->name, behind);
 }
 
+static void look_at_strangers(const struct kta_member *member, json_t *list)
+{
+    const json_t *strangers = json_object_get(member->state, "strangers");
+    const char *role = json_string_value(json_object_get(strangers, "role"));
+
+    if (role && json_integer_value(json_object_get(strangers, "seconds_ago")) < STRANGERS_S)
+        say(list,
+            "%s: %lld transactions that the role %s had prepared were rolled back: a process of "
+            "this node may have been taken over, see its log",
+            member->name, json_integer_value(json_object_get(strangers, "prepared")), role);
+}
+
 static void look_at_node(const struct kta_member *member, json_t *list)
 {
     const char *role = kta_state_text(member, "role");
@@ -124,6 +137,7 @@ static void look_at_node(const struct kta_member *member, json_t *list)
     if (kta_state_number(member, "in_doubt") > 0)
         say(list, "%s: %llu groups are in doubt", member->name,
             (unsigned long long)kta_state_number(member, "in_doubt"));
+    look_at_strangers(member, list);
     look_at_audit(member, list);
     json_array_foreach(unequal, i, one) if (json_is_string(one))
         say(list, "%s: the setting %s differs", member->name, json_string_value(one));

@@ -158,7 +158,7 @@ int kts_member_repeat(struct kts_local *local, struct kt_epoch_row *row,
 kts_job_function kts_job_node_seal, kts_job_node_catch_up, kts_job_node_promote,
     kts_job_node_follow, kts_job_node_rows, kts_job_node_establish, kts_job_node_rejoin,
     kts_job_member_add, kts_job_member_remove, kts_job_member_w, kts_job_member_floor,
-    kts_job_member_settle, kts_job_member_ask;
+    kts_job_member_settle, kts_job_member_ask, kts_job_strangers;
 kts_verb_function kts_run_node_state, kts_run_start_allowed;
 
 #endif

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A change of members that was killed in between (rule 12): looked
-// at again, and finished or undone.
+// What the agent puts right by itself: a change of members that was killed in between (rule 12) is
+// looked at again, and finished or undone; what strangers have prepared is rolled back.
 #include <string.h>
 
 #include "kts/agent_cluster.h"
 #include "kts/agent_member.h"
+#include "lib/json.h"
 
 #define PROBE_MS  5000
 #define INSERT_MS 10000
@@ -105,6 +106,24 @@ int kts_member_settle(struct kts_local *local, struct kt_epoch_row *row, struct 
     int rc = settle(local, row, error);
 
     return rc ? rc : kts_member_repeat(local, row, error);
+}
+
+int kts_job_strangers(struct kts_job *job, const json_t *args, json_t **result,
+                      struct kt_error *error)
+{
+    struct kts_local local;
+    uint32_t count = 0;
+    int rc = kts_local_open(job, &local, error);
+
+    if (rc == 0)
+        rc = kts_local_connect(&local, error);
+    if (rc == 0)
+        rc = db_admin_roll_back_strangers(local.admin, kt_json_boolean(args, "end_sessions", 0),
+                                          &count, error);
+    if (rc == 0)
+        *result = json_pack("{s:I}", "count", (json_int_t)count);
+    kts_local_close(&local);
+    return rc;
 }
 
 int kts_job_member_settle(struct kts_job *job, const json_t *args, json_t **result,

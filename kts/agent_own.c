@@ -12,6 +12,8 @@
 #define WAIT_MS   2000
 // Somebody's ALTER SYSTEM may override the names for ever: tried again, without being in the way.
 #define SETTLE_US 10000000
+// Who prepares transactions again within that time loses its sessions.
+#define STRANGERS_US 60000000
 
 // Promoted, not established, and enough of those that are to be members are here.
 static int can_establish(const struct kts_agent *agent)
@@ -49,6 +51,44 @@ static int must_repeat(const struct kts_agent *agent)
            kt_rule_must_repeat(&view->rows.rows[view->rows.count - 2], newest);
 }
 
+// Any role that comes in may prepare a transaction, of whatever name, and the places for them are
+// few: full, the writer writes nothing.
+static int can_sweep(const struct kts_agent *agent)
+{
+    uint32_t role = atomic_load(&agent->start->status->role);
+
+    return agent->view->strangers > 0 && !agent->view->in_recovery &&
+           (role == KTS_ROLE_ACTIVE || role == KTS_ROLE_STANDALONE ||
+            role == KTS_ROLE_UNESTABLISHED);
+}
+
+// Beside the other jobs: none of them is kept back by a stranger, and none keeps this back.
+static void sweep(struct kts_agent *agent)
+{
+    struct kts_view *view = agent->view;
+    int64_t now_us = kt_monotonic_now();
+    int again = view->strangers_us && now_us < view->strangers_us + STRANGERS_US;
+    struct kt_error why = {0};
+    json_t *args;
+
+    if (agent->stopping || !can_sweep(agent) ||
+        (view->strangers_us && now_us < view->strangers_us + PERIOD_US))
+        return;
+    view->strangers_us = now_us;
+    view->strangers_found += view->strangers;
+    kt_log(
+        KT_LOG_WARNING,
+        "%u prepared transactions of the role '%s' are rolled back%s: only the writer makes any; "
+        "hint: a process of this node may have been taken over",
+        view->strangers, view->strangers_owner, again ? ", and its sessions ended" : "");
+    kts_agent_audit(agent, json_pack("{s:s, s:I, s:s}", "event", "database.strangers", "count",
+                                     (json_int_t)view->strangers, "role", view->strangers_owner));
+    args = json_pack("{s:b}", "end_sessions", again);
+    if (kts_job_start_own(agent, "agent", "database.strangers", kts_job_strangers, 0, args, &why))
+        kt_log_error(&why, "prepared transactions cannot be rolled back");
+    json_decref(args);
+}
+
 static int must_ask(const struct kts_agent *agent)
 {
     const struct kts_view *view = agent->view;
@@ -64,6 +104,7 @@ void kts_own_jobs(struct kts_agent *agent)
     json_t *args = NULL;
     int rc = 0;
 
+    sweep(agent);
     if (agent->stopping || kts_job_is_running(agent) ||
         kt_monotonic_now() < view->own_us + PERIOD_US)
         return;

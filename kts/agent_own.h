@@ -6,7 +6,8 @@
 #include "kts/agent.h"
 
 // Starts at most one job: writes the row of a promoted node whose members stream; finishes a change
-// of members that was killed; asks the active to count this node, when it joins.
+// of members that was killed; asks the active to count this node, when it joins. Beside it, rolls
+// back what others than the writer have prepared.
 void kts_own_jobs(struct kts_agent *agent);
 
 #endif

@@ -99,6 +99,11 @@ static void put_database(const struct kts_agent *agent, json_t *state)
     set(state, "restored", json_boolean(view->restored));
     set(state, "clock_jumped", json_boolean(view->clock_jumped));
     set(state, "timeline", json_integer((json_int_t)view->timeline));
+    if (view->strangers_us)
+        set(state, "strangers",
+            json_pack("{s:I, s:s, s:I}", "prepared", (json_int_t)view->strangers_found, "role",
+                      view->strangers_owner, "seconds_ago",
+                      (json_int_t)((kt_monotonic_now() - view->strangers_us) / 1000000)));
     kts_json_set_lsn(state, "lsn", view->lsn);
     if (view->in_recovery)
         set(state, "receiver",

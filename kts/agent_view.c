@@ -104,6 +104,10 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
     snprintf(view->names, sizeof(view->names), "%s", names ? names : "");
     view->log_index = (uint64_t)number_of(look, "log_index");
     view->prepared = (uint32_t)number_of(look, "prepared");
+    view->strangers = (uint32_t)number_of(look, "strangers");
+    names = json_string_value(json_object_get(look, "strangers_owner"));
+    if (names)
+        snprintf(view->strangers_owner, sizeof(view->strangers_owner), "%s", names);
     view->timeline = (uint32_t)number_of(look, "timeline");
     view->lsn = lsn_of(look, "lsn");
     view->replayed = lsn_of(look, "replayed");

@@ -38,7 +38,9 @@ struct kts_view {
     uint64_t lsn, replayed;
     int64_t lag_us;
     uint64_t log_index;
-    uint32_t prepared; // groups of changes between their two phases
+    uint32_t prepared;        // groups of changes between their two phases
+    uint32_t strangers;       // prepared by others than the writer: places that it lacks
+    char strangers_owner[64]; // a role that did, the last time there were any
     struct kt_epoch_rows rows;
     int receives, receiver_streams;
     int64_t receiver_silent_us;
@@ -56,6 +58,9 @@ struct kts_view {
     int64_t operators_us;  // when operators were last read
     int64_t own_us;        // when a job of the agent's own was last started
     int64_t settled_us;    // when the names were last put right
+    // Prepared by strangers since this agent started, and when they were last seen; 0: never.
+    uint64_t strangers_found;
+    int64_t strangers_us;
     struct kts_heard heard;
 };
 

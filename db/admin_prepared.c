@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prepared transactions that are not the writer's: every role may make them, and take all places
+// that there are for the writer's.
+#include <stdio.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "db/replication_inner.h"
+
+#define STATEMENT_MAX 512 // a name has at most 199 bytes, each escaped at most to two
+
+// Those who made them would make them again. A worker cannot connect a second time: the master
+// starts another in its place. The agent's session is left: it is who is asking.
+static int end_owners(struct db_admin *admin, struct kt_error *error)
+{
+    return db_admin_ask(admin,
+                        "SELECT pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a"
+                        " WHERE a.pid <> pg_backend_pid() AND a.usename <> 'kts_agent'"
+                        " AND a.usename IN (SELECT x.owner FROM pg_prepared_xacts x"
+                        "  WHERE x.owner NOT IN ('kts_writer', '" DB_OWNER "'))",
+                        0, NULL, NULL, error);
+}
+
+static int roll_back(struct db_admin *admin, const char *gid, struct kt_error *error)
+{
+    char *name = PQescapeLiteral(admin->conn, gid, strlen(gid)), sql[STATEMENT_MAX];
+    int n = name ? snprintf(sql, sizeof(sql), "ROLLBACK PREPARED %s", name) : -1;
+
+    PQfreemem(name);
+    if (n < 0 || (size_t)n >= sizeof(sql))
+        return kt_error_set(error, KT_ERR_DATABASE, NULL,
+                            "a prepared transaction has no usable name");
+    return db_pg_run(admin->conn, DB_ADMIN_MS, sql, error);
+}
+
+int db_admin_roll_back_strangers(struct db_admin *admin, int end_sessions, uint32_t *count,
+                                 struct kt_error *error)
+{
+    PGresult *list = NULL;
+    struct kt_error first = {0}, why = {0};
+    uint32_t done = 0;
+    int rc = end_sessions ? end_owners(admin, error) : 0;
+
+    if (rc == 0)
+        rc = db_admin_ask(admin,
+                          "SELECT gid FROM pg_prepared_xacts WHERE owner <> 'kts_writer'"
+                          " AND database = current_database() ORDER BY prepared",
+                          0, NULL, &list, error);
+    if (rc)
+        return rc;
+    // One that cannot be ended (or was, by its owner) does not keep the others.
+    for (int i = 0; i < PQntuples(list); i++) {
+        if (roll_back(admin, PQgetvalue(list, i, 0), &why) == 0)
+            done++;
+        else if (!first.code)
+            first = why;
+    }
+    PQclear(list);
+    *count = done;
+    if (!first.code || done)
+        return 0;
+    return kt_error_set(error, first.code, NULL, "%s", first.message);
+}
