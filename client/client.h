@@ -229,16 +229,18 @@ int ktc_restored_accept(struct keytrustee *client, const struct kt_incarnation *
 void ktc_history_remember(struct keytrustee *client, const struct kt_incarnation *incarnation,
                           uint64_t epoch);
 // The incarnations that the present one goes back to, newest first, each with the last log index up
-// to which its log is that of the present one (UINT64_MAX: to its end).
+// to which its log is that of the present one (UINT64_MAX: to its end), and the root of the log up to
+// there, as the cluster's key has signed it.
 #define KTC_LINE_MAX 65
 struct ktc_line {
     size_t count;
     struct {
         struct kt_incarnation incarnation;
         uint64_t last;
+        uint8_t root[KT_SHA256_LEN]; // not of the first, which has no end
     } list[KTC_LINE_MAX];
 };
-// By the statements that `server` shows. KT_ERR_SIGNATURE, KT_ERR_UNCHECKED.
+// By the statements that `server` shows, without a gap. KT_ERR_SIGNATURE, KT_ERR_UNCHECKED.
 int ktc_line_read(struct keytrustee *client, const char *server, struct ktc_line *line,
                   struct kt_error *error) KT_MUST_CHECK;
 // 0 for an incarnation that is not in the line.
@@ -416,7 +418,7 @@ int ktc_check_kept_receipt(struct keytrustee *client, const uint8_t sha256[KT_SH
                            struct keytrustee_deposit *deposit,
                            struct kt_error *error) KT_MUST_CHECK;
 
-// --- the log of deposits (lib_log.c, lib_log_proof.c, lib_log_keep.c) ---
+// --- the log of deposits (lib_log*.c) ---
 // The head that is kept, and its text; "" when there is none. KT_ERR_SIGNATURE when it is damaged.
 int ktc_log_known(const struct keytrustee *client, char text[KT_TREE_HEAD_TEXT],
                   struct kt_tree_head *head, struct kt_error *error) KT_MUST_CHECK;
@@ -424,6 +426,14 @@ int ktc_log_known(const struct keytrustee *client, char text[KT_TREE_HEAD_TEXT],
 // when another process has kept one meanwhile.
 int ktc_log_keep(const struct keytrustee *client, const char *before, const char *text, int aside,
                  struct kt_error *error) KT_MUST_CHECK;
+// Adds a good head to the older ones that are kept, at most 64 (lib_log_past.c). Under the lock of the
+// confdir.
+int ktc_log_past_add(const struct keytrustee *client, const char *text,
+                     struct kt_error *error) KT_MUST_CHECK;
+// The greatest of them that the log of the present incarnation must still continue; size 0: there is
+// none.
+int ktc_log_past_best(const struct keytrustee *client, const struct ktc_line *line,
+                      struct kt_tree_head *best) KT_MUST_CHECK;
 // Keeps a head that was refused, as evidence.
 int ktc_log_refused(const struct keytrustee *client, const char *text,
                     struct kt_error *error) KT_MUST_CHECK;

@@ -208,24 +208,88 @@ int ktc_restored_accept(struct keytrustee *client, const struct kt_incarnation *
 
 // --- the line of history ---
 
+// Only the first incarnation of a cluster began without a restore, so without a statement; and a
+// statement names the one before it.
+static int hidden(const struct kt_incarnation *incarnation, const char *server,
+                  struct kt_error *error)
+{
+    char name[KT_INCARNATION_TEXT];
+
+    kt_incarnation_format(incarnation, name);
+    return kt_error_set(error, KT_ERR_SIGNATURE, NO_STATEMENT,
+                        "%s hides the statement of incarnation %s, or shows another one than that "
+                        "which the cluster's history goes on from",
+                        server, name);
+}
+
+// The statement of the newest entry of `line`; `after` is that of the entry before, NULL for the
+// first. *text receives NULL where the line begins.
+static int find_link(const json_t *object, const struct ktc_line *line,
+                     const struct kt_statement *after, const char *server, const char **text,
+                     struct kt_error *error)
+{
+    const struct kt_incarnation *incarnation = &line->list[line->count - 1].incarnation;
+    const char *found = find(object, incarnation);
+    uint8_t hash[KT_SHA256_LEN];
+
+    if (after == NULL) {
+        if (found == NULL && incarnation->number > 1)
+            return hidden(incarnation, server, error);
+    } else if (after->number == 1) {
+        found = NULL;
+    } else if (found == NULL || kt_sha256(found, strlen(found), hash) != 0 ||
+               memcmp(hash, after->before, sizeof hash) != 0) {
+        return hidden(incarnation, server, error);
+    }
+    *text = found;
+    return 0;
+}
+
+// The entry that the statement leads to: its log is that of the present one as far as no statement
+// between them cuts it off earlier.
+static int add_entry(struct ktc_line *line, const struct kt_statement *statement,
+                     const char *server, struct kt_error *error)
+{
+    size_t i = line->count - 1;
+    int is_first = i == 0, is_same = statement->log_index == line->list[i].last;
+
+    if (!is_first && is_same &&
+        memcmp(statement->root, line->list[i].root, sizeof statement->root) != 0)
+        return kt_error_set(error, KT_ERR_SIGNATURE, NO_STATEMENT,
+                            "two statements that %s shows say different things of the log's first "
+                            "%llu deposits",
+                            server, (unsigned long long)statement->log_index);
+    line->list[i + 1] = line->list[i];
+    line->list[i + 1].incarnation = statement->previous;
+    if (is_first || statement->log_index < line->list[i].last) {
+        line->list[i + 1].last = statement->log_index;
+        memcpy(line->list[i + 1].root, statement->root, sizeof statement->root);
+    }
+    line->count++;
+    return 0;
+}
+
 // Follows the statements back from the newest entry of `line`.
 static int follow(struct keytrustee *client, const json_t *object, const char *server,
                   struct ktc_line *line, struct kt_error *error)
 {
-    for (size_t i = 0; i + 1 < KTC_LINE_MAX; i++) {
-        const char *text = find(object, &line->list[i].incarnation);
-        struct kt_statement statement = {0};
-        uint64_t last = line->list[i].last;
-        int rc = 0;
+    struct kt_statement after = {0}, statement = {0};
 
-        if (text == NULL) // the first one of a cluster has none
-            return 0;
-        rc = check(client, text, &line->list[i].incarnation, server, &statement, error);
+    while (line->count < KTC_LINE_MAX) {
+        const struct kt_incarnation *incarnation = &line->list[line->count - 1].incarnation;
+        const char *text = NULL;
+        int rc = find_link(object, line, line->count == 1 ? NULL : &after, server, &text, error);
+
+        if (rc != 0 || text == NULL)
+            return rc;
+        rc = check(client, text, incarnation, server, &statement, error);
+        if (rc == 0 && line->count > 1 && statement.number != after.number - 1)
+            rc = hidden(incarnation, server, error);
+        if (rc == 0)
+            rc = add_entry(line, &statement, server, error);
         if (rc != 0)
             return rc;
-        line->list[i + 1].incarnation = statement.previous;
-        line->list[i + 1].last = statement.log_index < last ? statement.log_index : last;
-        line->count++;
+        after = statement;
     }
     return 0;
 }

@@ -148,6 +148,66 @@ static int is_before_known(const struct check *check)
            order < 0;
 }
 
+static int rewritten(const struct check *check, const char *what, uint64_t size,
+                     struct kt_error *error)
+{
+    return kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
+                        "the log was rewritten: what %s shows with %" PRIu64
+                        " deposits does not continue the %" PRIu64 " that %s",
+                        check->server, check->head.size, size, what);
+}
+
+// What survived each restore, by its statement, is in the log that is shown.
+static int check_survived(const struct check *check, struct kt_error *error)
+{
+    const struct ktc_line *line = &check->line;
+
+    for (size_t i = 1; i < line->count; i++) {
+        struct kt_tree_head survived = {.size = line->list[i].last};
+        struct kt_error why = {0};
+        int rc;
+
+        // Without any head the log is of before there were heads.
+        if (survived.size == 0 || survived.size == line->list[i - 1].last || check->head.size == 0)
+            continue;
+        memcpy(survived.root, line->list[i].root, sizeof survived.root);
+        if (check->head.size < survived.size)
+            return kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
+                                "the log was rolled back: %s shows %" PRIu64 " deposits, but the "
+                                "cluster was restored with %" PRIu64,
+                                check->server, check->head.size, survived.size);
+        rc = ktc_log_consistency(check->client, &survived, &check->head, &why);
+        if (rc == KT_ERR_SIGNATURE)
+            return rewritten(check, "it was restored with", survived.size, error);
+        *error = why;
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+// The head that is kept covers what a restore has lost: nobody can prove any more what else it
+// covered. An older one that covers less can still be compared.
+static int check_past(const struct check *check, struct kt_error *error)
+{
+    struct kt_tree_head best = {.size = 0};
+    struct kt_error why = {0};
+    int rc = ktc_log_past_best(check->client, &check->line, &best);
+
+    if (rc != 0 || best.size == 0) {
+        ktc_warn(check->client, "keytrustee log check --receipts proves the deposits of this host",
+                 "no head of before the restore is kept here: what survived is not compared");
+        return 0;
+    }
+    if (best.size > check->head.size)
+        return rewritten(check, "had been signed before the restore", best.size, error);
+    rc = ktc_log_consistency(check->client, &best, &check->head, &why);
+    if (rc == KT_ERR_SIGNATURE)
+        return rewritten(check, "had been signed before the restore", best.size, error);
+    *error = why;
+    return rc;
+}
+
 static int check_continues(struct check *check, struct kt_error *error)
 {
     const struct kt_tree_head *known = &check->known, *head = &check->head;
@@ -159,7 +219,7 @@ static int check_continues(struct check *check, struct kt_error *error)
     uint64_t last = ktc_line_last(&check->line, &known->incarnation);
     if (known->size > last) { // a restore, by the cluster's own statement
         check->log_lost = known->size - last;
-        return 0;
+        return check_past(check, error);
     }
     if (is_before_known(check))
         return kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
@@ -169,11 +229,7 @@ static int check_continues(struct check *check, struct kt_error *error)
                             check->server, head->size, head->epoch, known->size, known->epoch);
     rc = ktc_log_consistency(check->client, known, head, &why);
     if (rc == KT_ERR_SIGNATURE)
-        return kt_error_set(error, rc, WHAT_TO_DO,
-                            "the log was rewritten: what %s shows with %" PRIu64
-                            " deposits does not "
-                            "continue the %" PRIu64 " that had been signed",
-                            check->server, head->size, known->size);
+        return rewritten(check, "had been signed", known->size, error);
     *error = why;
     return rc;
 }
@@ -287,9 +343,13 @@ static int check_head(struct check *check, unsigned flags, struct kt_error *erro
     if (rc == 0)
         rc = check_place(check, error);
     if (rc == 0)
-        rc = check_continues(check, error);
+        rc = check_survived(check, error);
     if (rc == 0)
-        rc = check_receipts(check, flags, error);
+        rc = check_continues(check, error);
+    // Behind a loss each deposit of this host is looked for: the head cannot say that it is there.
+    if (rc == 0)
+        rc = check_receipts(check, check->log_lost > 0 ? flags | KEYTRUSTEE_LOG_RECEIPTS : flags,
+                            error);
     return rc;
 }
 

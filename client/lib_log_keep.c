@@ -72,6 +72,8 @@ int ktc_log_keep(const struct keytrustee *client, const char *before, const char
         if (aside)
             rc = put_aside(client, &head, now, error);
         if (rc == 0)
+            rc = ktc_log_past_add(client, text, error);
+        if (rc == 0)
             rc = save(client, HEAD_FILE, text, error);
     }
     if (fd >= 0)

@@ -194,8 +194,11 @@ static int add_schema(struct db_load *load, struct kt_error *error)
 {
     int rc = 0;
 
+    if (load->is_upgraded)
+        return 0;
     for (int version = (int)load->schema + 1; version <= KT_SCHEMA_VERSION && rc == 0; version++)
         rc = db_schema_add(load->conn, load->dir, version, error);
+    load->is_upgraded = rc == 0;
     return rc;
 }
 
@@ -280,6 +283,18 @@ int db_load_facts(struct db_load *load, struct db_backup_facts *facts, struct kt
         *facts = *fresh;
     free(fresh);
     return rc;
+}
+
+int db_load_line(struct db_load *load, struct db_line *line, struct kt_error *error)
+{
+    int rc;
+
+    if (!load->is_checked || load->failed)
+        return kt_error_set(error, KT_ERR_INVALID, NULL, "the load is not complete");
+    rc = add_schema(load, error);
+    if (rc == 0)
+        rc = db_read_line(load->conn, line, error);
+    return rc ? fail(load, rc) : 0;
 }
 
 void db_load_free(struct db_load *load)

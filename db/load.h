@@ -17,6 +17,13 @@ struct db_restored {
     const char *note; // of the row: "restored from <stem>"
 };
 
+// From what the new incarnation goes on: its statement says so.
+struct db_line {
+    uint64_t log_index;
+    uint8_t root[KT_SHA256_LEN]; // of the Merkle log over all deposits
+    char *statement;             // of the incarnation before; NULL: it has none. The caller frees
+};
+
 // --- a scratch PostgreSQL ---
 struct db_scratch;
 // initdb in a new folder below `above` (kts-scratch-XXXXXX), started without network, without fsync.
@@ -50,6 +57,9 @@ int db_load_end(struct db_load *load, uint64_t *rows, struct kt_error *error) KT
 // db_load_facts then tells what a commit would make. KT_ERR_INVALID: a table is missing, or rows do
 // not fit together; KT_ERR_NOT_OURS: the backup is of another cluster than the confdir.
 int db_load_check(struct db_load *load, struct kt_error *error) KT_MUST_CHECK;
+// Behind db_load_check; brings the schema files that are newer, in the same transaction.
+// KT_ERR_INVALID: the log of deposits is not whole.
+int db_load_line(struct db_load *load, struct db_line *line, struct kt_error *error) KT_MUST_CHECK;
 // db_load_check, unless it was called; statistics. With `restored`, in the same transaction, the schema files that are newer and the rows of a new cluster: incarnation, first
 // epoch row (`ends`), old nodes removed and their certificates revoked, state 'normal'. Commits, and
 // sets the mark of the node's data directory; in that `restored` must be given. KT_ERR_INVALID: the
@@ -71,5 +81,9 @@ void db_load_free(struct db_load *load);
 // same `restored`.
 int db_adopt(struct db_cluster *cluster, const struct db_restored *restored,
              struct kt_error *error) KT_MUST_CHECK;
+// What the statement of that incarnation is to say. Does what db_adopt does before the rows; the
+// same errors, but for KT_ERR_EXISTS. KT_ERR_INVALID also: the log of deposits is not whole.
+int db_adopt_line(struct db_cluster *cluster, struct db_line *line,
+                  struct kt_error *error) KT_MUST_CHECK;
 
 #endif

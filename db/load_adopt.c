@@ -14,8 +14,8 @@
 struct adopt {
     struct db_admin admin; // its connection is the one to the database
     PGconn *lock;
-    const struct db_restored *restored;
-    int is_done; // the rows are there
+    const struct db_restored *restored; // NULL: no rows yet
+    int is_done;                        // the rows are there
 };
 
 static int open_sessions(struct adopt *adopt, struct kt_error *error)
@@ -50,7 +50,7 @@ static int look(struct adopt *adopt, struct kt_error *error)
     static const char SQL[] =
         "SELECT c.cluster_id, c.state, i.number || '.' || encode(i.bits, 'hex')"
         " FROM cluster c, (SELECT * FROM incarnations ORDER BY number DESC LIMIT 1) i";
-    char id[KT_UUID_TEXT], own[KT_INCARNATION_TEXT];
+    char id[KT_UUID_TEXT], own[KT_INCARNATION_TEXT] = "";
     struct db_mark mark;
     PGresult *result = NULL;
     int rc = db_cluster_check_ours(adopt->admin.cluster, &mark, error);
@@ -63,7 +63,8 @@ static int look(struct adopt *adopt, struct kt_error *error)
     if (rc)
         return rc;
     kt_uuid_format(&mark.cluster_id, id);
-    kt_incarnation_format(&adopt->restored->incarnation, own);
+    if (adopt->restored)
+        kt_incarnation_format(&adopt->restored->incarnation, own);
     if (PQntuples(result) != 1) {
         rc = kt_error_set(error, KT_ERR_INVALID, "run the backup's script with psql first",
                           "the database does not say of which cluster it is");
@@ -73,7 +74,7 @@ static int look(struct adopt *adopt, struct kt_error *error)
                           PQgetvalue(result, 0, 0), id);
     } else if (strcmp(PQgetvalue(result, 0, 1), "normal") == 0) {
         adopt->is_done = strcmp(PQgetvalue(result, 0, 2), own) == 0;
-        if (!adopt->is_done)
+        if (!adopt->is_done && adopt->restored)
             rc = kt_error_set(error, KT_ERR_EXISTS, NULL,
                               "the database is in use: nothing was restored into it");
     }
@@ -143,25 +144,44 @@ static int drop_members(struct adopt *adopt, struct kt_error *error)
     return rc ? rc : db_admin_slots(&adopt->admin, &alone, error);
 }
 
-int db_adopt(struct db_cluster *cluster, const struct db_restored *restored, struct kt_error *error)
+// All but the rows: what db_adopt repeats.
+static int begin(struct adopt *adopt, struct kt_error *error)
 {
-    struct adopt adopt = {.admin = {.cluster = cluster}, .restored = restored};
+    struct db_cluster *cluster = adopt->admin.cluster;
     struct db_target owner;
     char dir[KT_PATH_MAX];
-    int applied, rc = open_sessions(&adopt, error);
+    int applied, rc = open_sessions(adopt, error);
 
     if (rc == 0)
-        rc = look(&adopt, error);
+        rc = look(adopt, error);
     if (rc == 0)
-        rc = roll_back_groups(adopt.admin.conn, error);
+        rc = roll_back_groups(adopt->admin.conn, error);
     if (rc == 0)
-        rc = db_make_roles(cluster, adopt.lock, error);
+        rc = db_make_roles(cluster, adopt->lock, error);
     if (rc == 0)
         rc = db_schema_dir(dir, sizeof(dir), error);
     db_target_owner(cluster->paths, cluster->settings,
                     kt_settings_text(cluster->settings, KT_SET_DATABASE_NAME), &owner);
+    return rc ? rc : db_schema_apply(&owner, dir, &applied, error);
+}
+
+int db_adopt_line(struct db_cluster *cluster, struct db_line *line, struct kt_error *error)
+{
+    struct adopt adopt = {.admin = {.cluster = cluster}};
+    int rc = begin(&adopt, error);
+
     if (rc == 0)
-        rc = db_schema_apply(&owner, dir, &applied, error);
+        rc = db_read_line(adopt.admin.conn, line, error);
+    PQfinish(adopt.admin.conn);
+    PQfinish(adopt.lock);
+    return rc;
+}
+
+int db_adopt(struct db_cluster *cluster, const struct db_restored *restored, struct kt_error *error)
+{
+    struct adopt adopt = {.admin = {.cluster = cluster}, .restored = restored};
+    int rc = begin(&adopt, error);
+
     if (rc == 0 && !adopt.is_done)
         rc = put_rows(&adopt, error);
     if (rc == 0)

@@ -45,9 +45,10 @@ struct db_load {
     char hashes[DB_BACKUP_TABLES_MAX][KT_SHA256_TEXT]; // of the schema files, from version 1
     uint8_t is_loaded[DB_BACKUP_TABLES_MAX];
     size_t table_count;
-    int table;      // that is being loaded, or -1
-    int failed;     // nothing but db_load_free may follow
-    int is_checked; // by db_load_check
+    int table;       // that is being loaded, or -1
+    int failed;      // nothing but db_load_free may follow
+    int is_checked;  // by db_load_check
+    int is_upgraded; // to the schema of now
     int is_finished;
     struct db_walk walk;
 };
@@ -57,6 +58,9 @@ struct db_load {
 // timeline is the first. KT_ERR_INVALID when the incarnation is not behind those that are there.
 int db_restored_rows(PGconn *conn, const struct db_cluster *cluster,
                      const struct db_restored *restored, struct kt_error *error) KT_MUST_CHECK;
+// --- load_line.c ---
+int db_read_line(PGconn *conn, struct db_line *line, struct kt_error *error) KT_MUST_CHECK;
+
 // One statement of a session that only commits locally.
 #define DB_LOAD_SESSION                                                                            \
     "SET statement_timeout = 0; SET lock_timeout = '60s'; SET search_path = public;"               \

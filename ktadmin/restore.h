@@ -88,7 +88,7 @@ int kta_restore_identity(struct kta_restore *restore, struct kt_error *error) KT
 int kta_restore_finish(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
 // What the database is to say of the new incarnation; `statement` is freed by the caller.
 int kta_restore_rows(struct kta_restore *restore, const struct kt_incarnation *previous,
-                     uint64_t previous_epoch, uint64_t log_index, const char *note,
+                     uint64_t previous_epoch, const struct db_line *line, const char *note,
                      struct db_restored *rows, struct kt_peer *self, char **statement,
                      struct kt_error *error) KT_MUST_CHECK;
 

@@ -173,13 +173,16 @@ static int adopt(struct kta_restore *restore, struct kt_error *error)
     struct kta_init *init = &restore->init;
     struct db_restored rows;
     struct kt_peer self;
+    struct db_line line = {.statement = NULL};
     char *statement = NULL;
-    int rc = kta_restore_rows(restore, &restore->facts.incarnation, restore->facts.epoch,
-                              restore->facts.log_index, "restored with stock tools", &rows, &self,
-                              &statement, error);
+    int rc = db_adopt_line(init->cluster, &line, error);
 
     if (rc == 0)
+        rc = kta_restore_rows(restore, &restore->facts.incarnation, restore->facts.epoch, &line,
+                              "restored with stock tools", &rows, &self, &statement, error);
+    if (rc == 0)
         rc = db_adopt(init->cluster, &rows, error);
+    free(line.statement);
     free(statement);
     return rc;
 }

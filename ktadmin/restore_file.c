@@ -111,6 +111,7 @@ static int commit(struct kta_restore *restore, struct kt_error *error)
     char note[KT_BACKUP_STEM + 32];
     struct db_restored rows;
     struct kt_peer self;
+    struct db_line line = {.statement = NULL};
     char *statement = NULL;
     int rc;
 
@@ -121,14 +122,17 @@ static int commit(struct kta_restore *restore, struct kt_error *error)
     if (rc == 0)
         rc = db_facts_match(&restore->facts, manifest, error);
     if (rc == 0)
-        rc = kta_restore_rows(restore, &manifest->incarnation, manifest->epoch, manifest->log_index,
-                              note, &rows, &self, &statement, error);
+        rc = db_load_line(restore->load, &line, error);
+    if (rc == 0)
+        rc = kta_restore_rows(restore, &manifest->incarnation, manifest->epoch, &line, note, &rows,
+                              &self, &statement, error);
     if (rc == 0)
         rc = kta_restore_look_again(restore, error);
     if (rc == 0)
         rc = kta_restore_seal(restore, error);
     if (rc == 0)
         rc = db_load_finish(restore->load, &rows, error);
+    free(line.statement);
     free(statement);
     return rc;
 }

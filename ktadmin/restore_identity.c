@@ -237,18 +237,42 @@ static int sign(struct kta_restore *restore, const struct kt_statement *statemen
     return rc;
 }
 
+// Ties the statement to the one before it. One that is not the cluster's is no link: then the new one
+// begins a chain, and clients that know a place before it say so.
+static int follow(struct kta_restore *restore, const char *before, struct kt_statement *statement,
+                  struct kt_error *error)
+{
+    struct kt_statement parsed;
+    struct kt_error why = {0};
+
+    statement->number = 1;
+    if (!before)
+        return 0;
+    if (kt_statement_verify(restore->init.info.openpgp_fingerprint, before, strlen(before), &parsed,
+                            &why) != 0 ||
+        parsed.number == UINT32_MAX) {
+        kta_restore_say(restore, "the statement of the incarnation before is left out: %s",
+                        why.message[0] ? why.message : "it has no usable number");
+        return 0;
+    }
+    statement->number = parsed.number + 1;
+    return kt_sha256(before, strlen(before), statement->before) == 0
+               ? 0
+               : kt_error_set(error, KT_ERR_CRYPTO, NULL, "cannot hash a statement");
+}
+
 int kta_restore_rows(struct kta_restore *restore, const struct kt_incarnation *previous,
-                     uint64_t previous_epoch, uint64_t log_index, const char *note,
+                     uint64_t previous_epoch, const struct db_line *line, const char *note,
                      struct db_restored *rows, struct kt_peer *self, char **statement,
                      struct kt_error *error)
 {
-    const struct kt_statement what = {.cluster_id = restore->init.info.cluster_id,
-                                      .incarnation = restore->incarnation,
-                                      .epoch = restore->epoch,
-                                      .previous = *previous,
-                                      .previous_epoch = previous_epoch,
-                                      .log_index = log_index,
-                                      .time_us = kt_time_now()};
+    struct kt_statement what = {.cluster_id = restore->init.info.cluster_id,
+                                .incarnation = restore->incarnation,
+                                .epoch = restore->epoch,
+                                .previous = *previous,
+                                .previous_epoch = previous_epoch,
+                                .log_index = line->log_index,
+                                .time_us = kt_time_now()};
     const struct kt_peer *own;
     struct kt_peers peers;
     X509 *cert = NULL;
@@ -268,6 +292,9 @@ int kta_restore_rows(struct kta_restore *restore, const struct kt_incarnation *p
     if (rc == 0)
         rc = kt_pki_cert_validity(cert, &from, &rows->cert_not_after_us);
     X509_free(cert);
+    memcpy(what.root, line->root, sizeof(what.root));
+    if (rc == 0)
+        rc = follow(restore, line->statement, &what, error);
     if (rc == 0)
         rc = sign(restore, &what, statement, error);
     rows->statement = *statement;

@@ -15,12 +15,17 @@
 int kt_statement_format(const struct kt_statement *statement, struct kt_buf *out)
 {
     char cluster[KT_UUID_TEXT], incarnation[KT_INCARNATION_TEXT], previous[KT_INCARNATION_TEXT];
-    char when[KT_TIME_TEXT];
+    char when[KT_TIME_TEXT], root[KT_SHA256_TEXT], before[KT_SHA256_TEXT];
+    static const uint8_t none[KT_SHA256_LEN];
 
-    // A new incarnation is a greater number, or no client could tell which one is the newer.
+    // A new incarnation is a greater number, or no client could tell which one is the newer. The
+    // first statement is the one behind no other.
     if (kt_uuid_is_nil(&statement->cluster_id) ||
-        statement->incarnation.number <= statement->previous.number)
+        statement->incarnation.number <= statement->previous.number || statement->number == 0 ||
+        (statement->number == 1) != (memcmp(statement->before, none, sizeof(none)) == 0))
         return KT_ERR_INVALID;
+    kt_hex_encode(statement->root, KT_SHA256_LEN, root);
+    kt_hex_encode(statement->before, KT_SHA256_LEN, before);
     kt_uuid_format(&statement->cluster_id, cluster);
     kt_incarnation_format(&statement->incarnation, incarnation);
     kt_incarnation_format(&statement->previous, previous);
@@ -33,9 +38,12 @@ int kt_statement_format(const struct kt_statement *statement, struct kt_buf *out
                        "previous %s\n"
                        "previous-epoch %" PRIu64 "\n"
                        "log-index %" PRIu64 "\n"
+                       "root %s\n"
+                       "statement %" PRIu32 "\n"
+                       "before %s\n"
                        "time %s\n",
                        cluster, incarnation, statement->epoch, previous, statement->previous_epoch,
-                       statement->log_index, when);
+                       statement->log_index, root, statement->number, before, when);
 }
 
 int kt_statement_parse(const char *text, size_t n, struct kt_statement *statement)
@@ -44,6 +52,7 @@ int kt_statement_parse(const char *text, size_t n, struct kt_statement *statemen
     struct kt_statement parsed = {.epoch = 0};
     struct kt_buf again = KT_BUF_INIT(TEXT_MAX);
     char when[KT_TEXT_VALUE];
+    uint64_t number = 0;
     int rc = kt_text_literal(&rest, "keytrustee-incarnation 1\n");
 
     if (rc == 0)
@@ -58,6 +67,13 @@ int kt_statement_parse(const char *text, size_t n, struct kt_statement *statemen
         rc = kt_text_u64(&rest, "previous-epoch", 0, UINT64_MAX, &parsed.previous_epoch);
     if (rc == 0)
         rc = kt_text_u64(&rest, "log-index", 0, UINT64_MAX, &parsed.log_index);
+    if (rc == 0)
+        rc = kt_text_hex(&rest, "root", parsed.root, KT_SHA256_LEN);
+    if (rc == 0)
+        rc = kt_text_u64(&rest, "statement", 1, UINT32_MAX, &number);
+    parsed.number = (uint32_t)number;
+    if (rc == 0)
+        rc = kt_text_hex(&rest, "before", parsed.before, KT_SHA256_LEN);
     if (rc == 0)
         rc = kt_text_line(&rest, "time", when);
     if (rc == 0 && kt_time_parse(when, &parsed.time_us) != 0)

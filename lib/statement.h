@@ -14,7 +14,10 @@ struct kt_statement {
     uint64_t epoch;                    // with this one
     struct kt_incarnation previous;    // of the backup that was restored
     uint64_t previous_epoch;
-    uint64_t log_index; // the last one of that backup: what came after it is lost
+    uint64_t log_index;            // the last one of that backup: what came after it is lost
+    uint8_t root[KT_SHA256_LEN];   // of the Merkle log over the deposits up to it: what survived
+    uint32_t number;               // of the statements in this line of history, from 1
+    uint8_t before[KT_SHA256_LEN]; // SHA-256 of the file of the one before; zeros: the first
     int64_t time_us;
 };
 

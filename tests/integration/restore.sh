@@ -153,6 +153,19 @@ has "$KT_TMP/err" '2 of the 7 deposits that were in the log'
 has "$(client_dir host-1)/log-head" '^size 5$'
 is "$(cat "$(client_dir host-1)"/log-head.1.* | sed -n 's/^size //p')" 7 "head of before"
 
+# statement_of N: what the statement of incarnation N says, into $KT_TMP/statement; its file's hash.
+statement_of() {
+    sql kts-01 "SELECT convert_from(statement, 'UTF8') FROM incarnations WHERE number = $1" >"$KT_TMP/statement"
+    sql kts-01 "SELECT encode(sha256(statement), 'hex') FROM incarnations WHERE number = $1"
+}
+
+check "the statement names the root of the log that survived, and is the first one of the cluster"
+statement_of 2 >/dev/null
+has "$KT_TMP/statement" '^log-index 5$'
+has "$KT_TMP/statement" "^root $(sql kts-01 "SELECT encode(log_node(0, 5), 'hex')")\$"
+has "$KT_TMP/statement" '^statement 1$'
+has "$KT_TMP/statement" '^before 0{64}$'
+
 check "it is a new incarnation: log indexes go on from the backup, and deposits are taken"
 succeeds put_as host-1 after/1 "secret 8"
 succeeds client host-1 info after/1
@@ -226,6 +239,14 @@ comes_true 30 takes_writes kts-01
 has "${NODE_DIR[kts-02]}/node/promise" '^incarnation [3-9]\.'
 fails_on kts-02 failover --to kts-02
 comes_true 10 has_deposit kts-01 after/2
+
+check "the next statement names the one before it, and clients of both incarnations go on"
+before=$(statement_of 2)
+statement_of "$(sql kts-01 'SELECT max(number) FROM incarnations')" >/dev/null
+has "$KT_TMP/statement" '^statement 2$'
+has "$KT_TMP/statement" "^before $before\$"
+has "$KT_TMP/statement" "^root $(sql kts-01 "SELECT encode(log_node(0, max(log_index)), 'hex') FROM deposits")\$"
+succeeds client host-2 log check
 
 check "a note that a finished restore left behind undoes nothing of a node that lives"
 cp "${NODE_DIR[kts-01]}/node/promise" "$KT_TMP/promise"

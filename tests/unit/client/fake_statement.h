@@ -30,12 +30,18 @@ static int fake_key_remove(void **state)
     return 0;
 }
 
+static uint8_t fake_root[KT_SHA256_LEN]; // what statements say of the log that survived
+
 static struct kt_statement fake_statement(const char *incarnation, const char *previous,
                                           uint64_t log_index)
 {
-    struct kt_statement statement = {
-        .epoch = 1, .previous_epoch = 1, .log_index = log_index, .time_us = kt_time_now()};
+    struct kt_statement statement = {.epoch = 1,
+                                     .previous_epoch = 1,
+                                     .log_index = log_index,
+                                     .number = 1,
+                                     .time_us = kt_time_now()};
 
+    memcpy(statement.root, fake_root, sizeof statement.root);
     assert_int_equal(kt_uuid_parse(FAKE_CLUSTER_ID, &statement.cluster_id), 0);
     assert_int_equal(kt_incarnation_parse(incarnation, &statement.incarnation), 0);
     assert_int_equal(kt_incarnation_parse(previous, &statement.previous), 0);

@@ -12,6 +12,7 @@
 
 #define FIRST  "1.00000000000000ab"
 #define SECOND "2.00000000000000cd"
+#define THIRD  "3.00000000000000ef"
 
 static struct keytrustee_error error;
 static struct keytrustee_log told;
@@ -370,6 +371,8 @@ static void a_damaged_head_or_receipt_is_told(void **state)
 // Restored with the first `last` deposits, nothing since.
 static void restore(uint64_t last)
 {
+    if (last <= server.size)
+        naive_root(0, last, fake_root);
     fake_restore(SECOND, FIRST, last);
     server.size = last;
     server.incarnation = FIRST;
@@ -428,6 +431,162 @@ static void a_restored_log_that_is_not_that_of_the_statement_is_found_out(void *
     found_out(0, "rewritten");
 }
 
+// Restored once more, from a backup with the first `last` deposits; each statement with the one before
+// it. NULL hides it.
+static void show_line(const char *second, const char *third)
+{
+    static const char FORM[] = "{s:s, s:s?}";
+    json_t *object = json_pack("{s:[o, o, o]}", "incarnations",
+                               json_pack(FORM, "incarnation", FIRST, "statement", NULL),
+                               json_pack(FORM, "incarnation", SECOND, "statement", second),
+                               json_pack(FORM, "incarnation", THIRD, "statement", third));
+    char *text = kt_json_text(object);
+
+    assert_true(strlen(text) < sizeof fake_incarnations_text);
+    strcpy(fake_incarnations_text, text);
+    fake.incarnations = fake_incarnations_text;
+    fake.incarnation = THIRD;
+    free(text);
+    json_decref(object);
+}
+
+static void a_statement_that_is_hidden_is_found_out(void **state)
+{
+    struct kt_statement second = fake_statement(SECOND, FIRST, 7), third, other;
+    char *texts[3];
+
+    (void)state;
+    naive_root(0, 7, second.root);
+    texts[0] = fake_signed(&second);
+    third = fake_statement(THIRD, SECOND, 7);
+    memcpy(third.root, second.root, sizeof third.root);
+    third.number = 2;
+    assert_int_equal(kt_sha256(texts[0], strlen(texts[0]), third.before), 0);
+    texts[1] = fake_signed(&third);
+    other = second; // signed too, and not the one that the line goes on from
+    other.log_index = 2;
+    texts[2] = fake_signed(&other);
+
+    show_line(texts[0], texts[1]);
+    server.incarnation = FIRST;
+    must_work(look(0), &error);
+    show_line(texts[0], NULL);
+    found_out(0, "hides the statement of incarnation " THIRD);
+    show_line(NULL, texts[1]);
+    found_out(0, "hides the statement of incarnation " SECOND);
+    show_line(texts[2], texts[1]);
+    found_out(0, "hides the statement of incarnation " SECOND);
+    show_line(texts[0], texts[1]);
+    grow(THIRD, 9);
+    must_work(look(KEYTRUSTEE_LOG_RECEIPTS), &error);
+    for (size_t i = 0; i < 3; i++)
+        free(texts[i]);
+}
+
+static void statements_that_contradict_each_other_are_found_out(void **state)
+{
+    struct kt_statement second = fake_statement(SECOND, FIRST, 7), third;
+    char *texts[2];
+
+    (void)state;
+    naive_root(0, 6, second.root); // of other deposits
+    texts[0] = fake_signed(&second);
+    third = fake_statement(THIRD, SECOND, 7);
+    naive_root(0, 7, third.root);
+    third.number = 2;
+    assert_int_equal(kt_sha256(texts[0], strlen(texts[0]), third.before), 0);
+    texts[1] = fake_signed(&third);
+    show_line(texts[0], texts[1]);
+    found_out(0, "different things of the log's first 7");
+    free(texts[0]);
+    free(texts[1]);
+}
+
+// A head of 7 and one of 12 are known.
+static void know_two_heads(void)
+{
+    grow(FIRST, 12);
+    must_work(look(0), &error);
+    server.proofs = 0;
+}
+
+static void a_lossy_restore_is_compared_with_an_older_head_and_accepted(void **state)
+{
+    (void)state;
+    know_two_heads();
+    restore(10);
+    assert_int_equal(look(0), KEYTRUSTEE_INTEGRITY); // receipt 12 is lost, and so are two deposits
+    assert_non_null(strstr(warned, "2 of the 12 deposits that were in the log"));
+    assert_non_null(strstr(error.message, "1 deposits of this host are lost"));
+    assert_string_equal(problems, "1 at 12, ");
+    assert_int_equal(kept("log-head"), 10);
+    assert_int_equal(kept("log-head.refused"), 0);
+    assert_int_equal(server.proofs, 1 + 3); // of head 7, and of each receipt that is left
+}
+
+static void what_was_changed_before_a_lossy_restore_is_found_by_an_older_head(void **state)
+{
+    (void)state;
+    know_two_heads();
+    naive_leaves[1][0] ^= 1; // of nobody who asks
+    naive_forget();
+    restore(10);
+    assert_int_equal(look(0), KEYTRUSTEE_INTEGRITY);
+    assert_non_null(strstr(error.message, "does not continue the 7 that had been signed before"));
+    assert_int_equal(kept("log-head"), 12);
+    assert_int_equal(kept("log-head.refused"), 10);
+}
+
+static void a_deposit_of_this_host_that_was_changed_before_a_lossy_restore_is_found(void **state)
+{
+    (void)state;
+    naive_leaves[2][0] ^= 1; // with the receipt of index 3, and no head of before 7
+    naive_forget();
+    restore(5);
+    assert_int_equal(look(0), KEYTRUSTEE_INTEGRITY);
+    assert_non_null(strstr(problems, "3 at 3, "));
+    assert_int_equal(kept("log-head"), 7);
+}
+
+static void what_is_changed_behind_a_restore_is_found_by_its_statement(void **state)
+{
+    (void)state;
+    restore(5);
+    naive_leaves[1][0] ^= 1;
+    naive_forget();
+    found_out(0, "does not continue the 5 that it was restored with");
+    server.size = 4; // and what is missing of it
+    server.incarnation = SECOND;
+    found_out(0, "restored with 5");
+}
+
+static void older_heads_are_thinned_and_reach_back(void **state)
+{
+    char *text = NULL;
+    size_t heads = 0;
+
+    (void)state;
+    for (size_t size = 8; size < 140; size++) {
+        grow(FIRST, size);
+        must_work(look(0), &error);
+    }
+    assert_int_equal(kt_file_read_text(fake_path("log-heads"), 1 << 20, &text, NULL), 0);
+    for (const char *at = text; (at = strstr(at, "keytrustee-tree-head")) != NULL; at++)
+        heads++;
+    assert_in_range(heads, 32, 64);
+    assert_non_null(strstr(text, "\nsize 7\n"));
+    assert_non_null(strstr(text, "\nsize 139\n"));
+    free(text);
+    assert_int_equal(kt_file_replace(fake_path("log-heads"), "x", 1, 0600, NULL), 0);
+    grow(FIRST, 140);
+    must_work(look(0), &error); // told, and begun anew
+    assert_non_null(strstr(warned, "cannot be read"));
+    grow(FIRST, 141);
+    warned[0] = '\0';
+    must_work(look(0), &error);
+    assert_string_equal(warned, "");
+}
+
 static void a_log_of_another_line_is_found_out(void **state)
 {
     (void)state;
@@ -460,6 +619,13 @@ int main(void)
         KNOWN_CASE(a_loss_of_others_is_told_once),
         KNOWN_CASE(a_restore_that_has_all_that_is_known_is_well),
         KNOWN_CASE(a_restored_log_that_is_not_that_of_the_statement_is_found_out),
+        KNOWN_CASE(a_statement_that_is_hidden_is_found_out),
+        KNOWN_CASE(statements_that_contradict_each_other_are_found_out),
+        KNOWN_CASE(a_lossy_restore_is_compared_with_an_older_head_and_accepted),
+        KNOWN_CASE(what_was_changed_before_a_lossy_restore_is_found_by_an_older_head),
+        KNOWN_CASE(a_deposit_of_this_host_that_was_changed_before_a_lossy_restore_is_found),
+        KNOWN_CASE(what_is_changed_behind_a_restore_is_found_by_its_statement),
+        KNOWN_CASE(older_heads_are_thinned_and_reach_back),
         KNOWN_CASE(a_log_of_another_line_is_found_out),
     };
 
