@@ -147,7 +147,7 @@ int kta_known_note(struct kta_known *known, const struct kta_node *node, const c
     if (colon && (size_t)(colon - text) < sizeof(number)) {
         memcpy(number, text, (size_t)(colon - text));
         number[colon - text] = '\0';
-        if (kt_u64_parse(number, 1, UINT64_MAX, &one.seq) == 0 &&
+        if (kt_u64_parse(number, 1, KT_AUDIT_SEQ_MAX, &one.seq) == 0 &&
             kt_hex_decode(colon + 1, one.hash, KT_SHA256_LEN) == 0)
             return add(known, &one, error);
     }

@@ -164,7 +164,7 @@ static int tick(struct kts_agent *agent, int now, struct kt_error *error)
     uint8_t hash[KT_SHA256_LEN];
     uint64_t seq = 0;
     uint32_t file = 0;
-    int rc = kts_status_get_head(&agent->start->status->audit_head, &file, &seq, hash);
+    int rc = kts_status_get_head(&agent->start->audit_page->head, &file, &seq, hash);
 
     if (rc)
         return rc == KT_ERR_AGAIN || !now
@@ -313,7 +313,7 @@ void kts_agent_audit_state(struct kts_agent *agent, json_t *state)
     struct kts_agent_audit *audit = agent->audit_heads;
     char problem[256];
     json_t *object = json_pack("{s:b, s:I}", "open", (int)atomic_load(&status->audit_open), "seq",
-                               (json_int_t)atomic_load(&status->audit_seq));
+                               (json_int_t)atomic_load(&agent->start->audit_page->seq));
 
     kts_status_get_text(&status->audit_problem, problem);
     if (problem[0])

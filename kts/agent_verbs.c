@@ -98,7 +98,7 @@ static int run_status(struct kts_call *call, const json_t *args, json_t **result
     kts_status_get_text(&status->audit_problem, problem);
     if (problem[0])
         set_text(object, "audit_problem", problem);
-    set_number(object, "audit_seq", atomic_load(&status->audit_seq));
+    set_number(object, "audit_seq", atomic_load(&start->audit_page->seq));
     json_object_set_new(object, "database", database_state(agent));
     set_number(object, "connections", kts_status_connections(status));
     set_number(object, "requests", atomic_load(&status->requests));

@@ -49,6 +49,7 @@ struct audit {
 static void publish(struct audit *audit, int code, const struct kt_error *why)
 {
     struct kts_status *status = audit->start->status;
+    struct kts_audit_page *page = audit->start->own_audit_page;
     const struct kts_audit_head *head = kts_audit_file_head(audit->file);
 
     if (code && !audit->failed) {
@@ -61,8 +62,8 @@ static void publish(struct audit *audit, int code, const struct kt_error *why)
     if (!code)
         kts_status_set_text(&status->audit_problem, "");
     audit->failed = code != 0;
-    kts_status_set_head(&status->audit_head, kts_audit_file_current(audit->file), head->seq,
-                        head->hash);
+    kts_status_set_head(&page->head, kts_audit_file_current(audit->file), head->seq, head->hash);
+    atomic_store(&page->seq, head->seq);
     atomic_store(&status->audit_seq, head->seq);
     atomic_store(&status->audit_open, code == 0);
 }
@@ -291,13 +292,13 @@ static int run(struct audit *audit)
 static struct kts_audit_known find_known(struct kts_start *start)
 {
     struct kts_audit_known known = {.file = 0};
-    uint64_t published = atomic_load(&start->status->audit_seq), seq = 0;
+    const struct kts_audit_page *page = start->audit_page;
+    uint64_t published = atomic_load(&page->seq), seq = 0;
     uint8_t hash[KT_SHA256_LEN];
     uint32_t file = 0;
 
     kts_audit_known_load(start->paths, start->info, &known);
-    if (kts_status_get_head(&start->status->audit_head, &file, &seq, hash) == 0 &&
-        seq > known.head.seq) {
+    if (kts_status_get_head(&page->head, &file, &seq, hash) == 0 && seq > known.head.seq) {
         known.head.seq = seq;
         known.file = file;
         memcpy(known.head.hash, hash, sizeof(hash));

@@ -34,6 +34,9 @@ int kts_audit_next_line(struct kts_audit_head *head, const char *json, char line
     size_t n = strlen(json);
     int rc = n > KT_AUDIT_JSON_MAX ? KT_ERR_PROTOCOL : 0;
 
+    // No number is used twice, nor one that cannot be read again.
+    if (rc == 0 && head->seq >= KT_AUDIT_SEQ_MAX)
+        rc = KT_ERR_TOO_LARGE;
     if (rc == 0)
         rc = kt_audit_hash(head->hash, next.seq, json, n, next.hash);
     if (rc == 0)
@@ -130,7 +133,7 @@ static int read_marker(const char *path, char name[32], struct kts_audit_head *h
     if (rc)
         return rc;
     if (sscanf(text, "%31s %" SCNu64 " %64s %31s", name, &head->seq, hex, what) != 4 ||
-        kt_hex_decode(hex, head->hash, KT_SHA256_LEN))
+        head->seq > KT_AUDIT_SEQ_MAX || kt_hex_decode(hex, head->hash, KT_SHA256_LEN))
         rc = KT_ERR_INVALID;
     free(text);
     return rc;

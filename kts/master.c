@@ -335,6 +335,8 @@ static int prepare(struct kts_master *master, struct kt_error *error)
         return rc;
     rc = kts_status_new(&master->status);
     if (rc == 0)
+        rc = kts_audit_pages_new(&master->audit_pages);
+    if (rc == 0)
         rc = kts_meter_new(&master->meter);
     if (rc == 0)
         rc = kts_master_new_tickets(master);

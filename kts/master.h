@@ -43,6 +43,7 @@ struct kts_master {
     struct kt_cluster_info info;
     struct kt_settings *settings;
     struct kts_status *status;
+    struct kts_audit_pages audit_pages;
     struct kts_meter *meter;
     int started_as_root;
     uid_t owner; // of the confdir, when started as root

@@ -119,6 +119,8 @@ void kts_child_run(struct kts_child *child, int control_fd)
     kt_log_rename(log_name);
     if (child->process != KTS_WORKER)
         forget_secrets(master);
+    if (child->process != KTS_AUDIT)
+        kts_audit_pages_give_up(&master->audit_pages);
     if (become_owner(child, &still_root))
         _exit(1);
     die_with_master(master);
@@ -129,6 +131,8 @@ void kts_child_run(struct kts_child *child, int control_fd)
         .info = &master->info,
         .settings = master->settings,
         .status = master->status,
+        .audit_page = master->audit_pages.readable,
+        .own_audit_page = master->audit_pages.writable,
         .meter = master->meter,
         .control_fd = control_fd,
         .listen_fd = child->process == KTS_WORKER ? master->listen_fd : -1,

@@ -33,9 +33,11 @@ struct kts_start {
     const struct kt_cluster_info *info;
     struct kt_settings *settings; // owned by the child from the fork on
     struct kts_status *status;
-    struct kts_meter *meter; // of all workers
-    int control_fd;          // SOCK_SEQPACKET to the master
-    int listen_fd;           // workers; -1 otherwise
+    const struct kts_audit_page *audit_page;
+    struct kts_audit_page *own_audit_page; // the audit process; NULL otherwise
+    struct kts_meter *meter;               // of all workers
+    int control_fd;                        // SOCK_SEQPACKET to the master
+    int listen_fd;                         // workers; -1 otherwise
     int started_as_root; // workers then have the owner's effective ids, root's as the real ones,
                          // and become [server] network_user
     // workers: TLS material as bytes (PEM), read by the master, since workers cannot open files

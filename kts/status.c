@@ -2,8 +2,10 @@
 // The memory that all processes of a node share.
 #include "kts/status.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 // Atomics with a hidden lock would work within one process only.
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LLONG_LOCK_FREE == 2 &&
@@ -34,6 +36,42 @@ int kts_status_new(struct kts_status **status)
         return KT_ERR_NO_MEMORY;
     *status = p; // zeroed by the kernel
     return 0;
+}
+
+// The seal leaves the mapping that is there as it is, and lets no other be writable, nor become so.
+int kts_audit_pages_new(struct kts_audit_pages *pages)
+{
+    int fd = memfd_create("kts-audit", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    void *writable = MAP_FAILED, *readable = MAP_FAILED;
+    size_t n = sizeof(struct kts_audit_page);
+    int rc = fd < 0 || ftruncate(fd, (off_t)n) ? KT_ERR_SYSTEM : 0;
+
+    if (rc == 0)
+        writable = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (writable == MAP_FAILED ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL))
+        rc = KT_ERR_SYSTEM;
+    if (rc == 0)
+        readable = mmap(NULL, n, PROT_READ, MAP_SHARED, fd, 0);
+    if (readable == MAP_FAILED)
+        rc = KT_ERR_SYSTEM;
+    if (fd >= 0)
+        close(fd);
+    if (rc) {
+        if (writable != MAP_FAILED)
+            munmap(writable, n);
+        return rc;
+    }
+    pages->writable = writable;
+    pages->readable = readable;
+    return 0;
+}
+
+void kts_audit_pages_give_up(struct kts_audit_pages *pages)
+{
+    if (pages->writable)
+        munmap(pages->writable, sizeof(*pages->writable));
+    pages->writable = NULL;
 }
 
 _Atomic uint32_t *kts_status_connections_of(struct kts_status *status, int worker)
@@ -103,7 +141,7 @@ void kts_status_set_head(struct kts_status_head *head, uint32_t file, uint64_t s
     atomic_store(&head->sequence, odd + 1);
 }
 
-int kts_status_get_head(struct kts_status_head *head, uint32_t *file, uint64_t *seq,
+int kts_status_get_head(const struct kts_status_head *head, uint32_t *file, uint64_t *seq,
                         uint8_t hash[KT_SHA256_LEN])
 {
     for (int i = 0; i < HEAD_TRIES; i++) {

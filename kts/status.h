@@ -26,12 +26,24 @@ struct kts_status_text {
     _Atomic char text[256];
 };
 
-// The last audit record that is on disk, written by the audit process.
+// The last audit record that is on disk.
 struct kts_status_head {
     _Atomic uint32_t sequence; // odd while it is written
     _Atomic uint32_t file;
     _Atomic uint64_t seq; // 0: none yet
     _Atomic uint64_t hash[KT_SHA256_LEN / 8];
+};
+
+// What the agent signs, and the next audit process goes on from: a page of its own, which only the
+// audit process can write. A worker that was taken over can write all of kts_status.
+struct kts_audit_page {
+    struct kts_status_head head;
+    _Atomic uint64_t seq; // set behind the head: for whoever died between the two
+};
+// Both mappings of it, as the master has them.
+struct kts_audit_pages {
+    struct kts_audit_page *writable;
+    const struct kts_audit_page *readable;
 };
 
 #define KTS_STATUS_WORKERS 128 // 64, and those that are being replaced
@@ -69,9 +81,8 @@ struct kts_status {
     _Atomic int64_t last_commit_us; // last group or barrier that was acknowledged (real time)
     _Atomic uint64_t log_index;     // last deposit's
     // audit
-    _Atomic uint32_t audit_open; // 1: records can be written
-    _Atomic uint64_t audit_seq;
-    struct kts_status_head audit_head;
+    _Atomic uint32_t audit_open;          // 1: records can be written
+    _Atomic uint64_t audit_seq;           // for metrics; what is believed stands on the audit page
     struct kts_status_text audit_problem; // why records cannot be written, "" when they can
     // workers (added up by all)
     _Atomic uint64_t requests;
@@ -86,6 +97,10 @@ struct kts_status {
 
 // Anonymous shared memory, zeroed.
 int kts_status_new(struct kts_status **status) KT_MUST_CHECK;
+// Zeroed. From here on nobody can map it writable once more.
+int kts_audit_pages_new(struct kts_audit_pages *pages) KT_MUST_CHECK;
+// In a child that is not the audit process: it keeps what it can only read.
+void kts_audit_pages_give_up(struct kts_audit_pages *pages);
 _Atomic uint32_t *kts_status_connections_of(struct kts_status *status, int worker);
 uint64_t kts_status_connections(struct kts_status *status); // of all workers
 // Groups of changes that are not settled yet, whoever knows of them.
@@ -96,7 +111,7 @@ void kts_status_set_head(struct kts_status_head *head, uint32_t file, uint64_t s
                          const uint8_t hash[KT_SHA256_LEN]);
 // All of one moment. KT_ERR_NOT_FOUND: there is none yet. KT_ERR_AGAIN: it is being written, or its
 // writer died in the middle; the next one's first record mends that.
-int kts_status_get_head(struct kts_status_head *head, uint32_t *file, uint64_t *seq,
+int kts_status_get_head(const struct kts_status_head *head, uint32_t *file, uint64_t *seq,
                         uint8_t hash[KT_SHA256_LEN]) KT_MUST_CHECK;
 
 #endif

@@ -136,6 +136,7 @@ int kt_promise_save(const char *path, const struct kt_promise *promise,
 
 // --- audit record (formats_audit.c): one line "kta1 <seq> <hash> <json>\n" ---
 // hash = SHA-256("kta1\n" || previous hash (32 bytes) || seq (u64, big endian) || json)
+#define KT_AUDIT_SEQ_MAX  INT64_MAX // of the numbers: also as a number in JSON
 #define KT_AUDIT_JSON_MAX 4096
 #define KT_AUDIT_LINE_MAX (KT_AUDIT_JSON_MAX + 128)
 int kt_audit_hash(const uint8_t previous[KT_SHA256_LEN], uint64_t seq, const char *json, size_t n,

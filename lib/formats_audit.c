@@ -74,7 +74,7 @@ int kt_audit_line_parse(const char *line, size_t n, uint64_t *seq, uint8_t hash[
     memcpy(number, rest.at, digits);
     number[digits] = '\0';
     if (kt_text_part(&rest, digits, ' ', &part) != 0 || strlen(number) != digits ||
-        kt_u64_parse(number, 0, UINT64_MAX, &value) != 0 ||
+        kt_u64_parse(number, 0, KT_AUDIT_SEQ_MAX, &value) != 0 ||
         kt_text_part(&rest, KT_SHA256_TEXT - 1, ' ', &part) != 0)
         return KT_ERR_INVALID;
     memcpy(hex, part, KT_SHA256_TEXT - 1);

@@ -93,7 +93,7 @@ static int take_text(struct kt_text *text, struct kt_audit_head *head)
     if (rc == 0)
         rc = kt_text_u32(text, "file", 1, &head->file);
     if (rc == 0)
-        rc = kt_text_u64(text, "seq", 1, UINT64_MAX, &head->seq);
+        rc = kt_text_u64(text, "seq", 1, KT_AUDIT_SEQ_MAX, &head->seq);
     if (rc == 0)
         rc = kt_text_hex(text, "hash", head->hash, sizeof(head->hash));
     if (rc == 0)

@@ -23,6 +23,7 @@ static struct {
     struct kt_paths paths;
     struct kt_cluster_info info;
     struct kts_status *status;
+    struct kts_audit_pages audit_pages;
     struct kts_start start;
     struct kts_agent agent;
     uint16_t port;
@@ -132,11 +133,13 @@ static inline int fixture_set_up(void **state)
     fixture.port = fixture_free_port();
     fixture_files();
     assert_int_equal(kts_status_new(&fixture.status), 0);
+    assert_int_equal(kts_audit_pages_new(&fixture.audit_pages), 0);
     atomic_store(&fixture.status->audit_open, 1);
     fixture.start = (struct kts_start){.process = KTS_AGENT,
                                        .paths = &fixture.paths,
                                        .info = &fixture.info,
-                                       .status = fixture.status};
+                                       .status = fixture.status,
+                                       .audit_page = fixture.audit_pages.readable};
     assert_int_equal(kt_settings_new(&fixture.start.settings), 0);
     snprintf(number, sizeof(number), "%u", fixture.port);
     assert_int_equal(kt_settings_set(fixture.start.settings, KT_SET_AGENT_PORT, number, NULL), 0);

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kts/agent_heads.h"
@@ -148,27 +150,85 @@ static void only_members_that_are_gone_make_room(void **state)
     assert_non_null(kts_heads_newest(heads, "kts-03.0000018f"));
 }
 
+static struct kts_audit_pages new_pages(void)
+{
+    struct kts_audit_pages pages = {NULL, NULL};
+
+    assert_int_equal(kts_audit_pages_new(&pages), 0);
+    return pages;
+}
+
 static void the_published_head_is_of_one_moment(void **state)
 {
-    struct kts_status *status = NULL;
+    struct kts_audit_pages pages = new_pages();
+    const struct kts_status_head *shown = &pages.readable->head;
+    struct kts_status_head *head = &pages.writable->head;
     uint8_t hash[KT_SHA256_LEN], out[KT_SHA256_LEN];
     uint64_t seq = 0;
     uint32_t file = 0;
 
     (void)state;
-    assert_int_equal(kts_status_new(&status), 0);
-    assert_int_equal(kts_status_get_head(&status->audit_head, &file, &seq, out), KT_ERR_NOT_FOUND);
+    assert_int_equal(kts_status_get_head(shown, &file, &seq, out), KT_ERR_NOT_FOUND);
     memset(hash, 7, sizeof(hash));
-    kts_status_set_head(&status->audit_head, 2, 99, hash);
-    assert_int_equal(kts_status_get_head(&status->audit_head, &file, &seq, out), 0);
+    kts_status_set_head(head, 2, 99, hash);
+    assert_int_equal(kts_status_get_head(shown, &file, &seq, out), 0);
     assert_true(file == 2 && seq == 99);
     assert_memory_equal(out, hash, sizeof(hash));
     // a writer died in the middle: nothing is believed until the next one has written
-    atomic_fetch_add(&status->audit_head.sequence, 1);
-    assert_int_equal(kts_status_get_head(&status->audit_head, &file, &seq, out), KT_ERR_AGAIN);
-    kts_status_set_head(&status->audit_head, 2, 100, hash);
-    assert_int_equal(kts_status_get_head(&status->audit_head, &file, &seq, out), 0);
+    atomic_fetch_add(&head->sequence, 1);
+    assert_int_equal(kts_status_get_head(shown, &file, &seq, out), KT_ERR_AGAIN);
+    kts_status_set_head(head, 2, 100, hash);
+    assert_int_equal(kts_status_get_head(shown, &file, &seq, out), 0);
     assert_true(seq == 100);
+    kts_audit_pages_give_up(&pages);
+}
+
+// Of this process: whether any mapping of the page can be written, or made so.
+static int can_write(const struct kts_audit_pages *pages)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512];
+    int found = 0;
+
+    if (!maps)
+        return 1;
+    while (fgets(line, sizeof(line), maps))
+        found |= strstr(line, "kts-audit") && strstr(line, " rw-s ");
+    fclose(maps);
+    return found || mprotect((void *)(uintptr_t)pages->readable, sizeof(struct kts_audit_page),
+                             PROT_READ | PROT_WRITE) == 0;
+}
+
+static void a_process_that_is_not_the_audit_process_cannot_write_the_head(void **state)
+{
+    struct kts_audit_pages pages = new_pages();
+    uint8_t hash[KT_SHA256_LEN] = {1}, out[KT_SHA256_LEN];
+    int status = 0, told[2];
+    uint64_t seq = 0;
+    uint32_t file = 0;
+    char byte = 0;
+
+    (void)state;
+    assert_int_equal(pipe(told), 0);
+    assert_true(can_write(&pages));
+    pid_t pid = fork();
+    if (pid == 0) {
+        kts_audit_pages_give_up(&pages);
+        if (pages.writable || read(told[0], &byte, 1) != 1)
+            _exit(2);
+        // and yet it sees what is written
+        if (kts_status_get_head(&pages.readable->head, &file, &seq, out) || seq != 5)
+            _exit(3);
+        _exit(can_write(&pages) ? 4 : 0);
+    }
+    kts_status_set_head(&pages.writable->head, 1, 5, hash);
+    assert_int_equal(write(told[1], "x", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    kts_audit_pages_give_up(&pages);
+    close(told[0]);
+    close(told[1]);
 }
 
 int main(void)
@@ -183,6 +243,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(they_are_there_again_after_a_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_members_that_are_gone_make_room, set_up, tear_down),
         cmocka_unit_test(the_published_head_is_of_one_moment),
+        cmocka_unit_test(a_process_that_is_not_the_audit_process_cannot_write_the_head),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

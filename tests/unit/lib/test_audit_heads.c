@@ -72,6 +72,23 @@ static void a_head_is_read_back_as_it_was_written(void **state)
     assert_int_equal(kt_audit_head_parse(text, 0, &parsed, &used), KT_ERR_INVALID);
 }
 
+static void a_number_that_nothing_can_follow_is_no_head(void **state)
+{
+    struct kt_audit_head other = head, parsed;
+    char text[KT_AUDIT_HEAD_TEXT];
+    size_t used = 0;
+
+    (void)state;
+    other.seq = UINT64_MAX;
+    assert_int_equal(kt_audit_head_sign(&other, key, cert), 0);
+    assert_int_equal(kt_audit_head_format(&other, text), 0);
+    assert_int_equal(kt_audit_head_parse(text, strlen(text), &parsed, &used), KT_ERR_INVALID);
+    other.seq = KT_AUDIT_SEQ_MAX;
+    assert_int_equal(kt_audit_head_sign(&other, key, cert), 0);
+    assert_int_equal(kt_audit_head_format(&other, text), 0);
+    assert_int_equal(kt_audit_head_parse(text, strlen(text), &parsed, &used), 0);
+}
+
 static void a_changed_head_does_not_verify(void **state)
 {
     struct kt_audit_head other;
@@ -176,6 +193,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_head_is_read_back_as_it_was_written, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_number_that_nothing_can_follow_is_no_head, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_changed_head_does_not_verify, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_client_or_another_ca_signs_no_head, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_certificate_counts_at_the_time_of_the_head, set_up,

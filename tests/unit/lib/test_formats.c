@@ -689,7 +689,11 @@ static void malformed_audit_lines_are_refused(void **state)
     memset(big, ' ', sizeof(big));
     big[0] = '{';
     big[KT_AUDIT_JSON_MAX - 1] = '}';
-    assert_int_equal(kt_audit_line_format(UINT64_MAX, hash, big, KT_AUDIT_JSON_MAX, out, &len), 0);
+    assert_int_equal(kt_audit_line_format(UINT64_MAX, hash, "{}", 2, out, &len), 0);
+    assert_int_equal(kt_audit_line_parse(out, len - 1, &seq, hash, &json, &json_len),
+                     KT_ERR_INVALID); // nothing could follow it
+    assert_int_equal(
+        kt_audit_line_format(KT_AUDIT_SEQ_MAX, hash, big, KT_AUDIT_JSON_MAX, out, &len), 0);
     assert_int_equal(kt_audit_line_parse(out, len - 1, &seq, hash, &json, &json_len), 0);
     assert_int_equal(json_len, KT_AUDIT_JSON_MAX);
     big[KT_AUDIT_JSON_MAX] = '}';
