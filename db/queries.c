@@ -291,7 +291,7 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
         "'receiver', CASE WHEN r.pid IS NOT NULL THEN json_build_object("
         "  'streaming', r.status = 'streaming',"
         "  'silent_us', (extract(epoch FROM clock_timestamp() - r.last_msg_receipt_time)"
-        "    * 1000000)::bigint, 'end_lsn', coalesce(r.latest_end_lsn, '0/0')) END,"
+        "    * 1000000)::bigint) END,"
         "'streaming', (SELECT coalesce(json_agg(json_build_object("
         "    'member', s.usename, 'name', s.application_name,"
         "    'streaming', s.state = 'streaming', 'flush_lsn', coalesce(s.flush_lsn, '0/0'),"

@@ -22,7 +22,7 @@ int db_session_check(struct db_session *session, struct kt_error *error) KT_MUST
 // "log_index", "prepared" (groups of the
 // writer's), "strangers" (prepared by other roles; "strangers_owner" is one of these), "clock_jumped", "timeline", "lsn" (flushed; on a standby received), "replayed",
 // "lag_us", "rows" (as kt_epoch_rows_from_json takes them), "receiver" (null, or {"streaming",
-// "silent_us", "end_lsn": the end of the sender's log when it last said so}), and "streaming", an
+// "silent_us"}), and "streaming", an
 // array of {"member", "name", "streaming", "flush_lsn", "replay_lsn", "lag_bytes", "lag_us",
 // "replied"} of those whose role is the member of their name. "replied" is a time on the member's
 // clock: only its changes say something.

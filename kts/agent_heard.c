@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/encode.h"
+#include "lib/epoch.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/paths.h"
@@ -56,22 +57,41 @@ static void advance(struct kts_heard *heard, int64_t to_us)
         heard->as_of_us = to_us;
 }
 
+void kts_heard_answer(const json_t *state, int64_t question_us, struct kts_heard_facts *facts)
+{
+    const char *role = json_string_value(json_object_get(state, "role"));
+    const char *database = json_string_value(json_object_get(state, "database"));
+    const char *text = json_string_value(json_object_get(state, "lsn"));
+    const json_t *age = json_object_get(state, "lsn_age_ms");
+    uint64_t lsn = 0;
+
+    facts->asked_us = 0;
+    facts->end_lsn = 0;
+    if (!role || (strcmp(role, "active") != 0 && strcmp(role, "standalone") != 0) || !database ||
+        strcmp(database, "up") != 0 || !text || kt_lsn_parse(text, &lsn) != 0 || lsn == 0 ||
+        !json_is_integer(age) || json_integer_value(age) < 0 ||
+        json_integer_value(age) >= question_us / 1000)
+        return;
+    facts->asked_us = question_us - json_integer_value(age) * 1000;
+    facts->end_lsn = lsn;
+}
+
 void kts_heard_look(struct kts_heard *heard, const struct kts_heard_facts *facts, int64_t now_us)
 {
-    int64_t message_us = now_us - facts->silent_us;
+    int64_t message_us = facts->asked_us < now_us ? facts->asked_us : now_us;
 
     if (facts->leads && facts->has_quorum) { // alone it may have been replaced
         advance(heard, now_us);
         return;
     }
-    if (!facts->follows || facts->end_lsn == 0) {
+    if (!facts->follows || facts->end_lsn == 0 || facts->asked_us == 0) {
         heard->streak_us = 0;
         heard->mark_lsn = 0;
         return;
     }
     if (heard->streak_us == 0)
         heard->streak_us = now_us;
-    // What a receiver says at its start is what the one before it heard.
+    // What was asked before it streamed says nothing of what it streams.
     if (message_us <= heard->streak_us)
         return;
     if (heard->mark_lsn && facts->replayed_lsn >= heard->mark_lsn) {

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "lib/err.h"
 
 // Times are kt_monotonic_now(). It lies in the file node/heard too: a restart makes nothing newer.
@@ -19,16 +21,21 @@ struct kts_heard {
 
 // What a look at the database says.
 struct kts_heard_facts {
-    int leads;         // it is the active, as far as it knows
-    int has_quorum;    // and enough members hear it: nobody has replaced it
-    int follows;       // it streams, from the active of the newest epoch that is known here
-    int64_t silent_us; // since the active's last message
-    uint64_t end_lsn;  // of the active's log, by that message; 0: not told
+    int leads;      // it is the active, as far as it knows
+    int has_quorum; // and enough members hear it: nobody has replaced it
+    int follows;    // it streams, from the active of the newest epoch that is known here
+    // The active's log ended there, or behind it, at that time of this node's own clock; 0: not told.
+    int64_t asked_us;
+    uint64_t end_lsn;
     uint64_t replayed_lsn;
 };
 
 // From the file in folder `node`; without one, or when it cannot be read, it counts from now on.
 void kts_heard_load(const char *node, struct kts_heard *heard);
+// asked_us and end_lsn, by what the active answered to the node.state that was asked at `question_us`.
+// It counts from the question, less the age that the answer says of itself: on its way an answer may
+// be kept back by whoever is between, and what is said of other clocks helps nobody.
+void kts_heard_answer(const json_t *state, int64_t question_us, struct kts_heard_facts *facts);
 void kts_heard_look(struct kts_heard *heard, const struct kts_heard_facts *facts, int64_t now_us);
 // Writes it when it has moved by `step_us` since it was written.
 void kts_heard_save(struct kts_heard *heard, const char *node, int64_t step_us);

@@ -107,14 +107,15 @@ static int ask_all(const struct asked *asked, int fd)
 {
     static struct kt_error errors[KT_PEERS_MAX];
     json_t *results[KT_PEERS_MAX] = {NULL}, *reasons[KT_PEERS_MAX] = {NULL};
+    int64_t asked_us = kt_monotonic_now();
     json_t *round = json_array();
 
     kt_node_call_all(asked->nodes, asked->count, "node.state", NULL, CONNECT_MS, ANSWER_MS, results,
                      errors);
     ask_why_refused(asked, errors, reasons);
     for (size_t i = 0; i < asked->count; i++) {
-        json_t *one =
-            json_pack("{s:s, s:o*}", "member", asked->peers[i]->member, "removed", reasons[i]);
+        json_t *one = json_pack("{s:s, s:I, s:o*}", "member", asked->peers[i]->member, "asked_us",
+                                (json_int_t)asked_us, "removed", reasons[i]);
         if (results[i])
             put_state(one, results[i]);
         else

@@ -104,6 +104,15 @@ const json_t *kts_agent_peer_state(const struct kts_agent *agent, const char *me
     return seen ? seen->state : NULL;
 }
 
+const json_t *kts_agent_peer_question(const struct kts_agent *agent, const char *member,
+                                      int64_t *question_us)
+{
+    const struct kts_peer_seen *seen = find_seen(agent, member);
+
+    *question_us = seen ? seen->question_us : 0;
+    return *question_us ? seen->state : NULL;
+}
+
 int kts_agent_peer_is_reachable(const struct kts_agent *agent, const char *member)
 {
     const struct kts_peer_seen *seen = find_seen(agent, member);
@@ -202,6 +211,7 @@ static int take_one(struct kts_agent_peers *peers, const json_t *one)
 {
     const char *member = json_string_value(json_object_get(one, "member"));
     const char *why = json_string_value(json_object_get(one, "error"));
+    int64_t asked_us = json_integer_value(json_object_get(one, "asked_us"));
     json_t *state = json_object_get(one, "state");
     struct kts_peer_seen *seen = member ? find_seen(peers->agent, member) : NULL;
     int news;
@@ -221,6 +231,7 @@ static int take_one(struct kts_agent_peers *peers, const json_t *one)
     seen->is_reachable = state != NULL;
     if (state) {
         seen->answered_us = seen->asked_us;
+        seen->question_us = asked_us > 0 && asked_us <= seen->asked_us ? asked_us : 0;
         json_decref(seen->state);
         seen->state = json_incref(state);
         kts_agent_audit_hear(peers->agent, member, state);

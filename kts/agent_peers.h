@@ -31,6 +31,9 @@ void kts_agent_peers_reload(struct kts_agent *agent);
 // *asked_us (may be NULL) receives kt_monotonic_now() of that answer.
 const json_t *kts_agent_peer_state(const struct kts_agent *agent, const char *member,
                                    int64_t *asked_us);
+// That answer, and in *question_us when it was asked for; NULL also when that is not known.
+const json_t *kts_agent_peer_question(const struct kts_agent *agent, const char *member,
+                                      int64_t *question_us);
 // 1 when the last question was answered.
 int kts_agent_peer_is_reachable(const struct kts_agent *agent, const char *member);
 // 1 when every peer (not removed, not this node) was asked at least once since the agent's start,

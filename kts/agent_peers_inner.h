@@ -11,6 +11,7 @@ struct kts_peer_seen {
     char member[KT_MEMBER_TEXT];
     int64_t asked_us;    // 0: not asked yet
     int64_t answered_us; // 0: never
+    int64_t question_us; // when `state` was asked for; 0: not known
     int is_reachable;    // the last question was answered
     char why[256];       // it was not
     json_t *state;       // last answer
@@ -33,7 +34,8 @@ struct kts_agent_peers {
 int kts_peers_are_done(const struct kts_agent *agent);
 // 1 for one that is asked, as long as any is: neither removed nor this node.
 int kts_peer_is_asked(const struct kts_agent *agent, const struct kt_peer *peer);
-// One round's answers: [{"member", "state"} or {"member", "error", "removed"}].
+// One round's answers: [{"member", "asked_us", "state"} or {"member", "asked_us", "error", "removed"}];
+// "asked_us" is the kt_monotonic_now() of before the question.
 void kts_peers_take_round(struct kts_agent_peers *peers, const json_t *round);
 
 // Forks the child for the list of now; an older one is ended.

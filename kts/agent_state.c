@@ -105,6 +105,7 @@ static void put_database(const struct kts_agent *agent, json_t *state)
                       view->strangers_owner, "seconds_ago",
                       (json_int_t)((kt_monotonic_now() - view->strangers_us) / 1000000)));
     kts_json_set_lsn(state, "lsn", view->lsn);
+    set(state, "lsn_age_ms", json_integer((kt_monotonic_now() - view->looked_us) / 1000 + 1));
     if (view->in_recovery)
         set(state, "receiver",
             json_pack("{s:b, s:I, s:I, s:I}", "streaming", is_up && view->receiver_streams,

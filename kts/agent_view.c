@@ -115,7 +115,6 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
     view->receives = json_is_object(receiver);
     view->receiver_streams = view->receives && kt_json_boolean(receiver, "streaming", 0);
     view->receiver_silent_us = view->receives ? number_of(receiver, "silent_us") : 0;
-    view->receiver_end = view->receives ? lsn_of(receiver, "end_lsn") : 0;
     take_streams(view, json_object_get(look, "streaming"));
     view->is_known = 1;
     return 0;

@@ -35,6 +35,7 @@ struct kts_view {
     int clock_jumped;                  // purges wait for an operator
     char names[KT_STANDBY_NAMES_TEXT]; // synchronous_standby_names as PostgreSQL uses it
     uint32_t timeline;
+    int64_t looked_us; // when that look began: what it says is of then, or later
     uint64_t lsn, replayed;
     int64_t lag_us;
     uint64_t log_index;
@@ -44,7 +45,6 @@ struct kts_view {
     struct kt_epoch_rows rows;
     int receives, receiver_streams;
     int64_t receiver_silent_us;
-    uint64_t receiver_end; // of the sender's log, when it last said so
     struct kts_stream streams[KTS_VIEW_STREAMS];
     size_t stream_count;
     // what follows from it

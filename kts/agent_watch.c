@@ -147,12 +147,16 @@ static void publish_silence(struct kts_agent *agent, enum kts_role role)
         .follows = role == KTS_ROLE_PASSIVE && view->receiver_streams &&
                    view->receiver_silent_us <= CUT_US &&
                    !kts_role_is_overtaken(&view->promise, others, kts_view_promises(agent, others)),
-        .silent_us = view->receiver_silent_us,
-        .end_lsn = view->receiver_end,
         .replayed_lsn = view->replayed,
     };
+    const struct kt_peer *active = kt_peers_by_node(kts_agent_peers(agent), view->promise.active);
+    int64_t question_us = 0;
+    const json_t *answer =
+        active ? kts_agent_peer_question(agent, active->member, &question_us) : NULL;
     int is_silent;
 
+    if (answer)
+        kts_heard_answer(answer, question_us, &facts);
     kts_heard_look(&view->heard, &facts, now_us);
     kts_heard_save(&view->heard, agent->start->paths->node,
                    limit_us > 0 && limit_us / 4 < HEARD_STEP_US ? limit_us / 4 : HEARD_STEP_US);
@@ -253,8 +257,11 @@ static int pause_of(const struct kts_agent *agent)
 static int look(struct kts_agent *agent, struct kt_error *error)
 {
     json_t *seen = NULL;
+    int64_t begun_us = kt_monotonic_now();
     int rc = db_query_look(kts_agent_database(agent), &seen, error);
 
+    if (rc == 0)
+        agent->view->looked_us = begun_us;
     if (rc == 0)
         rc = kts_view_take(agent->view, seen, error);
     json_decref(seen);

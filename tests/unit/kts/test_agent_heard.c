@@ -19,7 +19,7 @@ static void look(struct kts_heard *heard, int64_t at_s, int64_t silent_s, uint64
                  uint64_t replayed)
 {
     const struct kts_heard_facts facts = {
-        .follows = 1, .silent_us = silent_s * S, .end_lsn = end, .replayed_lsn = replayed};
+        .follows = 1, .asked_us = (at_s - silent_s) * S, .end_lsn = end, .replayed_lsn = replayed};
 
     kts_heard_look(heard, &facts, at_s * S);
 }
@@ -73,6 +73,53 @@ static void connection_alone_is_no_message(void **state)
         look(&heard, at + 2, 1, 0, 50);
         kts_heard_look(&heard, &away, (at + 3) * S);
     }
+    assert_int_equal(heard.as_of_us, 1 * S);
+}
+
+// Of an active whose answer to the question of `asked_s` is `age_ms` old and says that its log ends at
+// 0/3C.
+static void hear(struct kts_heard *heard, int64_t at_s, int64_t asked_s, json_int_t age_ms,
+                 const char *role)
+{
+    struct kts_heard_facts facts = {.follows = 1, .replayed_lsn = 60};
+    json_t *state = json_pack("{s:s, s:s, s:s, s:I}", "role", role, "database", "up", "lsn", "0/3C",
+                              "lsn_age_ms", age_ms);
+
+    kts_heard_answer(state, asked_s * S, &facts);
+    kts_heard_look(heard, &facts, at_s * S);
+    json_decref(state);
+}
+
+static void an_answer_that_was_kept_back_counts_from_its_question(void **state)
+{
+    struct kts_heard heard = {.as_of_us = 1 * S};
+
+    (void)state;
+    hear(&heard, 100, 100, 0, "active");
+    hear(&heard, 200, 110, 0, "active"); // asked 90 s ago
+    assert_int_equal(heard.as_of_us, 110 * S);
+    hear(&heard, 300, 299, 4000, "active"); // and old when it was given
+    assert_int_equal(heard.as_of_us, 295 * S);
+    for (int at = 301; at < 400; at++) // the same answer, again and again
+        hear(&heard, at, 299, 4000, "active");
+    assert_int_equal(heard.as_of_us, 295 * S);
+    hear(&heard, 500, 900, 0, "active"); // from the future: as new as now, at most
+    assert_int_equal(heard.as_of_us, 500 * S);
+}
+
+static void what_no_active_says_makes_nothing_newer(void **state)
+{
+    static const char *const ROLES[] = {"passive", "fenced", "unestablished", "removed", ""};
+    struct kts_heard heard = {.as_of_us = 1 * S};
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        hear(&heard, 100 + 2 * i, 100 + 2 * i, 0, ROLES[i]);
+        hear(&heard, 101 + 2 * i, 101 + 2 * i, 0, ROLES[i]);
+    }
+    hear(&heard, 200, 200, 0, "active");
+    hear(&heard, 201, 201, -1, "active");
+    hear(&heard, 202, 202, 203000, "active"); // older than this node's clock
     assert_int_equal(heard.as_of_us, 1 * S);
 }
 
@@ -131,6 +178,8 @@ int main(void)
         cmocka_unit_test(passive_that_receives_and_does_not_replay_grows_old),
         cmocka_unit_test(lag_that_never_ends_is_no_age),
         cmocka_unit_test(connection_alone_is_no_message),
+        cmocka_unit_test(an_answer_that_was_kept_back_counts_from_its_question),
+        cmocka_unit_test(what_no_active_says_makes_nothing_newer),
         cmocka_unit_test(who_leads_is_never_old),
         cmocka_unit_test(active_without_a_quorum_has_heard_nothing),
         cmocka_unit_test_setup_teardown(age_survives_a_restart, temp_dir_setup, temp_dir_teardown),
