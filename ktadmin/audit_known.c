@@ -11,6 +11,7 @@
 #include "lib/audit_heads.h"
 #include "lib/cluster_info.h"
 #include "lib/file.h"
+#include "lib/json.h"
 #include "lib/pki.h"
 
 #define ASK_MS 5000
@@ -164,6 +165,7 @@ int kta_known_note(struct kta_known *known, const struct kta_node *node, const c
     return rc;
 }
 
+// Of all member ids that this node has had: `member` is the one of now.
 static int take_answer(struct kta_known *known, const struct judge *judge, const char *member,
                        const char *name, const struct kta_answer *answer, struct kt_error *error)
 {
@@ -182,7 +184,7 @@ static int take_answer(struct kta_known *known, const struct judge *judge, const
         struct kt_audit_head head;
         size_t used;
         if (rc || !text || kt_audit_head_parse(text, strlen(text), &head, &used) ||
-            strcmp(head.member, member) != 0 || !is_own(judge, &head))
+            !is_own(judge, &head))
             continue;
         if (kt_audit_head_verify(&head, judge->ca)) {
             find(known, "%s shows a head of record %llu that this node has not signed", source,
@@ -190,6 +192,8 @@ static int take_answer(struct kta_known *known, const struct judge *judge, const
             continue;
         }
         rc = add_signed(known, &head, source, error);
+        if (rc == 0)
+            known->heads[known->count - 1].is_old = strcmp(head.member, member) != 0;
         n++;
     }
     if (!answer->rc)
@@ -215,7 +219,7 @@ int kta_known_ask(struct kta_known *known, const struct kta_node *node, struct k
         rc = kta_nodes_open_paths(&node->paths, promise.member, nodes, error);
     if (rc)
         goto out;
-    args = json_pack("{s:s}", "member", promise.member);
+    args = json_pack("{s:s}", "member", judge.info.node);
     for (size_t i = 0; i < nodes->count; i++)
         answers[i] = (struct kta_answer){.node = i};
     kta_nodes_ask(nodes, "audit.heads", args, ASK_MS, answers, nodes->count);
@@ -254,8 +258,29 @@ static size_t first_at(const struct kta_known *known, uint64_t seq)
     return low;
 }
 
-void kta_known_compare(struct kta_known *known, uint64_t seq, const uint8_t hash[KT_SHA256_LEN])
+static void note_beginning(struct kta_known *known, const char *json, size_t n)
 {
+    json_t *record = NULL;
+    const char *time;
+
+    if (kt_json_parse_object(json, n, &record, NULL))
+        return;
+    time = json_string_value(json_object_get(record, "time"));
+    snprintf(known->begins, sizeof(known->begins), "%s", time ? time : "");
+    json_decref(record);
+}
+
+// Times have one form, in which the later one is greater.
+static int is_of_before(const struct kta_known *known, const struct kta_known_head *head)
+{
+    return head->is_old && strcmp(head->time, known->begins) < 0;
+}
+
+void kta_known_compare(struct kta_known *known, uint64_t seq, const uint8_t hash[KT_SHA256_LEN],
+                       const char *json, size_t n)
+{
+    if (!known->begins[0])
+        note_beginning(known, json, n);
     if (!known->sorted && known->count > 0)
         qsort(known->heads, known->count, sizeof(*known->heads), by_seq);
     known->sorted = 1;
@@ -279,6 +304,8 @@ void kta_known_conclude(struct kta_known *known, uint64_t last)
 
     for (size_t i = 0; i < known->count; i++) {
         const struct kta_known_head *head = &known->heads[i];
+        if (is_of_before(known, head))
+            continue;
         if (!head->found && head->seq > last && (!gone || head->seq > gone->seq))
             gone = head;
         if (head->found && head->differs && (!other || head->seq < other->seq))

@@ -15,9 +15,7 @@
 static int compare(void *arg, uint64_t seq, const uint8_t hash[KT_SHA256_LEN], const char *json,
                    size_t n)
 {
-    (void)json;
-    (void)n;
-    kta_known_compare(arg, seq, hash);
+    kta_known_compare(arg, seq, hash, json, n);
     return 0;
 }
 

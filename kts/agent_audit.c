@@ -231,24 +231,40 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 // --- what others say ---
 
+// The record that a peer knows of this node's log, by this node's own signature; 0: none behind the
+// last one that is here, or none that is signed.
+static uint64_t known_of_own(const struct kts_agent *agent, const json_t *heads)
+{
+    const struct kt_audit_head *own = &agent->audit_heads->own;
+    const char *text = json_string_value(json_object_get(heads, own->member));
+    static struct kt_audit_head head; // large
+    size_t used = 0;
+
+    if (own->seq == 0 || !text || kt_audit_head_parse(text, strlen(text), &head, &used) ||
+        text[used] != '\0' || head.seq <= own->seq || strcmp(head.member, own->member) != 0 ||
+        memcmp(&head.cluster, &own->cluster, sizeof(head.cluster)) != 0)
+        return 0;
+    return kt_audit_head_verify(&head, agent->ca_cert) == 0 ? head.seq : 0;
+}
+
 // A peer has heard of records that this node's log does not have: it was cut, or written anew,
 // while this node was off. The log itself says so from here on.
 static void hear_of_own(struct kts_agent *agent, const char *member, const json_t *heads)
 {
     struct kts_agent_audit *audit = agent->audit_heads;
-    json_int_t theirs = json_integer_value(json_object_get(heads, audit->own.member));
+    uint64_t theirs = known_of_own(agent, heads);
     size_t i = 0;
 
-    if (audit->own.seq == 0 || theirs <= 0 || (uint64_t)theirs <= audit->own.seq)
+    if (theirs == 0)
         return;
     while (i < audit->behind_count && strcmp(audit->behind[i].member, member) != 0)
         i++;
-    if (i == KT_PEERS_MAX || (i < audit->behind_count && audit->behind[i].seq == (uint64_t)theirs))
+    if (i == KT_PEERS_MAX || (i < audit->behind_count && audit->behind[i].seq == theirs))
         return;
     if (i == audit->behind_count)
         audit->behind_count++;
     snprintf(audit->behind[i].member, sizeof(audit->behind[i].member), "%s", member);
-    audit->behind[i].seq = (uint64_t)theirs;
+    audit->behind[i].seq = theirs;
     kt_log(KT_LOG_ERROR,
            "the audit log ends at record %llu, and node '%s' knows record %llu of it; hint: run "
            "ktadmin audit verify",
@@ -275,7 +291,6 @@ static void hear_head(struct kts_agent *agent, const char *member, const char *t
 {
     struct kts_heads *known = agent->audit_heads->known;
     static struct kt_audit_head head, before; // large
-    int had = kts_heads_went_back(known, member);
     size_t used = 0;
     const struct kt_audit_head *newest = kts_heads_newest(known, member);
 
@@ -289,7 +304,7 @@ static void hear_head(struct kts_agent *agent, const char *member, const char *t
         kt_log(KT_LOG_WARNING, "node '%s' shows an audit head that it has not signed", member);
         return;
     }
-    if (kts_heads_hear(known, &head, &before) == KTS_HEARD_BACK && !had)
+    if (kts_heads_hear(known, &head, &before) == KTS_HEARD_BACK)
         went_back(agent, &head, &before);
 }
 
@@ -307,6 +322,13 @@ void kts_agent_audit_hear(struct kts_agent *agent, const char *member, const jso
 
 // --- what this node says ---
 
+static int is_present(void *arg, const char *member)
+{
+    const struct kt_peer *peer = kt_peers_by_member(kts_agent_peers(arg), member);
+
+    return peer && !peer->removed;
+}
+
 void kts_agent_audit_state(struct kts_agent *agent, json_t *state)
 {
     struct kts_status *status = agent->start->status;
@@ -323,7 +345,8 @@ void kts_agent_audit_state(struct kts_agent *agent, json_t *state)
     if (audit && audit->behind_count)
         json_object_set_new(object, "behind", json_string(audit->behind[0].member));
     json_object_set_new(state, "audit", object);
-    json_object_set_new(state, "heads", audit ? kts_heads_highest(audit->known) : json_object());
+    json_object_set_new(state, "heads",
+                        audit ? kts_heads_highest(audit->known, is_present, agent) : json_object());
 }
 
 static int run_heads(struct kts_call *call, const json_t *args, json_t **result,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/audit_heads.h"
+#include "lib/epoch.h"
 #include "lib/log.h"
 #include "lib/paths.h"
 
@@ -93,26 +94,17 @@ int kts_heads_hear(struct kts_heads *heads, const struct kt_audit_head *head,
     if (n > 0 && same_record(&heads->list.heads[places[n - 1]], head))
         return KTS_HEARD_NOTHING_NEW;
     if (newest && head->seq <= newest->seq) {
+        const struct kt_audit_head *last = &heads->list.heads[places[n - 1]];
         if (before)
-            *before = *newest;
-        result = KTS_HEARD_BACK;
+            *before = *last;
+        result =
+            head->seq > last->seq && head->seq < newest->seq ? KTS_HEARD_BELOW : KTS_HEARD_BACK;
     }
     thin(heads, head->member);
     if (kt_audit_heads_add(&heads->list, head))
         return KT_ERR_NO_MEMORY;
     heads->dirty = 1;
     return result;
-}
-
-int kts_heads_went_back(const struct kts_heads *heads, const char *member)
-{
-    size_t places[KTS_HEADS_EACH + 1], n = places_of(heads, member, places);
-
-    for (size_t i = 1; i < n; i++) {
-        if (heads->list.heads[places[i]].seq <= heads->list.heads[places[i - 1]].seq)
-            return 1;
-    }
-    return 0;
 }
 
 void kts_heads_trim(struct kts_heads *heads, int (*is_known)(void *arg, const char *member),
@@ -151,26 +143,38 @@ static json_t *to_json(const struct kt_audit_head *head)
                      time, "text", text);
 }
 
+// `wanted`: a member id, or the name of a node.
+static int is_of(const char *member, const char *wanted)
+{
+    char node[KT_NODE_NAME_MAX + 1];
+
+    kt_member_node(member, node);
+    return strcmp(member, wanted) == 0 || strcmp(node, wanted) == 0;
+}
+
 json_t *kts_heads_to_json(const struct kts_heads *heads, const char *member)
 {
     json_t *array = json_array();
 
     for (size_t i = 0; array && i < heads->list.count; i++) {
         const struct kt_audit_head *head = &heads->list.heads[i];
-        if (!member || strcmp(head->member, member) == 0)
+        if (!member || is_of(head->member, member))
             json_array_append_new(array, to_json(head));
     }
     return array;
 }
 
-json_t *kts_heads_highest(const struct kts_heads *heads)
+json_t *kts_heads_highest(const struct kts_heads *heads,
+                          int (*is_known)(void *arg, const char *member), void *arg)
 {
     json_t *object = json_object();
+    char text[KT_AUDIT_HEAD_TEXT];
 
     for (size_t i = 0; object && i < heads->list.count; i++) {
         const char *member = heads->list.heads[i].member;
-        json_object_set_new(object, member,
-                            json_integer((json_int_t)kts_heads_newest(heads, member)->seq));
+        if (!json_object_get(object, member) && is_known(arg, member) &&
+            kt_audit_head_format(kts_heads_newest(heads, member), text) == 0)
+            json_object_set_new(object, member, json_string(text));
     }
     return object;
 }

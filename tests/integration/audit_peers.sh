@@ -90,4 +90,14 @@ comes_true 20 grown
 exits 7 admin kts-02 audit verify
 has "$KT_TMP/out" "^record [0-9]+ is another one than node kts-01 knows.*written anew behind record [0-9]+"
 
+check "a log that is cut a second time is told a second time"
+stop_node kts-02
+file=$(find "$log" -name 'audit-*.log' | sort | tail -n 1)
+head -n $(($(wc -l <"$file") - 6)) "$file" >"$KT_TMP/shorter"
+cp "$KT_TMP/shorter" "$file"
+rm "$log/heads" "${NODE_DIR[kts-02]}/node/audit-heads"
+start_node kts-02
+told_twice() { [[ $(admin kts-01 audit export --event audit.back | grep -c "\"member\":\"$member\"") -eq 2 ]]; }
+comes_true 20 told_twice
+
 finish

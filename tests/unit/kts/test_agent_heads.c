@@ -71,7 +71,6 @@ static void a_higher_head_is_new_and_the_same_one_is_not(void **state)
     assert_int_equal(hear(11, 2), KTS_HEARD_NEW);
     assert_true(kts_heads_newest(heads, MEMBER)->seq == 11);
     assert_null(kts_heads_newest(heads, "kts-03.1a2b3c4d"));
-    assert_false(kts_heads_went_back(heads, MEMBER));
 }
 
 static void a_head_that_goes_back_is_told_and_takes_nothing_away(void **state)
@@ -83,8 +82,49 @@ static void a_head_that_goes_back_is_told_and_takes_nothing_away(void **state)
     assert_int_equal(kts_heads_hear(heads, &lower, &before), KTS_HEARD_BACK);
     assert_true(before.seq == 140);
     assert_true(kts_heads_newest(heads, MEMBER)->seq == 140);
-    assert_true(kts_heads_went_back(heads, MEMBER));
     assert_int_equal(hear(140, 2), KTS_HEARD_BACK); // the same number, another record
+}
+
+static void a_log_that_is_cut_once_more_is_told_once_more(void **state)
+{
+    struct kt_audit_head lower = head(60, 3), before;
+
+    (void)state;
+    assert_int_equal(hear(140, 1), KTS_HEARD_NEW);
+    assert_int_equal(hear(101, 2), KTS_HEARD_BACK);
+    assert_int_equal(hear(102, 2), KTS_HEARD_BELOW); // it grows, which is no news
+    assert_int_equal(hear(120, 2), KTS_HEARD_BELOW);
+    assert_int_equal(kts_heads_hear(heads, &lower, &before), KTS_HEARD_BACK);
+    assert_true(before.seq == 120);
+    assert_int_equal(hear(61, 3), KTS_HEARD_BELOW);
+    assert_int_equal(hear(141, 3), KTS_HEARD_NEW);
+    assert_int_equal(hear(130, 4), KTS_HEARD_BACK);
+}
+
+static int everybody(void *arg, const char *member)
+{
+    (void)arg;
+    (void)member;
+    return 1;
+}
+
+static void the_heads_of_a_node_are_those_of_all_its_member_ids(void **state)
+{
+    struct kt_audit_head old = head(5, 1), other = head(6, 1);
+    json_t *list;
+
+    (void)state;
+    strcpy(old.member, "kts-02.00000001");
+    strcpy(other.member, "kts-022.00000001");
+    assert_int_equal(hear(9, 1), KTS_HEARD_NEW);
+    assert_int_equal(kts_heads_hear(heads, &old, NULL), KTS_HEARD_NEW);
+    assert_int_equal(kts_heads_hear(heads, &other, NULL), KTS_HEARD_NEW);
+    list = kts_heads_to_json(heads, "kts-02");
+    assert_int_equal(json_array_size(list), 2);
+    json_decref(list);
+    list = kts_heads_to_json(heads, MEMBER);
+    assert_int_equal(json_array_size(list), 1);
+    json_decref(list);
 }
 
 static void what_went_back_stays_known_however_much_follows(void **state)
@@ -113,6 +153,7 @@ static void what_went_back_stays_known_however_much_follows(void **state)
 
 static void they_are_there_again_after_a_restart(void **state)
 {
+    const char *text;
     json_t *highest;
 
     (void)state;
@@ -123,8 +164,10 @@ static void they_are_there_again_after_a_restart(void **state)
     kts_heads_free(heads);
     assert_int_equal(kts_heads_open(path, &heads, NULL), 0);
     assert_true(kts_heads_newest(heads, MEMBER)->seq == 6);
-    highest = kts_heads_highest(heads);
-    assert_int_equal(json_integer_value(json_object_get(highest, MEMBER)), 6);
+    highest = kts_heads_highest(heads, everybody, NULL);
+    text = json_string_value(json_object_get(highest, MEMBER));
+    assert_non_null(text);
+    assert_non_null(strstr(text, "\nseq 6\n"));
     json_decref(highest);
 }
 
@@ -238,6 +281,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_head_that_goes_back_is_told_and_takes_nothing_away,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_log_that_is_cut_once_more_is_told_once_more, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_heads_of_a_node_are_those_of_all_its_member_ids, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_went_back_stays_known_however_much_follows, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(they_are_there_again_after_a_restart, set_up, tear_down),
