@@ -81,7 +81,12 @@ check "a group of the writer's own is left to the writer"
 kill -STOP "$server"
 kill -KILL "$(process writer)"
 echo "begin; select 1; prepare transaction 'kt:left:99';" | as_role kts_writer >"$KT_TMP/out" 2>&1
-fill c | head -n 1 | as_role kts_agent >>"$KT_TMP/out" 2>&1
+fill c | head -n 1 | as_role kts_reader >>"$KT_TMP/out" 2>&1
+hasnt "$KT_TMP/out" 'ERROR'
+rolled_back() {
+    grep -q 'warning: 1 prepared transactions of the role' "$dir/logs/kts.log"
+}
+comes_true 10 rolled_back
 comes_true 10 none_left
 is "$(sql kts-01 "select count(*) from pg_prepared_xacts where gid = 'kt:left:99'")" 1 "groups of the writer"
 sql kts-01 "rollback prepared 'kt:left:99'" >/dev/null
