@@ -132,6 +132,7 @@ static const struct {
     IN(confdir, node_cert, "tls/node-cert.pem"),
     IN(confdir, receipt_key, "receipt/key.pem"),
     IN(confdir, receipt_cert, "receipt/cert.pem"),
+    IN(confdir, receipt_next, "receipt/next.pem"),
     IN(confdir, secrets, "secrets"),
     IN(base, node, "node"),
     IN(node, promise, "promise"),
@@ -180,13 +181,14 @@ int kt_paths_resolve(const char *confdir, struct kt_paths *paths, struct kt_erro
 
 int kt_path_is_shared(const char *inside)
 {
-    // The CA, the receipt key, the secrets of the database roles, and GnuPG's keys; not GnuPG's
+    // The CA, the receipt key with the one to follow it, the secrets of the database roles, and GnuPG's keys; not GnuPG's
     // settings, which name programs to run.
     static const char *const SHARED[] = {
         "ca/key.pem",
         "ca/cert.pem",
         "receipt/key.pem",
         "receipt/cert.pem",
+        "receipt/next.pem",
         "secrets/*",
         "pubring.kbx",
         "public-keys.d/pubring.db",

@@ -26,7 +26,9 @@ struct kt_paths {
     char server_cert[KT_PATH_MAX]; // confdir/tls/server-cert.pem: node certificate, then the CA's
     char node_key[KT_PATH_MAX];    // confdir/tls/node-key.pem   (agent, replication)
     char node_cert[KT_PATH_MAX];
-    char receipt_key[KT_PATH_MAX]; // confdir/receipt/key.pem    (writer only)
+    char receipt_key[KT_PATH_MAX];  // confdir/receipt/key.pem    (writer only)
+    char receipt_next[KT_PATH_MAX]; // confdir/receipt/next.pem: what is to follow it, with its
+                                    // certificate; only while it is rotated
     char receipt_cert[KT_PATH_MAX];
     char secrets[KT_PATH_MAX];     // confdir/secrets: one file a database role
     char node[KT_PATH_MAX];        // base/node

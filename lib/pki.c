@@ -43,44 +43,51 @@ int kt_pki_new_ed25519(EVP_PKEY **key)
     return made(EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), key);
 }
 
-int kt_pki_key_save(const char *path, EVP_PKEY *key, struct kt_error *error)
+int kt_pki_key_to_pem(EVP_PKEY *key, struct kt_buf *buf)
 {
     char *text = NULL;
-    int rc = 0;
+    int rc = KT_ERR_CRYPTO;
     BIO *bio = BIO_new(BIO_s_secmem());
-    if (bio == NULL || PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) != 1) {
-        ERR_clear_error();
-        rc = kt_error_set(error, KT_ERR_CRYPTO, NULL, "key for '%s' cannot be encoded", path);
-    } else {
+    if (bio != NULL && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1) {
         long n = BIO_get_mem_data(bio, &text);
-        rc = kt_file_replace(path, text, (size_t)n, 0600, error);
+        rc = kt_buf_put(buf, text, (size_t)n);
     }
+    ERR_clear_error();
     BIO_free(bio); // wipes
     return rc;
+}
+
+int kt_pki_key_save(const char *path, EVP_PKEY *key, struct kt_error *error)
+{
+    struct kt_buf buf = KT_BUF_INIT(FILE_MAX);
+    int rc = kt_pki_key_to_pem(key, &buf);
+    if (rc != 0)
+        rc = kt_error_set(error, KT_ERR_CRYPTO, NULL, "key for '%s' cannot be encoded", path);
+    else
+        rc = kt_file_replace(path, kt_buf_ptr(&buf), kt_buf_left(&buf), 0600, error);
+    kt_buf_free(&buf); // wipes
+    return rc;
+}
+
+int kt_pki_key_from_pem(const void *pem, size_t n, EVP_PKEY **key)
+{
+    if (n > FILE_MAX)
+        return KT_ERR_TOO_LARGE;
+    BIO *bio = BIO_new_mem_buf(n > 0 ? pem : "", (int)n);
+    EVP_PKEY *read = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    BIO_free(bio);
+    return made(read, key);
 }
 
 int kt_pki_key_load(const char *path, EVP_PKEY **key, struct kt_error *error)
 {
     struct kt_buf buf = KT_BUF_INIT(FILE_MAX);
-    BIO *bio = NULL;
-    EVP_PKEY *loaded = NULL;
     int rc = kt_file_check_private(path, 1, error);
     if (rc == 0)
         rc = kt_file_read(path, &buf, error);
-    if (rc != 0)
-        goto out;
-    bio = BIO_new_mem_buf(kt_buf_ptr(&buf), (int)kt_buf_left(&buf));
-    if (bio != NULL)
-        loaded = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-    if (loaded == NULL) {
-        ERR_clear_error();
+    if (rc == 0 && kt_pki_key_from_pem(kt_buf_ptr(&buf), kt_buf_left(&buf), key) != 0)
         rc = kt_error_set(error, KT_ERR_CRYPTO, "it must be a PEM file without a passphrase",
                           "no private key in '%s'", path);
-        goto out;
-    }
-    *key = loaded;
-out:
-    BIO_free(bio);
     kt_buf_free(&buf);
     return rc;
 }

@@ -23,6 +23,10 @@ int kt_pki_new_ed25519(EVP_PKEY **key) KT_MUST_CHECK;
 // PEM (PKCS#8, no passphrase) file of mode 0600. Loading refuses files that others can read.
 int kt_pki_key_save(const char *path, EVP_PKEY *key, struct kt_error *error) KT_MUST_CHECK;
 int kt_pki_key_load(const char *path, EVP_PKEY **key, struct kt_error *error) KT_MUST_CHECK;
+// The same from memory: the first key in `pem`, whatever stands around it. KT_ERR_CRYPTO.
+int kt_pki_key_from_pem(const void *pem, size_t n, EVP_PKEY **key) KT_MUST_CHECK;
+// Appends PKCS#8 without passphrase.
+int kt_pki_key_to_pem(EVP_PKEY *key, struct kt_buf *buf) KT_MUST_CHECK;
 // One certificate; for a file with several the first. Saving
 // writes `chain` (may be NULL) behind it.
 int kt_pki_cert_save(const char *path, X509 *cert, X509 *chain,
