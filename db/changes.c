@@ -27,6 +27,8 @@ static const struct db_change_ops *const all_changes[] = {
     &db_change_key_group_add,
     &db_change_recovery_add,
     &db_change_recovery_retire,
+    &db_change_receipt_key_add,
+    &db_change_receipt_key_retire,
 };
 
 const struct db_change_ops *db_change_ops(enum kt_change_kind kind)

@@ -18,12 +18,18 @@ struct db_writer {
     struct kt_merkle log;    // over the deposits that are written; planned ones are not in it
     uint64_t next_group;
     unsigned notices; // warnings since the last look: none may come in a clean group
-    uint8_t receipt_key_id[KT_KEY_ID_LEN];
-    char *receipt_keys_json; // array for the registration answer
+    uint8_t receipt_key_id[KT_KEY_ID_LEN]; // of settings.receipt_key
+    char *receipt_keys_json;               // array for the registration answer
     char standby_names
         [KT_STANDBY_NAMES_TEXT]; // what synchronous_standby_names must be in this epoch
     char *counted; // JSON object: the name under which a member streams in this epoch, the member
 };
+
+// --- write_receipt_key.c ---
+// Reads which receipt keys are listed, and chooses that of settings.receipt_key and
+// settings.next_receipt_key by which receipts are signed: the newest one that is listed and not
+// retired. KT_ERR_NOT_OURS, with what to do, when neither is.
+int db_write_choose_receipt_key(struct db_writer *writer, struct kt_error *error) KT_MUST_CHECK;
 
 // --- write_settle.c ---
 // Reads the newest row whole and takes it over, when this node may write under it.
@@ -144,7 +150,8 @@ extern const struct db_change_ops db_change_deposit, db_change_delete, db_change
     db_change_client_approve, db_change_client_revoke, db_change_grant, db_change_grant_revoke,
     db_change_operator_add, db_change_operator_revoke, db_change_retrieve, db_change_vote,
     db_change_lock, db_change_undelete, db_change_purge, db_change_org_set, db_change_clock_confirm,
-    db_change_tick, db_change_key_group_add, db_change_recovery_add, db_change_recovery_retire;
+    db_change_tick, db_change_key_group_add, db_change_recovery_add, db_change_recovery_retire,
+    db_change_receipt_key_add, db_change_receipt_key_retire;
 // The list of them all (changes.c).
 const struct db_change_ops *const *db_changes_all(size_t *count);
 // NULL for KT_CHANGE_BARRIER.

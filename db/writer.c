@@ -121,33 +121,6 @@ static int read_log_index(struct db_writer *writer, struct kt_error *error)
     return r;
 }
 
-static int read_receipt_keys(struct db_writer *writer, struct kt_error *error)
-{
-    static const char sql[] =
-        "SELECT coalesce(json_agg(json_build_object('id', encode(key_id, 'hex'), 'certificate',"
-        " certificate) ORDER BY created_at), '[]'), bool_or(key_id = decode('%s', 'hex'))"
-        " FROM receipt_keys";
-    uint8_t public_key[KT_ED25519_PUB_LEN];
-    char hex[2 * KT_KEY_ID_LEN + 1], text[512];
-    PGresult *result = NULL;
-    int r;
-
-    if ((r = kt_ed25519_public(writer->settings.receipt_key, public_key)) != 0 ||
-        (r = kt_ed25519_key_id(public_key, writer->receipt_key_id)) != 0)
-        return kt_error_set(error, r, NULL, "the receipt key cannot be used");
-    kt_hex_encode(writer->receipt_key_id, KT_KEY_ID_LEN, hex);
-    snprintf(text, sizeof(text), sql, hex);
-    if ((r = db_pipe_run(writer->main, text, deadline(writer), &result, error)) != 0)
-        return r;
-    if (!db_column_true(result, 1))
-        r = kt_error_set(error, KT_ERR_NOT_OURS, "restore confdir and database together",
-                         "the receipt key '%s' is not known to this database", hex);
-    else if ((writer->receipt_keys_json = strdup(db_column_text(result, 0))) == NULL)
-        r = KT_ERR_NO_MEMORY;
-    PQclear(result);
-    return r;
-}
-
 // Reads the answer to one preparation; the first failure is kept in *r.
 static int read_prepared(struct db_writer *writer, const char *name, int64_t until, int *r,
                          struct kt_error *error)
@@ -210,7 +183,7 @@ int db_writer_open(const struct db_target *target, const struct db_writer_settin
         (r = take_lock(w, error)) != 0 || (r = db_write_read_row(w, error)) != 0 ||
         (r = db_prove_prepare(w, error)) != 0 || (r = db_write_settle(w, error)) != 0 ||
         (r = read_log_index(w, error)) != 0 || (r = db_log_read(w, error)) != 0 ||
-        (r = read_receipt_keys(w, error)) != 0 || (r = prepare_statements(w, error)) != 0)
+        (r = db_write_choose_receipt_key(w, error)) != 0 || (r = prepare_statements(w, error)) != 0)
         goto out;
     w->notices = 0;
     *writer = w;

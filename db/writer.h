@@ -16,7 +16,9 @@
 struct db_writer;
 
 struct db_writer_settings {
-    EVP_PKEY *receipt_key;   // Ed25519, stays the caller's
+    // Ed25519, the caller's as long as the writer has it: the keys that the node has, of which the
+    // newest that is listed signs. `next_receipt_key` may be NULL.
+    EVP_PKEY *receipt_key, *next_receipt_key;
     const char *ca_cert_pem; // handed to clients at registration; stays the caller's
     const struct kt_cluster_info *info;
     int64_t client_certificate_lifetime_s;
@@ -55,6 +57,13 @@ int db_writer_open(const struct db_target *target, const struct db_writer_settin
                    struct db_writer **writer, struct kt_error *error) KT_MUST_CHECK;
 void db_writer_close(struct db_writer *writer);
 void db_writer_set_timeout(struct db_writer *writer, int timeout_ms);
+// Between groups: signs with `key` from now on, if it is listed, not retired, and newer than the one
+// that signs; then it must last as long as the writer. 0 in any case but one: *signs says whether
+// it does. KT_ERR_DATABASE_UNAVAILABLE: the connection is gone.
+int db_writer_use_receipt_key(struct db_writer *writer, EVP_PKEY *key, int *signs,
+                              struct kt_error *error) KT_MUST_CHECK;
+// The id of the key that signs.
+const uint8_t *db_writer_receipt_key_id(const struct db_writer *writer);
 void db_writer_state(const struct db_writer *writer, struct db_writer_state *state);
 // Reads what has arrived on idle connections; KT_ERR_DATABASE_UNAVAILABLE when one is gone.
 int db_writer_idle(struct db_writer *writer) KT_MUST_CHECK;

@@ -6,7 +6,10 @@
 #include "kts/master.h"
 #include "kts/notify.h"
 #include "kts/reload.h"
+#include "lib/file.h"
 #include "lib/log.h"
+
+#define RECEIPT_MAX 16384
 
 // Settings that need a restart keep their values; the log names those that would have changed.
 static int keep_fixed(const struct kt_settings *old, struct kt_settings *fresh)
@@ -56,30 +59,53 @@ void kts_master_open_log(struct kts_master *master)
         kt_log_code(KT_LOG_ERROR, rc, "cannot open the log file '%s'", file);
 }
 
-static void send_to_children(struct kts_master *master)
+// The key that the writer is to sign receipts by, if it is listed: the next one while it is rotated.
+// NULL: the writer keeps the one it has.
+static struct kt_secret *read_receipt_key(const struct kts_master *master)
+{
+    const struct kt_paths *paths = master->paths;
+    int is_next = kt_file_exists(paths->receipt_next);
+    struct kt_secret *key = NULL;
+    struct kt_error why = {0};
+
+    if (kt_secret_from_file(is_next ? paths->receipt_next : paths->receipt_key, RECEIPT_MAX, 0,
+                            &key, &why))
+        kt_log_error(&why, "the receipt key stays as it was");
+    return key;
+}
+
+static void send_to_children(struct kts_master *master, const struct kt_secret *receipt_key)
 {
     struct kts_reload_source source = {.settings = master->settings};
+    struct kts_reload_source signing = {.settings = master->settings, .key = receipt_key};
     struct kts_reload_source full = {master->settings, &master->server_cert, master->server_key,
                                      &master->ca_cert};
-    struct kt_buf plain = KT_BUF_INIT(KTS_CONTROL_MAX), secret = KT_BUF_INIT(KTS_CONTROL_MAX);
+    struct kt_buf plain = KT_BUF_INIT(KTS_CONTROL_MAX), secret = KT_BUF_INIT(KTS_CONTROL_MAX),
+                  writers = KT_BUF_INIT(KTS_CONTROL_MAX);
     int rc = kts_reload_encode(&source, &plain);
 
     if (rc == 0)
         rc = kts_reload_encode(&full, &secret);
+    if (rc == 0)
+        rc = kts_reload_encode(&signing, &writers);
     if (rc)
         kt_log_code(KT_LOG_ERROR, rc, "the children keep their settings");
     for (struct kts_child *c = master->children; rc == 0 && c; c = c->next) {
-        const struct kt_buf *payload = c->process == KTS_WORKER ? &secret : &plain;
+        const struct kt_buf *payload = c->process == KTS_WORKER   ? &secret
+                                       : c->process == KTS_WRITER ? &writers
+                                                                  : &plain;
         if (c->pid)
             kts_child_send(c, KTS_CTL_RELOAD, kt_buf_ptr(payload), kt_buf_left(payload),
                            fcntl(kt_log_fd(), F_DUPFD_CLOEXEC, 3));
     }
     kt_buf_free(&plain);
     kt_buf_free(&secret);
+    kt_buf_free(&writers);
 }
 
 void kts_master_reload(struct kts_master *master)
 {
+    struct kt_secret *receipt_key;
     struct kt_error why = {0};
     int fresh;
 
@@ -89,8 +115,10 @@ void kts_master_reload(struct kts_master *master)
     kts_master_open_log(master);
     if (kts_master_load_tls(master, &why))
         kt_log_error(&why, "the TLS files stay as they were");
+    receipt_key = read_receipt_key(master);
     kts_master_as_root(master);
-    send_to_children(master);
+    send_to_children(master, receipt_key);
+    kt_secret_free(receipt_key);
     if (fresh)
         kt_log(KT_LOG_NOTICE, "settings reloaded");
     if (master->ready)

@@ -51,8 +51,8 @@ struct kts_start {
 enum kts_control_type {
     KTS_CTL_LINK = 1, // master -> child: a link's descriptor; payload u8 asker, u8 other, u16 index
                       // of the worker (0 when none takes part)
-    // master -> child: blocks settings text, server cert, server key, CA cert; agent ->
-    // master, empty: read all of it again
+    // master -> child: blocks settings text, server cert, server key (the writer: receipt key), CA
+    // cert; agent -> master, empty: read all of it again
     KTS_CTL_RELOAD,
     KTS_CTL_TICKETS, // master -> worker: both ticket keys
     KTS_CTL_STOP,    // master -> child: finish what is in flight, then exit 0

@@ -80,6 +80,7 @@ struct kts_status {
     _Atomic uint32_t gave_in_doubt; // groups that a writer gave up, not yet settled
     _Atomic int64_t last_commit_us; // last group or barrier that was acknowledged (real time)
     _Atomic uint64_t log_index;     // last deposit's
+    _Atomic uint64_t receipt_key;   // id of the key that signs, big-endian; 0: none yet
     // audit
     _Atomic uint32_t audit_open;          // 1: records can be written
     _Atomic uint64_t audit_seq;           // for metrics; what is believed stands on the audit page

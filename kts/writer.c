@@ -12,7 +12,6 @@
 #include "kts/writer_inner.h"
 #include "lib/file.h"
 #include "lib/log.h"
-#include "lib/pki.h"
 
 #define CA_CERT_MAX 65536
 #define LOOK_MS     20  // how soon a permission is seen by a writer that waits for one
@@ -47,10 +46,13 @@ static int take_control(struct kts_writer *writer, struct kt_buf *storage)
         } else if (message.type == KTS_CTL_STOP) {
             writer->stopping = 1;
         } else if (message.type == KTS_CTL_RELOAD) {
-            if (kts_reload_decode(&message.payload, &reload, &error) == 0)
+            if (kts_reload_decode(&message.payload, &reload, &error) == 0) {
                 apply_settings(writer, reload.settings);
-            else
+                kts_writer_bring_receipt_key(writer, reload.key, reload.key_len);
+                kt_wipe(storage->data, storage->cap);
+            } else {
                 kt_log_error(&error, "cannot take new settings");
+            }
             kts_reload_log(message.fd);
         } else if (message.fd >= 0) {
             close(message.fd);
@@ -91,6 +93,7 @@ static int open_database(struct kts_writer *writer, struct kt_error *error)
     struct kts_start *start = writer->start;
     struct db_writer_settings settings = {
         .receipt_key = writer->receipt_key,
+        .next_receipt_key = writer->next_receipt_key,
         .ca_cert_pem = writer->ca_cert_pem,
         .info = start->info,
         .client_certificate_lifetime_s =
@@ -117,6 +120,7 @@ static int open_database(struct kts_writer *writer, struct kt_error *error)
     db_writer_state(writer->db, &state);
     atomic_store(&start->status->log_index, state.log_index);
     atomic_store(&start->status->gave_in_doubt, 0);
+    kts_writer_show_receipt_key(writer);
     atomic_store(&start->status->writer_open, 1);
     kt_log(KT_LOG_INFO, "writing in epoch %llu, %u members, W %u, last log index %llu",
            (unsigned long long)state.epoch, state.members, state.w,
@@ -127,7 +131,7 @@ static int open_database(struct kts_writer *writer, struct kt_error *error)
 static int load_keys(struct kts_writer *writer, struct kt_error *error)
 {
     const struct kt_paths *paths = writer->start->paths;
-    int r = kt_pki_key_load(paths->receipt_key, &writer->receipt_key, error);
+    int r = kts_writer_load_receipt_keys(writer, error);
 
     if (r == 0)
         r = kt_file_read_text(paths->ca_cert, CA_CERT_MAX, &writer->ca_cert_pem, error);
@@ -202,6 +206,8 @@ static int run_groups(struct kts_writer *writer)
 {
     int r = kts_writer_is_permitted(writer) ? 0 : KT_ERR_AGAIN;
 
+    if (r == 0)
+        r = kts_writer_use_receipt_key(writer);
     if (!writer->stopping)
         kts_writer_tick(writer);
     while (r == 0 && kts_writer_next(writer))
@@ -243,7 +249,7 @@ static void writer_free(struct kts_writer *writer)
     kts_link_free(writer->audit);
     kts_link_free(writer->agent);
     kts_fair_free(writer->fair);
-    EVP_PKEY_free(writer->receipt_key);
+    kts_writer_free_receipt_keys(writer);
     free(writer->ca_cert_pem);
     free(writer);
 }

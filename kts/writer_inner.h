@@ -49,13 +49,23 @@ struct kts_writer {
     uint64_t ticket;      // the permission under which the database was opened
     int timeout_ms;
     int group_max;
-    EVP_PKEY *receipt_key;
+    EVP_PKEY *receipt_key, *next_receipt_key; // of which one signs (db_writer_settings)
+    EVP_PKEY *brought_receipt_key;            // by a reload, not looked at yet
     char *ca_cert_pem;
     int64_t next_tick_us; // kt_monotonic_now() of the next look at the clock
     int clock_jumped;     // the last one found a long step
     int stopping;
 };
 
+// The keys of receipts (writer_receipt_key.c): reads the node's files, before they are out of reach;
+// takes the one that a reload brings; between groups, has it sign if it may. The last gives
+// KT_ERR_DATABASE_UNAVAILABLE when the database is to be given up.
+int kts_writer_load_receipt_keys(struct kts_writer *writer, struct kt_error *error) KT_MUST_CHECK;
+void kts_writer_bring_receipt_key(struct kts_writer *writer, const void *pem, size_t n);
+int kts_writer_use_receipt_key(struct kts_writer *writer) KT_MUST_CHECK;
+// Says in the shared status which key signs.
+void kts_writer_show_receipt_key(const struct kts_writer *writer);
+void kts_writer_free_receipt_keys(struct kts_writer *writer);
 // 1 as long as the permission under which the database was opened is in force.
 int kts_writer_is_permitted(const struct kts_writer *writer);
 // 1 when enough members are connected for a change.

@@ -37,6 +37,8 @@ const char *kt_change_event(enum kt_change_kind kind)
         [KT_CHANGE_RECOVERY_ADD] = "recovery.add",
         [KT_CHANGE_RECOVERY_RETIRE] = "recovery.retire",
         [KT_CHANGE_CLOCK_CONFIRM] = "clock.confirm",
+        [KT_CHANGE_RECEIPT_KEY_ADD] = "receipt_key.add",
+        [KT_CHANGE_RECEIPT_KEY_RETIRE] = "receipt_key.retire",
         [KT_CHANGE_TICK] = "clock.tick",
     };
     return (unsigned)kind < KT_CHANGE_KIND_COUNT ? events[kind] : "unknown";
@@ -71,6 +73,8 @@ enum kt_change_origin kt_change_origin(enum kt_change_kind kind)
     case KT_CHANGE_RECOVERY_ADD:
     case KT_CHANGE_RECOVERY_RETIRE:
     case KT_CHANGE_CLOCK_CONFIRM:
+    case KT_CHANGE_RECEIPT_KEY_ADD:
+    case KT_CHANGE_RECEIPT_KEY_RETIRE:
         return KT_FROM_OPERATOR;
     case KT_CHANGE_TICK:
     case KT_CHANGE_KIND_COUNT:

@@ -35,6 +35,8 @@ enum kt_change_kind {
     KT_CHANGE_RECOVERY_ADD,
     KT_CHANGE_RECOVERY_RETIRE,
     KT_CHANGE_CLOCK_CONFIRM,
+    KT_CHANGE_RECEIPT_KEY_ADD,    // name: the key's id in hex; csr: its certificate, PEM
+    KT_CHANGE_RECEIPT_KEY_RETIRE, // name: the id of the one that stays; all others
     KT_CHANGE_TICK, // actor: the writer itself. Looks at the clock, purges what is due
     KT_CHANGE_KIND_COUNT
 };
@@ -87,9 +89,10 @@ struct kt_change {
     uint8_t code_hash[KT_SHA256_LEN]; // REGISTER, AUTHCODE_NEW
     char name[KT_ORG_NAME_MAX + 1];   // REGISTER: client's label; ORG_*, AUTHCODE_NEW,
                                       // ORG_SET, KEY_GROUP_ADD, RECOVERY_*,
-                                      // GRANT: organisation's name; OPERATOR_*: operator's
+                                      // GRANT: organisation's name; OPERATOR_*: operator's;
+                                      // RECEIPT_KEY_*: key id
     char label[KT_ORG_NAME_MAX + 1];  // KEY_GROUP_ADD: the group's name
-    uint8_t *csr;                     // REGISTER, RENEW: PEM
+    uint8_t *csr;                     // REGISTER, RENEW, RECEIPT_KEY_ADD: PEM
     size_t csr_len;
     uint8_t key_sha256[KT_SHA256_LEN]; // REGISTER, RENEW: of the CSR's SubjectPublicKeyInfo
     uint8_t *openpgp;                  // REGISTER, RECOVERY_ADD: binary public key

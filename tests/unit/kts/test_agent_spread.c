@@ -101,6 +101,7 @@ static void what_says_who_may_do_what_is_awaited(void **state)
     assert_true(kts_spread_is_awaited(KT_CHANGE_OPERATOR_REVOKE));
     assert_true(kts_spread_is_awaited(KT_CHANGE_GRANT));
     assert_true(kts_spread_is_awaited(KT_CHANGE_RECOVERY_ADD));
+    assert_true(kts_spread_is_awaited(KT_CHANGE_RECEIPT_KEY_ADD));
     assert_false(kts_spread_is_awaited(KT_CHANGE_DEPOSIT));
     assert_false(kts_spread_is_awaited(KT_CHANGE_AUTHCODE_NEW));
 }
