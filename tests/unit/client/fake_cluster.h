@@ -34,6 +34,7 @@ static struct {
     EVP_PKEY *ca_key, *receipt_key;
     X509 *ca, *receipt_cert;
     char receipt_key_id[2 * KT_KEY_ID_LEN + 1];
+    json_t *keys_before; // what is listed to those who ask for no barrier; NULL: what there is
     struct kt_authcode code;
     char auth_code[KT_AUTHCODE_TEXT];
     char client[KT_UUID_TEXT], certificate[8192], name[64];
@@ -216,16 +217,18 @@ static void fake_register(const struct kt_http_request *request, struct kt_http_
     json_decref(object);
 }
 
-static void fake_self(struct kt_http_answer *answer)
+static void fake_self(int fresh, struct kt_http_answer *answer)
 {
+    json_t *keys = fresh || !fake.keys_before ? fake_receipt_keys() : json_incref(fake.keys_before);
+
     fake_json(answer, 200,
               json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:[{s:s, s:s}, {s:s, s:s, s:s}], "
                         "s:{s:s, s:s, s:i, s:i}}",
                         "client", fake.client, "name", fake.name, "organisation", "org", "state",
-                        fake.state, "created", "2026-11-22T06:11:43.123456Z", "receipt_keys",
-                        fake_receipt_keys(), "grants", "right", "deposit", "object", "own", "right",
-                        "browse", "object", "prefix", "prefix", "a/", "node", "name", "kts-01",
-                        "role", "standalone", "members", 0, "w", 0));
+                        fake.state, "created", "2026-11-22T06:11:43.123456Z", "receipt_keys", keys,
+                        "grants", "right", "deposit", "object", "own", "right", "browse", "object",
+                        "prefix", "prefix", "a/", "node", "name", "kts-01", "role", "standalone",
+                        "members", 0, "w", 0));
 }
 
 static void fake_incarnations(struct kt_http_answer *answer)
@@ -467,7 +470,7 @@ static void fake_serve(const struct kt_http_request *request, struct kt_http_ans
     if (strcmp(path, "/v1/clients") == 0)
         fake_register(request, answer);
     else if (strcmp(path, "/v1/clients/self") == 0)
-        fake_self(answer);
+        fake_self(fresh && strcmp(fresh, "barrier") == 0, answer);
     else if (strcmp(path, "/v1/clients/self/renew") == 0)
         fake_renew(request, answer);
     else if (strcmp(path, "/v1/health") == 0)
@@ -604,6 +607,7 @@ static int fake_teardown(void **state)
         free(fake.deposits[i].body);
     EVP_PKEY_free(fake.ca_key);
     EVP_PKEY_free(fake.receipt_key);
+    json_decref(fake.keys_before);
     X509_free(fake.ca);
     X509_free(fake.receipt_cert);
     nftw(fake_folder, fake_remove_one, 16, FTW_DEPTH | FTW_PHYS);

@@ -563,6 +563,15 @@ static void a_new_receipt_key_is_fetched_and_verified(void **state)
     assert_int_equal(deposit.receipt, 1);
 }
 
+static void a_new_receipt_key_that_a_node_lacks_is_asked_of_the_active(void **state)
+{
+    (void)state;
+    fake.keys_before = fake_receipt_keys();
+    fake_make_receipt_key();
+    must_work(put("h", "s"), &error);
+    assert_int_equal(deposit.receipt, 1);
+}
+
 static void a_receipt_key_of_another_role_is_refused(void **state)
 {
     // A client could have its own Ed25519 key certified by the CA, as a client.
@@ -657,6 +666,7 @@ int main(void)
         CASE(a_receipt_changed_after_signing_is_refused),
         CASE(a_receipt_by_an_uncertified_key_is_refused),
         CASE(a_new_receipt_key_is_fetched_and_verified),
+        CASE(a_new_receipt_key_that_a_node_lacks_is_asked_of_the_active),
         CASE(a_receipt_key_of_another_role_is_refused),
         CASE(a_given_deposit_id_is_stored_once),
         CASE(the_next_server_takes_the_deposit),
