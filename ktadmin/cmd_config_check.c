@@ -112,8 +112,15 @@ static int check_node_cert(struct check *check, struct kt_error *error)
 
 static int check_receipt(struct check *check, struct kt_error *error)
 {
-    return check_pair(check, check->node->paths.receipt_key, check->node->paths.receipt_cert,
-                      error);
+    const struct kt_paths *paths = &check->node->paths;
+
+    if (kt_file_exists(paths->receipt_next)) {
+        snprintf(check->detail, DETAIL_MAX,
+                 "it is being rotated: ktadmin rotate --receipt-key ends that");
+        check->warn = 1;
+        return kt_file_check_private(paths->receipt_next, 1, error);
+    }
+    return check_pair(check, paths->receipt_key, paths->receipt_cert, error);
 }
 
 static int check_postgresql(struct check *check, struct kt_error *error)

@@ -8,6 +8,7 @@
 
 #include "ktadmin/commands.h"
 #include "ktadmin/nodes.h"
+#include "ktadmin/rotate_receipt.h"
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/pki.h"
@@ -400,8 +401,17 @@ static int run_rotate(struct kt_cli_run *run)
     int wants[KT_PAIRS] = {[KT_PAIR_NODE] = node || !server, [KT_PAIR_SERVER] = server || !node};
     struct rotation r = {.run = run};
     struct kt_error error = {0};
-    int rc = open_nodes(&r, &error);
+    int rc = 0;
 
+    if (kt_cli_flag(run, "receipt-key") && (node || server))
+        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--receipt-key stands alone");
+    else if (kt_cli_count(run, "without") && !kt_cli_flag(run, "receipt-key"))
+        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--without goes with --receipt-key");
+    if (rc)
+        return kt_cli_fail(run, &error);
+    if (kt_cli_flag(run, "receipt-key"))
+        return kta_rotate_receipt_key(run);
+    rc = open_nodes(&r, &error);
     if (rc == 0)
         rc = kt_cli_flag(run, "dry-run") ? plan(&r, wants, &error) : rotate(&r, wants, &error);
     kta_nodes_close(&r.nodes);
@@ -412,6 +422,8 @@ static int run_rotate(struct kt_cli_run *run)
 static const struct kt_cli_option OPTIONS[] = {
     {"node-cert", 0, NULL, "only the one that other nodes and PostgreSQL see"},
     {"server-cert", 0, NULL, "only the one that clients see"},
+    {"receipt-key", 0, NULL, "not certificates: the key that signs receipts, on all nodes"},
+    {"without", 0, "NODE", "with --receipt-key: leave out a node that is away; repeatable"},
     {"dry-run", 0, NULL, "show what would be renewed, and for how long; change nothing"},
     {NULL},
 };

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "ktadmin/rotate_receipt.h"
 #include "ktadmin/status.h"
 
 #define DAYS_LEAST     30
@@ -41,6 +42,25 @@ static void look_at_certificates(const struct kta_member *member, json_t *list)
                 strncmp(name, "ca_", 3) == 0 ? "plan its renewal, see docs/security.md"
                                              : "run ktadmin rotate there");
     }
+}
+
+// The rotation of the receipt key, or a node that was away from it.
+static void look_at_receipt_key(const struct kta_member *member, json_t *list)
+{
+    const char *key = kta_receipt_text(member, "key"), *next = kta_receipt_text(member, "next"),
+               *newest = kta_receipt_text(member, "newest");
+
+    if (!newest[0] || kta_receipt_is_settled(member))
+        return;
+    if (strcmp(key, newest) != 0 && strcmp(next, newest) != 0)
+        say(list,
+            "%s does not have the receipt key %s and cannot take deposits as the active: run "
+            "ktadmin rotate --receipt-key",
+            member->name, newest);
+    else
+        say(list,
+            "%s: a rotation of the receipt key has not ended: run ktadmin rotate --receipt-key",
+            member->name);
 }
 
 static void look_at_standby(const struct kta_member *member, json_t *list)
@@ -142,6 +162,7 @@ static void look_at_node(const struct kta_member *member, json_t *list)
     json_array_foreach(unequal, i, one) if (json_is_string(one))
         say(list, "%s: the setting %s differs", member->name, json_string_value(one));
     look_at_certificates(member, list);
+    look_at_receipt_key(member, list);
     kta_status_look_at_backup(member, list);
 }
 

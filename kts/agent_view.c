@@ -126,6 +126,7 @@ void kts_view_free(struct kts_view *view)
         return;
     kt_epoch_rows_free(&view->rows);
     json_decref(view->settings);
+    json_decref(view->receipt_keys);
     free(view);
 }
 

@@ -53,6 +53,7 @@ struct kts_view {
     int had_enough;
     int64_t begun_us;      // when this agent started
     int64_t hold_until_us; // writer.hold
+    json_t *receipt_keys;  // [{"id", "retired"}], the newest first; NULL: not read yet
     json_t *settings;      // of PostgreSQL, that must be equal everywhere; NULL: not read yet
     int64_t listed_us;     // when nodes and operators were last read
     int64_t operators_us;  // when operators were last read

@@ -344,6 +344,8 @@ static void look_at_lists(struct kts_agent *agent)
         take_operators(agent, json_object_get(listed, "operators"));
         json_decref(view->settings);
         view->settings = json_incref(json_object_get(listed, "settings"));
+        json_decref(view->receipt_keys);
+        view->receipt_keys = json_incref(json_object_get(listed, "receipt_keys"));
     } else {
         kt_log_error(&why, "the list of nodes cannot be read");
     }
