@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kts/agent_view.h"
+#include "kts/relay.h"
 #include "kts/reload.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -18,12 +19,14 @@
 
 // --- links ---
 
-static void close_link(struct kts_agent_link *l)
+void kts_agent_drop(struct kts_agent_link *l)
 {
     if (!l->link)
         return;
-    event_free(l->readable);
-    event_free(l->writable);
+    if (l->readable)
+        event_free(l->readable);
+    if (l->writable)
+        event_free(l->writable);
     kts_link_free(l->link);
     l->link = NULL;
     l->readable = l->writable = NULL;
@@ -44,7 +47,7 @@ static void on_link_readable(evutil_socket_t fd, short what, void *arg)
     if (rc < 0)
         kt_log(KT_LOG_ERROR, "a link broke the protocol, it is closed");
     if (rc < 0 || ended)
-        close_link(l);
+        kts_agent_drop(l);
 }
 
 static void on_link_writable(evutil_socket_t fd, short what, void *arg)
@@ -57,7 +60,7 @@ static void on_link_writable(evutil_socket_t fd, short what, void *arg)
     if (rc == KT_ERR_AGAIN)
         return;
     if (rc)
-        close_link(l);
+        kts_agent_drop(l);
     else
         event_del(l->writable);
 }
@@ -91,33 +94,48 @@ static void on_audited(struct kts_agent *agent, struct kts_message *message)
         kt_log(KT_LOG_ERROR, "an event of the agent was not audited");
 }
 
+int kts_agent_attach(struct kts_agent_link *l, int fd)
+{
+    struct event_base *base = l->agent->base;
+    int rc;
+
+    kts_agent_drop(l);
+    rc = kts_link_new(fd, &l->link);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    l->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_link_readable, l);
+    l->writable = event_new(base, fd, EV_WRITE | EV_PERSIST, on_link_writable, l);
+    return l->readable && l->writable && event_add(l->readable, NULL) == 0 ? 0 : KT_ERR_NO_MEMORY;
+}
+
+static struct kts_agent_link *link_of(struct kts_agent *agent, uint8_t asker, uint8_t other)
+{
+    if (asker == KTS_WRITER)
+        return &agent->signing;
+    if (asker == KTS_DOOR)
+        return &agent->door;
+    return other == KTS_AUDIT ? &agent->audit : &agent->changes;
+}
+
+// A new one comes when the other side was replaced.
 static void take_link(struct kts_agent *agent, struct kts_control_message *message)
 {
     uint8_t asker = 0, other = 0;
-    struct kts_agent_link *l;
+    int fd = message->fd;
 
-    if (message->fd < 0 || kt_buf_get_u8(&message->payload, &asker) ||
+    if (fd < 0 || kt_buf_get_u8(&message->payload, &asker) ||
         kt_buf_get_u8(&message->payload, &other)) {
         kt_log(KT_LOG_ERROR, "malformed link message");
         return;
     }
-    if (asker == KTS_WRITER)
-        l = &agent->signing;
-    else
-        l = other == KTS_AUDIT ? &agent->audit : &agent->changes;
-    close_link(l); // a new one comes when the other side was replaced
-    if (kts_link_new(message->fd, &l->link)) {
-        kt_log(KT_LOG_ERROR, "a link cannot be taken");
-        return;
-    }
     message->fd = -1;
-    l->readable =
-        event_new(agent->base, kts_link_fd(l->link), EV_READ | EV_PERSIST, on_link_readable, l);
-    l->writable =
-        event_new(agent->base, kts_link_fd(l->link), EV_WRITE | EV_PERSIST, on_link_writable, l);
-    if (!l->readable || !l->writable || event_add(l->readable, NULL)) {
+    if (kts_agent_attach(link_of(agent, asker, other), fd)) {
         kt_log(KT_LOG_ERROR, "no memory for a link");
         event_base_loopbreak(agent->base);
+    } else if (asker == KTS_DOOR) {
+        kts_link_bound(agent->door.link, KTS_RELAY_FRAME_MAX);
     }
 }
 
@@ -138,7 +156,6 @@ static void reload(struct kts_agent *agent, struct kts_control_message *message)
     agent->start->settings = fresh.settings;
     kts_reload_level(fresh.settings);
     kts_agent_load_server_cert(agent);
-    kts_https_reload(agent);
     kts_agent_peers_reload(agent);
 }
 
@@ -163,7 +180,6 @@ static void stop(struct kts_agent *agent)
 
     agent->stopping = 1;
     kts_agent_unlisten(agent);
-    kts_https_unlisten(agent);
     event_add(agent->stop_timer, &tv);
     kts_agent_check_stop(agent);
 }
@@ -211,7 +227,7 @@ static int set_up(struct kts_agent *agent, struct kt_error *error)
     if (rc == 0)
         rc = kts_agent_listen(agent, error);
     if (rc == 0)
-        rc = kts_https_start(agent, error);
+        rc = kts_relay_start(agent, error);
     if (rc == 0)
         rc = kts_agent_watch_start(agent, error);
     if (rc)
@@ -238,12 +254,12 @@ static void tear_down(struct kts_agent *agent)
 
     kts_agent_unlisten(agent);
     kts_jobs_end(agent);
-    kts_https_stop(agent);
+    kts_relay_stop(agent);
     kts_agent_audit_stop(agent);
     kts_agent_peers_stop(agent);
     atomic_store(&agent->start->status->database_up, 0);
     for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
-        close_link(links[i]);
+        kts_agent_drop(links[i]);
     db_session_free(agent->database);
     kts_view_free(agent->view);
     kt_secret_free(agent->database_secret);

@@ -14,7 +14,7 @@
 #include "lib/change.h"
 
 struct kts_agent;
-struct kts_call;    // one request, through either door (agent_call.c)
+struct kts_call;    // one request, by socket or through the door (agent_call.c)
 struct kts_pending; // one change that the writer has not answered (agent_change.c)
 struct kts_agent_audit;
 struct kts_running; // one job under way (agent_job.c)
@@ -51,8 +51,9 @@ struct kts_agent {
     struct event *listener;
     struct event *listen_pause; // after EMFILE
     int socket_count;           // connections to it
-    int call_count;             // requests that are not answered yet, of both doors
-    struct kts_https *https;    // the listener for nodes and operators (agent_http.c)
+    int call_count;             // requests that are not answered yet, both ways
+    struct kts_agent_link door; // the door for nodes and operators
+    struct kts_relay *relay;    // calls through it (agent_relay.c)
     struct kts_pending *pending;
     struct kts_running *jobs;
     struct kts_agent_peers *peers;       // agent_peers.c
@@ -77,6 +78,10 @@ struct kts_agent {
 // Sends, and sees to it that the rest goes when there is room. KT_ERR_NETWORK without a link.
 int kts_agent_send(struct kts_agent_link *link, uint16_t type, uint64_t id, const void *payload,
                    size_t n) KT_MUST_CHECK;
+// A link to `fd`, in place of the present one; takes the descriptor over, also on failure.
+int kts_agent_attach(struct kts_agent_link *link, int fd) KT_MUST_CHECK;
+// Closes it; none is fine. Not from inside an answer to one of its messages.
+void kts_agent_drop(struct kts_agent_link *link);
 // A record of the agent's own; the answer is not waited for.
 void kts_agent_audit(struct kts_agent *agent, json_t *record /* stolen */);
 // When it is to stop and nothing is in flight: ends the loop.

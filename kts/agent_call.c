@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A request to the agent, whichever door it came through: who asks, what it waits for, its answer.
+// A request to the agent, by socket or through the door: who asks, what it waits for, its answer.
 #include <stdlib.h>
 
 #include "kts/agent_door.h"

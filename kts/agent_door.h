@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between the agent's doors (unix socket, HTTPS) and what runs behind them: one request under way.
+// Between the ways into the agent (unix socket, the door's link) and what runs behind them: one
+// request under way.
 #ifndef KTS_AGENT_DOOR_H
 #define KTS_AGENT_DOOR_H
 
 #include "kts/agent.h"
 
-// Part of a door's own struct for a connection.
+// Part of the struct of who waits for the answer.
 struct kts_call {
     struct kts_agent *agent;
     enum kts_asker caller;
@@ -28,13 +29,8 @@ void kts_call_end(struct kts_call *call);
 // The members of an answer's "error": code, message, hint. NULL = no memory.
 json_t *kts_call_error_json(const struct kt_error *error);
 
-// --- agent_http.c: the door for nodes and operators ---
-// Opens the port; when that does not go it is tried again, and the log says so.
-int kts_https_start(struct kts_agent *agent, struct kt_error *error) KT_MUST_CHECK;
-// Reads key and certificate again; connections that are open keep the old ones.
-void kts_https_reload(struct kts_agent *agent);
-// No new connections; those without a request under way are closed.
-void kts_https_unlisten(struct kts_agent *agent);
-void kts_https_stop(struct kts_agent *agent);
+// --- agent_relay.c: the agent's side of the door for nodes and operators (kts/door.c) ---
+int kts_relay_start(struct kts_agent *agent, struct kt_error *error) KT_MUST_CHECK;
+void kts_relay_stop(struct kts_agent *agent);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between the states of a connection (conn.c, agent_http_conn.c) and what they share (conn_io.c):
+// Between the states of a connection (conn.c, door_conn.c) and what they share (conn_io.c):
 // bytes through TLS, events, begin and end.
 #ifndef KTS_CONN_INNER_H
 #define KTS_CONN_INNER_H

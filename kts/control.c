@@ -16,7 +16,7 @@ const char *kts_process_name(enum kts_process process)
 {
     static const char *const NAMES[] = {
         [KTS_MASTER] = "master", [KTS_AUDIT] = "audit",   [KTS_AGENT] = "agent",
-        [KTS_WRITER] = "writer", [KTS_WORKER] = "worker",
+        [KTS_WRITER] = "writer", [KTS_WORKER] = "worker", [KTS_DOOR] = "door",
     };
 
     return (unsigned)process < KTS_PROCESS_COUNT ? NAMES[process] : "unknown";

@@ -22,6 +22,7 @@
 
 struct kts_link {
     int fd;
+    size_t max; // payload
     int broken; // KT_ERR_PROTOCOL: the other side broke the framing; KT_ERR_NETWORK: nothing can be
                 // sent any more, but what has arrived can still be read
     struct kt_buf in;
@@ -39,6 +40,7 @@ int kts_link_new(int fd, struct kts_link **link)
     if (!fresh)
         return KT_ERR_NO_MEMORY;
     fresh->fd = fd;
+    fresh->max = KTS_MESSAGE_MAX;
     fresh->in = (struct kt_buf)KT_BUF_INIT(HEADER + KTS_MESSAGE_MAX + READ_STEP);
     fresh->out = (struct kt_buf)KT_BUF_INIT(QUEUE_MAX + HEADER + KTS_MESSAGE_MAX);
     *link = fresh;
@@ -53,6 +55,11 @@ void kts_link_free(struct kts_link *link)
     kt_buf_free(&link->in);
     kt_buf_free(&link->out);
     free(link);
+}
+
+void kts_link_bound(struct kts_link *link, size_t max)
+{
+    link->max = max;
 }
 
 int kts_link_fd(const struct kts_link *link)
@@ -103,7 +110,7 @@ int kts_link_receive(struct kts_link *link)
     if (kt_buf_left(&link->in) == 0 && link->in.cap > KEEP_MAX)
         kt_buf_free(&link->in);
     // With that much a whole message is here (or its length is a lie): the caller takes it out.
-    while (total < READ_BOUND && kt_buf_left(&link->in) < HEADER + KTS_MESSAGE_MAX) {
+    while (total < READ_BOUND && kt_buf_left(&link->in) < HEADER + link->max) {
         size_t got = 0;
         int rc = receive_step(link, &got);
         if (rc == KT_ERR_AGAIN)
@@ -130,7 +137,7 @@ int kts_link_next(struct kts_link *link, struct kts_message *message)
     if (left < HEADER)
         return 0;
     n = (size_t)number_at(head, 4);
-    if (n > KTS_MESSAGE_MAX || number_at(head + 6, 2) != 0) {
+    if (n > link->max || number_at(head + 6, 2) != 0) {
         link->broken = KT_ERR_PROTOCOL;
         return KT_ERR_PROTOCOL;
     }

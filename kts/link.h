@@ -18,6 +18,14 @@ enum kts_message_type {
     KTS_MSG_SIGN,       // writer -> agent: kts_sign_request
     KTS_MSG_SIGNED,     // agent -> writer, same id: u32 code, block certificate PEM
     KTS_MSG_RECHECK,    // agent -> writer: writer_ticket of the status has changed
+    // The door's (kts/relay.h):
+    KTS_MSG_GREETING, // door -> agent: who has connected, kts_relay_call
+    KTS_MSG_KNOWN,    // agent -> door, same id: u8 1 for a listed node or operator
+    KTS_MSG_CALL,     // door -> agent: kts_relay_call
+    KTS_MSG_LEAVE,    // agent -> door, same id: the body may come
+    KTS_MSG_BODY,     // door -> agent, same id: the body
+    KTS_MSG_ANSWER,   // agent -> door, same id: kts_relay_answer; may come in place of LEAVE
+    KTS_MSG_CANCEL,   // door -> agent, same id: the caller is gone
 };
 
 #define KTS_MESSAGE_MAX (20u << 20) // payload; the largest is a change with its body
@@ -33,6 +41,8 @@ struct kts_message {
 // Takes `fd` over (made non-blocking). Frame: u32 payload length, u16 type, u16 0, u64 id, payload.
 int kts_link_new(int fd, struct kts_link **link) KT_MUST_CHECK;
 void kts_link_free(struct kts_link *link);
+// Largest payload that is taken from now on; KTS_MESSAGE_MAX at first.
+void kts_link_bound(struct kts_link *link, size_t max);
 int kts_link_fd(const struct kts_link *link);
 // Reads what is there, without waiting. KT_ERR_NETWORK when the other side is gone.
 int kts_link_receive(struct kts_link *link) KT_MUST_CHECK;

@@ -24,12 +24,14 @@ static void report(const struct kts_master *master)
     printf("openpgp   %s\n", master->info.openpgp_fingerprint);
     printf("https     %s port %s\n", kt_settings_text(master->settings, KT_SET_HTTPS_ADDRESS),
            kt_settings_text(master->settings, KT_SET_HTTPS_PORT));
+    printf("agent     %s port %s\n", kt_settings_text(master->settings, KT_SET_HTTPS_ADDRESS),
+           kt_settings_text(master->settings, KT_SET_AGENT_PORT));
     printf("database  port %s\n", kt_settings_text(master->settings, KT_SET_DATABASE_PORT));
 }
 
 static int run(struct kt_cli_run *cli)
 {
-    struct kts_master master = {.pid_fd = -1, .listen_fd = -1};
+    struct kts_master master = {.pid_fd = -1, .listen_fd = -1, .door_fd = -1};
     struct kt_error error = {0};
     struct kt_paths paths;
     int rc = kt_paths_resolve(kt_cli_value(cli, "confdir"), &paths, &error);

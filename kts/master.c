@@ -40,7 +40,7 @@ int kts_master_load(struct kts_master *master, const struct kt_paths *paths, str
 {
     int rc;
 
-    *master = (struct kts_master){.paths = paths, .pid_fd = -1, .listen_fd = -1};
+    *master = (struct kts_master){.paths = paths, .pid_fd = -1, .listen_fd = -1, .door_fd = -1};
     rc = kts_master_find_accounts(master, error);
     if (rc)
         return rc;
@@ -57,10 +57,13 @@ void kts_master_unload(struct kts_master *master)
         event_free(master->events[i]);
     if (master->stop_timer)
         event_free(master->stop_timer);
+    if (master->door_timer)
+        event_free(master->door_timer);
     if (master->base)
         event_base_free(master->base);
     if (master->listen_fd >= 0)
         close(master->listen_fd);
+    kts_master_door_close(master);
     if (master->pid_fd >= 0) {
         kts_master_as_owner(master);
         if (unlink(master->paths->pid_file))
@@ -71,6 +74,8 @@ void kts_master_unload(struct kts_master *master)
     kt_buf_free(&master->server_cert);
     kt_buf_free(&master->ca_cert);
     kt_secret_free(master->server_key);
+    kt_buf_free(&master->node_cert);
+    kt_secret_free(master->node_key);
     kt_settings_free(master->settings);
     kt_wipe(&master->tickets, sizeof(master->tickets));
 }
@@ -105,7 +110,8 @@ void kts_master_check_ready(struct kts_master *master)
 // -1: all have ended.
 static int now_stopping(const struct kts_master *master)
 {
-    static const enum kts_process ORDER[] = {KTS_WORKER, KTS_WRITER, KTS_AGENT, KTS_AUDIT};
+    static const enum kts_process ORDER[] = {KTS_WORKER, KTS_WRITER, KTS_DOOR, KTS_AGENT,
+                                             KTS_AUDIT};
 
     for (size_t i = 0; i < sizeof(ORDER) / sizeof(ORDER[0]); i++) {
         if (kts_children_alive(master, (int)ORDER[i]) > 0)
@@ -118,6 +124,8 @@ void kts_master_stop_next(struct kts_master *master)
 {
     int process = now_stopping(master);
 
+    if (process != KTS_WORKER && process != KTS_WRITER)
+        kts_master_door_close(master);
     for (struct kts_child *c = master->children; c; c = c->next) {
         if ((int)c->process == process)
             kts_child_retire(c);
@@ -270,7 +278,7 @@ static int start_children(struct kts_master *master)
         if (rc == 0)
             kts_child_start(child);
     }
-    return rc;
+    return rc ? rc : kts_master_door_start(master);
 }
 
 // --- before the first fork ---

@@ -51,9 +51,14 @@ struct kts_master {
     int has_network_user;
     int pid_fd;
     int listen_fd;
+    int door_fd; // of the port for nodes and operators; -1: not open yet
+    int door_complained;
+    struct event *door_timer; // opens that port again
     int workers;
     struct kt_buf server_cert, ca_cert;
     struct kt_secret *server_key;
+    struct kt_buf node_cert; // with the CA's behind it
+    struct kt_secret *node_key;
     struct kt_tls_tickets tickets;
     struct event_base *base;
     struct event *events[8]; // signals and timers of the master itself
@@ -96,6 +101,14 @@ int kts_master_lock(const char *pid_file, int *fd, struct kt_error *error) KT_MU
 // Reads certificate, key and CA certificate, and checks that they fit together.
 int kts_master_load_tls(struct kts_master *master, struct kt_error *error) KT_MUST_CHECK;
 int kts_master_new_tickets(struct kts_master *master) KT_MUST_CHECK;
+
+// --- master_door.c ---
+// Opens the port for nodes and operators and starts the door, now or when that goes.
+int kts_master_door_start(struct kts_master *master) KT_MUST_CHECK;
+// Who connects from now on is refused, once the door has closed its own.
+void kts_master_door_close(struct kts_master *master);
+// Reads the node's certificate and key; the ones before stay when they are not good.
+int kts_master_load_node_tls(struct kts_master *master, struct kt_error *error) KT_MUST_CHECK;
 
 // --- master_reload.c ---
 // Opens the log as the settings say; again after a rotation.

@@ -37,7 +37,8 @@ void kts_master_find_network_user(struct kts_master *master)
     master->has_network_user = getpwnam(name) != NULL;
     if (!master->has_network_user)
         kt_log(KT_LOG_WARNING,
-               "there is no account '%s' (server.network_user): the workers run as the owner of "
+               "there is no account '%s' (server.network_user): the workers and the door run as "
+               "the owner of "
                "the confdir",
                name);
 }

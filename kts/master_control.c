@@ -164,6 +164,7 @@ void kts_child_close_control(struct kts_child *child)
 static const enum kts_process LINKS[][2] = {
     {KTS_WORKER, KTS_WRITER}, {KTS_WORKER, KTS_AUDIT}, {KTS_WRITER, KTS_AUDIT},
     {KTS_WRITER, KTS_AGENT},  {KTS_AGENT, KTS_AUDIT},  {KTS_AGENT, KTS_WRITER},
+    {KTS_DOOR, KTS_AGENT},
 };
 
 static void make_link(struct kts_child *asker, struct kts_child *other)

@@ -80,19 +80,24 @@ static void send_to_children(struct kts_master *master, const struct kt_secret *
     struct kts_reload_source signing = {.settings = master->settings, .key = receipt_key};
     struct kts_reload_source full = {master->settings, &master->server_cert, master->server_key,
                                      &master->ca_cert};
+    struct kts_reload_source node = {master->settings, &master->node_cert, master->node_key,
+                                     &master->ca_cert};
     struct kt_buf plain = KT_BUF_INIT(KTS_CONTROL_MAX), secret = KT_BUF_INIT(KTS_CONTROL_MAX),
-                  writers = KT_BUF_INIT(KTS_CONTROL_MAX);
+                  writers = KT_BUF_INIT(KTS_CONTROL_MAX), doors = KT_BUF_INIT(KTS_CONTROL_MAX);
     int rc = kts_reload_encode(&source, &plain);
 
     if (rc == 0)
         rc = kts_reload_encode(&full, &secret);
     if (rc == 0)
         rc = kts_reload_encode(&signing, &writers);
+    if (rc == 0)
+        rc = kts_reload_encode(&node, &doors);
     if (rc)
         kt_log_code(KT_LOG_ERROR, rc, "the children keep their settings");
     for (struct kts_child *c = master->children; rc == 0 && c; c = c->next) {
         const struct kt_buf *payload = c->process == KTS_WORKER   ? &secret
                                        : c->process == KTS_WRITER ? &writers
+                                       : c->process == KTS_DOOR   ? &doors
                                                                   : &plain;
         if (c->pid)
             kts_child_send(c, KTS_CTL_RELOAD, kt_buf_ptr(payload), kt_buf_left(payload),
@@ -101,6 +106,7 @@ static void send_to_children(struct kts_master *master, const struct kt_secret *
     kt_buf_free(&plain);
     kt_buf_free(&secret);
     kt_buf_free(&writers);
+    kt_buf_free(&doors);
 }
 
 void kts_master_reload(struct kts_master *master)
@@ -115,6 +121,9 @@ void kts_master_reload(struct kts_master *master)
     kts_master_open_log(master);
     if (kts_master_load_tls(master, &why))
         kt_log_error(&why, "the TLS files stay as they were");
+    why = (struct kt_error){0};
+    if (master->node_key && kts_master_load_node_tls(master, &why))
+        kt_log_error(&why, "the agent's port keeps its certificate");
     receipt_key = read_receipt_key(master);
     kts_master_as_root(master);
     send_to_children(master, receipt_key);

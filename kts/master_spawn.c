@@ -31,12 +31,19 @@ static int compare(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
+static int listen_fd_of(const struct kts_child *child)
+{
+    if (child->process == KTS_WORKER)
+        return child->master->listen_fd;
+    return child->process == KTS_DOOR ? child->master->door_fd : -1;
+}
+
 // Closes every descriptor that is not this child's: other children's control sockets, the event
-// loop, the pid file's lock, and for all but workers the listening socket.
+// loop, the pid file's lock, and the listening sockets of others.
 static void close_others(const struct kts_child *child, int control_fd)
 {
-    int keep[] = {2, control_fd, kt_log_fd(),
-                  child->process == KTS_WORKER ? child->master->listen_fd : 2};
+    int listen_fd = listen_fd_of(child);
+    int keep[] = {2, control_fd, kt_log_fd(), listen_fd >= 0 ? listen_fd : 2};
     size_t n = sizeof(keep) / sizeof(keep[0]);
 
     qsort(keep, n, sizeof(keep[0]), compare);
@@ -56,7 +63,7 @@ static void die_with_master(const struct kts_master *master)
 
 // Root goes for good, except in a worker that becomes the network user: it needs the owner's
 // files for its first connection to the database, so it drops by itself, and until then has the
-// owner's effective ids: its files are opened with no more than that.
+// owner's effective ids: its files are opened with no more than that. The door needs no file.
 static int become_owner(struct kts_child *child, int *still_root)
 {
     struct kts_master *master = child->master;
@@ -70,6 +77,13 @@ static int become_owner(struct kts_child *child, int *still_root)
         kts_master_as_owner(master);
         return kt_proc_harden() ? 1 : 0;
     }
+    if (child->process == KTS_DOOR && master->has_network_user) {
+        if (kt_proc_drop_to_user(kt_settings_text(master->settings, KT_SET_NETWORK_USER), &why)) {
+            kt_log_error(&why, "cannot become the network user");
+            return 1;
+        }
+        return kt_proc_harden() ? 1 : 0;
+    }
     if (kt_proc_drop_to_owner(master->paths->confdir, &why)) {
         kt_log_error(&why, "cannot become the owner of the confdir");
         return 1;
@@ -77,8 +91,15 @@ static int become_owner(struct kts_child *child, int *still_root)
     return kt_proc_harden() ? 1 : 0; // a change of the user makes the process dumpable again
 }
 
-static void forget_secrets(struct kts_master *master)
+// Each has the keys of its own work only.
+static void forget_secrets(struct kts_master *master, enum kts_process process)
 {
+    if (process != KTS_DOOR) {
+        kt_secret_free(master->node_key);
+        master->node_key = NULL;
+    }
+    if (process == KTS_WORKER)
+        return;
     kt_secret_free(master->server_key);
     master->server_key = NULL;
     kt_wipe(&master->tickets, sizeof(master->tickets));
@@ -95,6 +116,8 @@ static int run_main(struct kts_child *child, struct kts_start *start)
         return kts_writer_main(start);
     case KTS_WORKER:
         return kts_worker_main(start);
+    case KTS_DOOR:
+        return kts_door_main(start);
     case KTS_MASTER:
     case KTS_PROCESS_COUNT:
         break;
@@ -106,7 +129,7 @@ void kts_child_run(struct kts_child *child, int control_fd)
 {
     struct kts_master *master = child->master;
     char name[16];
-    int still_root;
+    int still_root, is_door = child->process == KTS_DOOR;
 
     die_with_master(master);
     for (struct kts_child *c = master->children; c; c = c->next)
@@ -117,8 +140,7 @@ void kts_child_run(struct kts_child *child, int control_fd)
     prctl(PR_SET_NAME, name);
     snprintf(log_name, sizeof(log_name), "kts %s", child->title);
     kt_log_rename(log_name);
-    if (child->process != KTS_WORKER)
-        forget_secrets(master);
+    forget_secrets(master, child->process);
     if (child->process != KTS_AUDIT)
         kts_audit_pages_give_up(&master->audit_pages);
     if (become_owner(child, &still_root))
@@ -135,10 +157,10 @@ void kts_child_run(struct kts_child *child, int control_fd)
         .own_audit_page = master->audit_pages.writable,
         .meter = master->meter,
         .control_fd = control_fd,
-        .listen_fd = child->process == KTS_WORKER ? master->listen_fd : -1,
+        .listen_fd = listen_fd_of(child),
         .started_as_root = still_root,
-        .server_cert = master->server_cert,
-        .server_key = master->server_key,
+        .tls_cert = is_door ? master->node_cert : master->server_cert,
+        .tls_key = is_door ? master->node_key : master->server_key,
         .ca_cert = master->ca_cert,
         .tickets = master->tickets,
     };

@@ -18,12 +18,13 @@ enum kts_process {
     KTS_AGENT,
     KTS_WRITER,
     KTS_WORKER,
+    KTS_DOOR,
     KTS_PROCESS_COUNT
 };
 const char *kts_process_name(enum kts_process process); // "audit", "worker", ...
 
 // Links that exist (made by the master; when one side is replaced, the other gets a new one):
-//   worker-writer, worker-audit, writer-audit, writer-agent, agent-audit, and agent-writer.
+//   worker-writer, worker-audit, writer-audit, writer-agent, agent-audit, agent-writer, door-agent.
 // writer-agent carries SIGN; agent-writer carries CHANGE: two sockets, so that each has one asker.
 // The name is asker first: `kind` below is the asker's process.
 struct kts_start {
@@ -37,12 +38,13 @@ struct kts_start {
     struct kts_audit_page *own_audit_page; // the audit process; NULL otherwise
     struct kts_meter *meter;               // of all workers
     int control_fd;                        // SOCK_SEQPACKET to the master
-    int listen_fd;                         // workers; -1 otherwise
+    int listen_fd;                         // workers and the door; -1 otherwise
     int started_as_root; // workers then have the owner's effective ids, root's as the real ones,
                          // and become [server] network_user
-    // workers: TLS material as bytes (PEM), read by the master, since workers cannot open files
-    struct kt_buf server_cert;
-    struct kt_secret *server_key;
+    // TLS material as bytes (PEM), read by the master, since these processes cannot open files:
+    // workers have the server's, the door the node's
+    struct kt_buf tls_cert;
+    struct kt_secret *tls_key;
     struct kt_buf ca_cert;
     struct kt_tls_tickets tickets;
 };
@@ -51,8 +53,8 @@ struct kts_start {
 enum kts_control_type {
     KTS_CTL_LINK = 1, // master -> child: a link's descriptor; payload u8 asker, u8 other, u16 index
                       // of the worker (0 when none takes part)
-    // master -> child: blocks settings text, server cert, server key (the writer: receipt key), CA
-    // cert; agent -> master, empty: read all of it again
+    // master -> child: blocks settings text, certificate, key (the writer: receipt key), CA cert;
+    // agent -> master, empty: read all of it again
     KTS_CTL_RELOAD,
     KTS_CTL_TICKETS, // master -> worker: both ticket keys
     KTS_CTL_STOP,    // master -> child: finish what is in flight, then exit 0
@@ -85,6 +87,7 @@ int kts_audit_main(struct kts_start *start);
 int kts_agent_main(struct kts_start *start);
 int kts_writer_main(struct kts_start *start);
 int kts_worker_main(struct kts_start *start);
+int kts_door_main(struct kts_start *start);
 
 // writer -> agent, payload of KTS_MSG_SIGN.
 struct kts_sign_request {

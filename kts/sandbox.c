@@ -2,7 +2,7 @@
 // The allow-lists of system calls, by purpose.
 //
 // A filter sees numbers, not the memory they point to: it cannot tell one path from another. So a
-// worker and the writer get no call at all that takes a path; what they need they hold already.
+// worker, the door and the writer get no call at all that takes a path; what they need they hold already.
 #include "kts/sandbox.h"
 
 #include <errno.h>
@@ -106,6 +106,13 @@ static const int BASE[] = {
 static const int WORKER[] = {
     SCMP_SYS(accept4),
     SCMP_SYS(accept), // connections of clients, on the socket it was given
+    END,
+};
+
+// Connections of nodes and operators, on the socket it was given.
+static const int DOOR[] = {
+    SCMP_SYS(accept4),
+    SCMP_SYS(accept),
     END,
 };
 
@@ -252,6 +259,8 @@ static const int *list_of(enum kts_sandbox_profile profile)
     switch (profile) {
     case KTS_SANDBOX_WORKER:
         return WORKER;
+    case KTS_SANDBOX_DOOR:
+        return DOOR;
     case KTS_SANDBOX_WRITER:
         return WRITER;
     case KTS_SANDBOX_AUDIT:

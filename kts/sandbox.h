@@ -7,6 +7,7 @@
 
 enum kts_sandbox_profile {
     KTS_SANDBOX_WORKER, // talks on sockets it has or accepts; opens, connects, executes nothing
+    KTS_SANDBOX_DOOR,   // the same, without a database
     KTS_SANDBOX_WRITER, // talks on sockets it has
     KTS_SANDBOX_AUDIT,  // opens, writes, renames and fsyncs files; no sockets made or connected
     KTS_SANDBOX_CALLER, // a child that asks other nodes: connects and reads files; executes nothing,

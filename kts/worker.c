@@ -133,18 +133,18 @@ static int first_tls(struct kts_worker *worker, struct kt_error *error)
 {
     struct kts_start *start = worker->start;
     struct kt_tls_pem pem = {
-        .cert = kt_buf_ptr(&start->server_cert),
-        .cert_len = kt_buf_left(&start->server_cert),
-        .key = kt_secret_text(start->server_key),
-        .key_len = kt_secret_len(start->server_key),
+        .cert = kt_buf_ptr(&start->tls_cert),
+        .cert_len = kt_buf_left(&start->tls_cert),
+        .key = kt_secret_text(start->tls_key),
+        .key_len = kt_secret_len(start->tls_key),
         .ca = kt_buf_ptr(&start->ca_cert),
         .ca_len = kt_buf_left(&start->ca_cert),
     };
     int rc = kts_worker_use_tls(worker, &pem, error);
 
     // OpenSSL has its own copy; ours would only be one more to lose.
-    kt_secret_free(start->server_key);
-    start->server_key = NULL;
+    kt_secret_free(start->tls_key);
+    start->tls_key = NULL;
     return rc;
 }
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/kts/agent_http_fixture.h"
+#include "tests/unit/kts/door_fixture.h"
 
 static json_t *join_args_with(EVP_PKEY *key, const char *node, const char *member)
 {

@@ -119,13 +119,7 @@ static void without_peers_all_were_asked(void **state)
 // This agent's door in the peer's place, with the peer's certificate.
 static void open_door_of_peer(void)
 {
-    const struct kt_paths own = fixture.paths;
-    struct kt_error why = {0};
-
-    snprintf(fixture.paths.node_cert, KT_PATH_MAX, "%s/peer.pem", temp_dir);
-    snprintf(fixture.paths.node_key, KT_PATH_MAX, "%s/peer-key.pem", temp_dir);
-    assert_int_equal(kts_https_start(&fixture.agent, &why), 0);
-    fixture.paths = own; // what it asks with
+    fixture_open_door("peer");
 }
 
 static void an_answer_of_a_peer_is_kept(void **state)
@@ -141,7 +135,7 @@ static void an_answer_of_a_peer_is_kept(void **state)
                         "kts-01");
     assert_true(asked_us > 0 && asked_us <= kt_monotonic_now());
     assert_true(kts_agent_peer_is_reachable(&fixture.agent, PEER));
-    kts_https_stop(&fixture.agent);
+    fixture_close_door();
 }
 
 static void a_heartbeat_that_dies_is_replaced(void **state)
@@ -157,7 +151,7 @@ static void a_heartbeat_that_dies_is_replaced(void **state)
         event_base_loop(fixture.agent.base, EVLOOP_ONCE);
     kts_agent_peers_learn(&fixture.agent, one(PEER, fixture.port, 2));
     wait_for(PEER, 1);
-    kts_https_stop(&fixture.agent);
+    fixture_close_door();
 }
 
 static void a_peer_that_was_heard_of_is_told_with_its_age(void **state)
@@ -181,7 +175,7 @@ static void a_peer_that_was_heard_of_is_told_with_its_age(void **state)
         json_string_value(json_object_get(json_object_get(entry, "peer"), "member")), PEER);
     json_decref(result);
     json_decref(args);
-    kts_https_stop(&fixture.agent);
+    fixture_close_door();
 }
 
 // A round in which PEER refuses, and says what it says of `member`, by a row of its own epoch.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent with its HTTPS door in a process of its own, and asking it as nodes do.
+// The agent and its door in processes of their own, and asking them as nodes do.
 #ifndef KT_TEST_AGENT_HTTP_FIXTURE_H
 #define KT_TEST_AGENT_HTTP_FIXTURE_H
 
@@ -22,7 +22,7 @@
 
 #define IMPOSTOR "kts-07.00000007"
 
-static pid_t server;
+static pid_t server, door;
 static int with_impostors, with_renewal;
 static char token[KT_TOKEN_TEXT];
 
@@ -83,6 +83,7 @@ static inline int set_up(void **state)
     static struct kts_operators operators;
     uint8_t sha256[KT_SHA256_LEN];
     struct kt_error why = {0};
+    int link_fd = -1;
 
     if (fixture_set_up(state))
         return -1;
@@ -99,15 +100,18 @@ static inline int set_up(void **state)
     assert_int_equal(kts_agent_peers_start(&fixture.agent, &why), 0);
     make_token();
     kts_agent_peers_stop(&fixture.agent);
+    door = fixture_fork_door(".keytrustee/tls/node", &link_fd);
     server = fork();
     if (server == 0) {
         signal(SIGPIPE, SIG_IGN);
         event_reinit(fixture.agent.base);
-        if (kts_agent_peers_start(&fixture.agent, &why) || kts_https_start(&fixture.agent, &why))
+        if (kts_agent_peers_start(&fixture.agent, &why) || kts_relay_start(&fixture.agent, &why) ||
+            kts_agent_attach(&fixture.agent.door, link_fd))
             _exit(1);
         event_base_dispatch(fixture.agent.base);
         _exit(1);
     }
+    close(link_fd);
     return server > 0 ? 0 : -1;
 }
 
@@ -128,6 +132,7 @@ static inline int tear_down(void **state)
     with_impostors = with_renewal = 0;
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
+    waitpid(door, NULL, 0); // ends with its link
     return fixture_tear_down(state);
 }
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/kts/agent_http_fixture.h"
+#include "tests/unit/kts/door_fixture.h"
 
 // --- speaking by hand ---
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who may ask for what at the door for nodes and operators.
+// Who may ask for what through the door for nodes and operators.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/kts/agent_http_fixture.h"
+#include "tests/unit/kts/door_fixture.h"
 
 static void who_has_no_certificate_is_no_member(void **state)
 {
