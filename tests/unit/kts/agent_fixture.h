@@ -33,6 +33,7 @@ static struct {
     EVP_PKEY *ca_key;
     X509 *ca;
     pid_t door;
+    int door_control; // the master's end
 } fixture;
 
 // A certificate of the CA, as <name>.pem and <name>-key.pem in the folder; its SHA-256.
@@ -120,13 +121,11 @@ static inline void fixture_read_pem(const char *name, struct kt_buf *pem)
     assert_int_equal(kt_file_read(path, pem, NULL), 0);
 }
 
-static inline void fixture_run_door(const char *cert, int listen_fd, int link_fd)
+static inline void fixture_run_door(const char *cert, int listen_fd, int control_fd)
 {
-    uint8_t payload[] = {KTS_DOOR, KTS_AGENT, 0, 0};
     struct kts_start start = fixture.start;
     struct kt_buf chain;
     char key[512];
-    int control[2];
 
     signal(SIGPIPE, SIG_IGN);
     fixture_read_pem(cert, &start.tls_cert);
@@ -136,32 +135,42 @@ static inline void fixture_run_door(const char *cert, int listen_fd, int link_fd
     start.ca_cert = chain;
     snprintf(key, sizeof(key), "%s/%s-key.pem", temp_dir, cert);
     assert_int_equal(kt_secret_from_file(key, 16384, 0, &start.tls_key, NULL), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, control), 0);
-    assert_int_equal(kts_control_send(control[0], KTS_CTL_LINK, payload, 4, link_fd), 0);
-    close(link_fd);
     start.process = KTS_DOOR;
-    start.control_fd = control[1];
+    start.control_fd = control_fd;
     start.listen_fd = listen_fd;
     _exit(kts_door_main(&start));
 }
 
-// Its port, with the certificate of that name; *link_fd is the agent's end of their link.
-static inline pid_t fixture_fork_door(const char *cert, int *link_fd)
+// The agent's end of a new link to the door.
+static inline int fixture_link_door(void)
 {
-    int listen_fd = -1, fds[2];
+    uint8_t payload[] = {KTS_DOOR, KTS_AGENT, 0, 0};
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(kts_control_send(fixture.door_control, KTS_CTL_LINK, payload, 4, fds[1]), 0);
+    close(fds[1]);
+    return fds[0];
+}
+
+// Its port, with the certificate of that name, and no link yet.
+static inline pid_t fixture_fork_door(const char *cert)
+{
+    int listen_fd = -1, control[2];
     pid_t pid;
 
     assert_int_equal(kts_listen("127.0.0.1", fixture.port, 64, "agent.port", &listen_fd, NULL), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, control),
+                     0);
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        close(fds[0]);
-        fixture_run_door(cert, listen_fd, fds[1]);
+        close(control[0]);
+        fixture_run_door(cert, listen_fd, control[1]);
     }
-    close(fds[1]);
+    close(control[1]);
     close(listen_fd);
-    *link_fd = fds[0];
+    fixture.door_control = control[0];
     return pid;
 }
 
@@ -169,17 +178,17 @@ static inline pid_t fixture_fork_door(const char *cert, int *link_fd)
 static inline void fixture_open_door(const char *cert)
 {
     struct kt_error why = {0};
-    int link_fd = -1;
 
-    fixture.door = fixture_fork_door(cert, &link_fd);
+    fixture.door = fixture_fork_door(cert);
     assert_int_equal(kts_relay_start(&fixture.agent, &why), 0);
-    assert_int_equal(kts_agent_attach(&fixture.agent.door, link_fd), 0);
+    assert_int_equal(kts_agent_attach(&fixture.agent.door, fixture_link_door()), 0);
 }
 
 static inline void fixture_close_door(void)
 {
     kts_relay_stop(&fixture.agent); // the door ends with its link
     assert_int_equal(waitpid(fixture.door, NULL, 0), fixture.door);
+    close(fixture.door_control);
 }
 
 static inline void fixture_noop(evutil_socket_t fd, short what, void *arg)

@@ -100,7 +100,8 @@ static inline int set_up(void **state)
     assert_int_equal(kts_agent_peers_start(&fixture.agent, &why), 0);
     make_token();
     kts_agent_peers_stop(&fixture.agent);
-    door = fixture_fork_door(".keytrustee/tls/node", &link_fd);
+    door = fixture_fork_door(".keytrustee/tls/node");
+    link_fd = fixture_link_door();
     server = fork();
     if (server == 0) {
         signal(SIGPIPE, SIG_IGN);
@@ -133,6 +134,7 @@ static inline int tear_down(void **state)
     kill(server, SIGKILL);
     waitpid(server, NULL, 0);
     waitpid(door, NULL, 0); // ends with its link
+    close(fixture.door_control);
     return fixture_tear_down(state);
 }
 
