@@ -47,7 +47,7 @@ static const struct kt_setting_info TABLE[KT_SET_COUNT] = {
     {KT_SET_MAX_CONNECTIONS, "server", "max_connections", KT_TYPE_INTEGER, "12000", 1, 100000, NULL,
      0, "Connections of one worker; beyond it the one that waits longest is closed for a new one."},
     {KT_SET_NETWORK_USER, "server", "network_user", KT_TYPE_STRING, "keytrustee-net", 1, 63, NULL,
-     0, "Account of the workers when the server is started by root."},
+     0, "Account of workers and door when the server is started by root."},
     {KT_SET_LIMIT_HEADER, "limits", "header_size", KT_TYPE_SIZE, "8KiB", KIB, 64 * KIB, NULL, 1,
      "Largest header of a request."},
     {KT_SET_LIMIT_BODY, "limits", "body_size", KT_TYPE_SIZE, "1MiB", KIB, 16 * MIB, NULL, 1,

@@ -30,16 +30,26 @@ if [[ $KT_SANITIZED == no ]]; then
     [[ $(grep -c 'refused' "$KT_TMP/out") -ge 15 ]] || problem "too few attempts were made"
 fi
 
-check "workers, writer and audit run under a system call filter and cannot gain rights"
+if [[ $KT_SANITIZED == no ]]; then
+    check "the door's place allows none of it either"
+    succeeds "$KT_BUILD/tests/worker_probe" "$dir" "${NODE_DB_PORT[kts-01]}" door
+    hasnt "$KT_TMP/out" 'POSSIBLE'
+    [[ $(grep -c 'refused' "$KT_TMP/out") -ge 15 ]] || problem "too few attempts were made"
+fi
+
+check "workers, door, writer and audit run under a system call filter and cannot gain rights"
+doors=0
 for child in $(pgrep -P "${NODE_PID[kts-01]}"); do
     name=$(cat "/proc/$child/comm")
     case $name in
     'kts: agent'*) continue ;;
+    'kts: door'*) doors=$((doors + 1)) ;;
     esac
     has "/proc/$child/status" '^Seccomp:[[:space:]]+2$'
     has "/proc/$child/status" '^NoNewPrivs:[[:space:]]+1$'
 done
-[[ $(pgrep -P "${NODE_PID[kts-01]}" | wc -l) -ge 4 ]] || problem "not all processes are there"
+is "$doors" 1 "doors"
+[[ $(pgrep -P "${NODE_PID[kts-01]}" | wc -l) -ge 5 ]] || problem "not all processes are there"
 
 check "the account itself cannot look into the server's processes: they are not dumpable and leave no core"
 for process in "${NODE_PID[kts-01]}" $(pgrep -P "${NODE_PID[kts-01]}"); do

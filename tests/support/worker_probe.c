@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands in a worker's place, inside its filter and with descriptors like its own, and tries what a
-// worker that was taken over would try. One line an attempt; exit code 1 when any was possible.
+// Stands in a worker's or the door's place, inside its filter and with descriptors like its own,
+// and tries what one that was taken over would try. One line an attempt; exit code 1 when any was
+// possible.
 //
-// usage: worker_probe CONFDIR DATABASE_PORT   (as the server's account, the server running)
+// usage: worker_probe CONFDIR DATABASE_PORT [door]   (as the server's account, the server running)
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -29,10 +30,22 @@ static char database_socket[KT_PATH_MAX];
 static int spare_socket = -1; // made before the filter: connect() itself is tried
 static int writer_link = -1;  // a worker has one: what it sends is another matter
 static pid_t parent;
+static int in_doors_place;
 
 static int open_ca_key(void)
 {
     return open(paths.ca_key, O_RDONLY);
+}
+
+// The door has the key's bytes; whoever can open the file could put another one there.
+static int write_node_key(void)
+{
+    return open(paths.node_key, O_WRONLY);
+}
+
+static int open_promise(void)
+{
+    return open(paths.promise, O_RDWR);
 }
 
 static int open_role_secrets(void)
@@ -174,6 +187,8 @@ static const struct {
     int (*attempt)(void);
 } ATTEMPTS[] = {
     {"open the CA key", open_ca_key},
+    {"write the node's key", write_node_key},
+    {"open the promise", open_promise},
     {"open the folder of the database secrets", open_role_secrets},
     {"open any file", open_any_file},
     {"make a file", write_any_file},
@@ -197,7 +212,7 @@ static int try_all(void)
     struct kt_error error = {0};
     int possible = 0;
 
-    if (kts_sandbox_enter(KTS_SANDBOX_WORKER, &error)) {
+    if (kts_sandbox_enter(in_doors_place ? KTS_SANDBOX_DOOR : KTS_SANDBOX_WORKER, &error)) {
         fprintf(stderr, "worker_probe: %s\n", error.message);
         return 2;
     }
@@ -207,7 +222,7 @@ static int try_all(void)
         printf("%-40s %s\n", ATTEMPTS[i].name, refused ? "refused" : "POSSIBLE");
         possible |= !refused;
     }
-    if (send_operators_change()) {
+    if (!in_doors_place && send_operators_change()) {
         fprintf(stderr, "worker_probe: the change could not be sent\n");
         return 2;
     }
@@ -230,8 +245,9 @@ int main(int argc, char **argv)
     int status, link[2], taken;
     pid_t pid;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: worker_probe CONFDIR DATABASE_PORT\n");
+    in_doors_place = argc == 4 && strcmp(argv[3], "door") == 0;
+    if (argc != 3 && !in_doors_place) {
+        fprintf(stderr, "usage: worker_probe CONFDIR DATABASE_PORT [door]\n");
         return 2;
     }
     if (kt_paths_resolve(argv[1], &paths, &error)) {
@@ -239,7 +255,8 @@ int main(int argc, char **argv)
         return 2;
     }
     snprintf(database_socket, sizeof(database_socket), "%.900s/.s.PGSQL.%.8s", paths.run, argv[2]);
-    if (!is_there(paths.ca_key) || !is_there(paths.secrets) || !is_there(paths.agent_socket) ||
+    if (!is_there(paths.ca_key) || !is_there(paths.secrets) ||
+        !is_there(paths.node_key) || !is_there(paths.promise) || !is_there(paths.agent_socket) ||
         !is_there(database_socket))
         return 2;
     spare_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -254,6 +271,8 @@ int main(int argc, char **argv)
         _exit(try_all());
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
         return 2;
+    if (in_doors_place)
+        return WEXITSTATUS(status);
     // link[0] stays open here: the writer must drop it for what was sent, not for its end.
     taken = writer_takes(link[1]);
     printf("%-40s %s\n", "make an operator's change", taken ? "POSSIBLE" : "refused");

@@ -154,7 +154,7 @@ static void ordinary_work_goes_on(void **state)
     }
 }
 
-static void worker_can_accept(void **state)
+static void can_accept(enum kts_sandbox_profile profile)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
@@ -162,13 +162,19 @@ static void worker_can_accept(void **state)
     int s = socket(AF_INET, SOCK_STREAM, 0);
     char byte = 0;
 
-    (void)state;
     assert_int_equal(connect(s, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(send(s, "x", 1, 0), 1);
-    assert_int_equal(inside(KTS_SANDBOX_WORKER, worker_accepts_and_talks), 0);
+    assert_int_equal(inside(profile, worker_accepts_and_talks), 0);
     assert_int_equal(recv(s, &byte, 1, 0), 1);
     assert_int_equal(byte, 'y');
     close(s);
+}
+
+static void worker_and_door_can_accept(void **state)
+{
+    (void)state;
+    can_accept(KTS_SANDBOX_WORKER);
+    can_accept(KTS_SANDBOX_DOOR);
 }
 
 static void abort_still_ends_the_process(void **state)
@@ -403,6 +409,7 @@ static void worker_and_writer_open_no_files(void **state)
 {
     (void)state;
     assert_int_equal(inside(KTS_SANDBOX_WORKER, no_files), 0);
+    assert_int_equal(inside(KTS_SANDBOX_DOOR, no_files), 0);
     assert_int_equal(inside(KTS_SANDBOX_WRITER, no_files), 0);
 }
 
@@ -488,7 +495,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ordinary_work_goes_on),
-        cmocka_unit_test(worker_can_accept),
+        cmocka_unit_test(worker_and_door_can_accept),
         cmocka_unit_test(abort_still_ends_the_process),
         cmocka_unit_test(audit_can_write_its_files),
 #ifndef KT_SANITIZE
