@@ -154,7 +154,7 @@ server_processes() {
 
     for pid in $(pgrep -P "${NODE_PID[$1]}" | sort -n); do
         echo "$pid $(cat "/proc/$pid/comm" 2>/dev/null)"
-    done | grep -E 'kts: (worker|writer|audit|agent)'
+    done | grep -E 'kts: (worker|door|writer|audit|agent)'
 }
 
 begin_load() {

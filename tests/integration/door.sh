@@ -40,9 +40,7 @@ more_refusals() {
 }
 
 new_node kts-01 || give_up "init: $(cat "$KT_TMP/kts-01.init.out")"
-free_port
-agent_port=$port
-set_setting kts-01 agent port "$agent_port"
+agent_port=${NODE_DOOR_PORT[kts-01]}
 
 perl -MSocket -e '
     socket(my $s, AF_INET, SOCK_STREAM, 0) or die; setsockopt($s, SOL_SOCKET, SO_REUSEADDR, 1);

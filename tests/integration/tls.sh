@@ -5,9 +5,7 @@
 . "$KT_SOURCE/tests/support/lib.sh"
 
 new_node kts-01 || give_up "init: $(cat "$KT_TMP/kts-01.init.out")"
-free_port
-agent_port=$port
-set_setting kts-01 agent port "$agent_port"
+agent_port=${NODE_DOOR_PORT[kts-01]}
 start_node kts-01 || give_up "the node does not start"
 succeeds admin kts-01 org add acme
 new_client kts-01 acme host-1 || give_up "register: $(cat "$KT_TMP/host-1.register.out")"

@@ -195,7 +195,7 @@ free_port() {
 
 # --- nodes: NAME is a folder below KT_TMP ---
 
-declare -A NODE_DIR=() NODE_PORT=() NODE_DB_PORT=() NODE_PID=()
+declare -A NODE_DIR=() NODE_PORT=() NODE_DB_PORT=() NODE_DOOR_PORT=() NODE_PID=()
 
 admin() {
     "$KTADMIN" --confdir "${NODE_DIR[$1]}" "${@:2}"
@@ -211,7 +211,9 @@ new_node() {
     NODE_PORT[$name]=$port
     free_port
     NODE_DB_PORT[$name]=$port
-    admin "$name" init --node "$name" --port "${NODE_PORT[$name]}" \
+    free_port
+    NODE_DOOR_PORT[$name]=$port
+    admin "$name" init --node "$name" --port "${NODE_PORT[$name]}" --agent-port "$port" \
         --database-port "${NODE_DB_PORT[$name]}" >"$KT_TMP/$name.init.out" 2>&1
 }
 

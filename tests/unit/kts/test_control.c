@@ -198,6 +198,7 @@ static void processes_have_names(void **state)
     (void)state;
     assert_string_equal(kts_process_name(KTS_AUDIT), "audit");
     assert_string_equal(kts_process_name(KTS_WORKER), "worker");
+    assert_string_equal(kts_process_name(KTS_DOOR), "door");
     assert_string_equal(kts_process_name(KTS_PROCESS_COUNT), "unknown");
 }
 
