@@ -29,6 +29,14 @@ void kts_call_end(struct kts_call *call);
 // The members of an answer's "error": code, message, hint. NULL = no memory.
 json_t *kts_call_error_json(const struct kt_error *error);
 
+// --- agent_caller.c ---
+struct kts_relay_call;
+// Fills in caller, actor and member of a call whose agent is filled in, by what the door says of the
+// certificate. It counts when it is listed, and what it is listed as: the CA's signature alone is
+// any client's. KT_ERR_NOT_MEMBER, KT_ERR_CERTIFICATE_EXPIRED, _UNKNOWN_CA.
+int kts_caller_identify(struct kts_call *call, const struct kts_relay_call *from,
+                        struct kt_error *error) KT_MUST_CHECK;
+
 // --- agent_relay.c: the agent's side of the door for nodes and operators (kts/door.c) ---
 int kts_relay_start(struct kts_agent *agent, struct kt_error *error) KT_MUST_CHECK;
 void kts_relay_stop(struct kts_agent *agent);

@@ -255,9 +255,8 @@ int main(int argc, char **argv)
         return 2;
     }
     snprintf(database_socket, sizeof(database_socket), "%.900s/.s.PGSQL.%.8s", paths.run, argv[2]);
-    if (!is_there(paths.ca_key) || !is_there(paths.secrets) ||
-        !is_there(paths.node_key) || !is_there(paths.promise) || !is_there(paths.agent_socket) ||
-        !is_there(database_socket))
+    if (!is_there(paths.ca_key) || !is_there(paths.secrets) || !is_there(paths.node_key) ||
+        !is_there(paths.promise) || !is_there(paths.agent_socket) || !is_there(database_socket))
         return 2;
     spare_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     parent = getpid();
