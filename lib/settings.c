@@ -15,7 +15,7 @@
 #define MIN (60 * SEC)
 #define DAY (24 * 60 * MIN)
 
-#define TEXT_MAX 1000 // of a string or path, in bytes
+#define TEXT_MAX 160 // of a string or path, in bytes; with its name it fits on one of inih's lines
 
 // Columns: id, section, name, type, default, min, max, choices, reloadable, text.
 // For strings min and max bound the length.
