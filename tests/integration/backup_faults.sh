@@ -163,7 +163,7 @@ goes_wrong() {
     is "$(state_of "$out")" "$before" "the folder"
 }
 
-middle=70 # of 115 and more: none is longer than 1 MiB
+middle=45 # of 56 and more, of 58 MB: none is longer than 1 MiB
 
 check "gpg that is killed in the middle ends the run"
 stopped_in_the_middle
