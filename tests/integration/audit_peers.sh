@@ -91,6 +91,7 @@ exits 7 admin kts-02 audit verify
 has "$KT_TMP/out" "^record [0-9]+ is another one than node kts-01 knows.*written anew behind record [0-9]+"
 
 check "a log that is cut a second time is told a second time"
+comes_true 15 knows_last
 stop_node kts-02
 file=$(find "$log" -name 'audit-*.log' | sort | tail -n 1)
 head -n $(($(wc -l <"$file") - 6)) "$file" >"$KT_TMP/shorter"
