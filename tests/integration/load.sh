@@ -5,7 +5,7 @@
 . "$KT_SOURCE/tests/support/lib.sh"
 
 LOAD=$KT_BUILD/tests/load_client
-requests=100000
+requests=${KT_LOAD_REQUESTS:-30000} # 100,000 and more: KT_LOAD_REQUESTS=100000 tests/run --only load
 [[ $KT_SANITIZED == yes ]] && requests=20000
 
 new_node_with_clients kts-01
