@@ -126,6 +126,7 @@ static const struct {
     IN(confdir, gnupg, ""),
     IN(confdir, ca_key, "ca/key.pem"),
     IN(confdir, ca_cert, "ca/cert.pem"),
+    IN(confdir, ca_next_key, "ca/next-key.pem"),
     IN(confdir, server_key, "tls/server-key.pem"),
     IN(confdir, server_cert, "tls/server-cert.pem"),
     IN(confdir, node_key, "tls/node-key.pem"),
@@ -186,6 +187,7 @@ int kt_path_is_shared(const char *inside)
     static const char *const SHARED[] = {
         "ca/key.pem",
         "ca/cert.pem",
+        "ca/next-key.pem",
         "receipt/key.pem",
         "receipt/cert.pem",
         "receipt/next.pem",

@@ -21,7 +21,8 @@ struct kt_paths {
         [KT_PATH_MAX]; // confdir/cluster.json: cluster id, name of this node, OpenPGP fingerprint
     char gnupg[KT_PATH_MAX];       // confdir itself: the GnuPG home of the cluster key
     char ca_key[KT_PATH_MAX];      // confdir/ca/key.pem        (agent only)
-    char ca_cert[KT_PATH_MAX];     // confdir/ca/cert.pem
+    char ca_cert[KT_PATH_MAX];     // confdir/ca/cert.pem; all roots that count, and links
+    char ca_next_key[KT_PATH_MAX]; // confdir/ca/next-key.pem   (a rotation of the CA has begun)
     char server_key[KT_PATH_MAX];  // confdir/tls/server-key.pem (workers)
     char server_cert[KT_PATH_MAX]; // confdir/tls/server-cert.pem: node certificate, then the CA's
     char node_key[KT_PATH_MAX];    // confdir/tls/node-key.pem   (agent, replication)

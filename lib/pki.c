@@ -97,7 +97,7 @@ int kt_pki_cert_save(const char *path, X509 *cert, X509 *chain, struct kt_error 
     struct kt_buf buf = KT_BUF_INIT(FILE_MAX);
     int rc = kt_pki_cert_to_pem(cert, &buf);
     if (rc == 0 && chain != NULL)
-        rc = kt_pki_cert_to_pem(chain, &buf);
+        rc = kt_pki_chain_to_pem(chain, &buf);
     if (rc != 0)
         rc = kt_error_set(error, rc, NULL, "certificate for '%s' cannot be encoded", path);
     else

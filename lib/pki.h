@@ -28,7 +28,7 @@ int kt_pki_key_from_pem(const void *pem, size_t n, EVP_PKEY **key) KT_MUST_CHECK
 // Appends PKCS#8 without passphrase.
 int kt_pki_key_to_pem(EVP_PKEY *key, struct kt_buf *buf) KT_MUST_CHECK;
 // One certificate; for a file with several the first. Saving
-// writes `chain` (may be NULL) behind it.
+// writes `chain` (may be NULL; a CA, with all of its set) behind it.
 int kt_pki_cert_save(const char *path, X509 *cert, X509 *chain,
                      struct kt_error *error) KT_MUST_CHECK;
 int kt_pki_cert_load(const char *path, X509 **cert, struct kt_error *error) KT_MUST_CHECK;
@@ -90,7 +90,39 @@ void kt_pki_who(const X509 *cert, char organisation[KT_PKI_NAME_TEXT], char name
 // always has an organisation and is neither.
 int kt_pki_is_node(const X509 *cert, const char *member);
 int kt_pki_is_operator(const X509 *cert, const char *name);
-// Signed by the CA, and in its validity at `now_us`. KT_ERR_CERTIFICATE_UNKNOWN_CA, _EXPIRED.
+// Signed by the CA, and in its validity at `now_us`. KT_ERR_CERTIFICATE_UNKNOWN_CA, _EXPIRED. A CA
+// that was loaded as a set (kt_pki_ca_load) has several roots: any one of them will do.
 int kt_pki_cert_check(X509 *cert, X509 *ca_cert, int64_t now_us) KT_MUST_CHECK;
+
+// --- pki_ca.c: the CA's file ---
+// The root that signs comes first. While the CA is being replaced the other root stands behind it,
+// and links: certificates with one root's name and key, signed by the other (RFC 4210, 4.4), by
+// which who trusts either root can check what the other has signed. All further certificates of the
+// file go along with the first, wherever that is handed.
+#define KT_PKI_CA_CERTS_MAX 16
+// KT_ERR_INVALID: malformed, or none. KT_ERR_TOO_LARGE.
+int kt_pki_ca_from_pem(const void *pem, size_t n, X509 **ca) KT_MUST_CHECK;
+int kt_pki_ca_load(const char *path, X509 **ca, struct kt_error *error) KT_MUST_CHECK;
+// A set of these, in this order; they stay the caller's.
+int kt_pki_ca_make(X509 *const *list, size_t n, X509 **ca) KT_MUST_CHECK;
+// The set's certificates; the one at 0 is `ca` itself. NULL behind the last.
+size_t kt_pki_ca_count(const X509 *ca);
+X509 *kt_pki_ca_at(X509 *ca, size_t i);
+// 1 when its own key has signed it.
+int kt_pki_is_root(X509 *cert);
+// Appends the whole set to `buf`, as its file has it; or as a chain behind what a root has signed:
+// links come first, so that a path is found to whichever root the reader trusts.
+int kt_pki_ca_to_pem(X509 *ca, struct kt_buf *buf) KT_MUST_CHECK;
+int kt_pki_chain_to_pem(X509 *ca, struct kt_buf *buf) KT_MUST_CHECK;
+int kt_pki_ca_save(const char *path, X509 *ca, struct kt_error *error) KT_MUST_CHECK;
+// `root` again, signed by another root of the same cluster, whose key is `by_key`; as long as the
+// one that ends first. KT_ERR_INVALID: the names differ.
+int kt_pki_make_link(EVP_PKEY *by_key, X509 *by, X509 *root, X509 **link) KT_MUST_CHECK;
+// Whether `link` is `root` again, signed by `by`: 0, or KT_ERR_SIGNATURE. Says nothing of times.
+int kt_pki_link_check(X509 *link, X509 *by, X509 *root) KT_MUST_CHECK;
+// The roots of `offered`, in its order, then those of `known`; `with_links`: and the links between
+// them. KT_ERR_SIGNATURE: `offered` has a root that no root of `known` that counts now vouches for,
+// by a link of `offered`. (pki_trust.c)
+int kt_pki_ca_choose(X509 *known, X509 *offered, int with_links, X509 **set) KT_MUST_CHECK;
 
 #endif

@@ -310,14 +310,62 @@ int kt_pki_sign(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
     return make(ca_key, ca_cert, public_key, subject, cert);
 }
 
+int kt_pki_make_link(EVP_PKEY *by_key, X509 *by, X509 *root, X509 **link)
+{
+    char name[KT_PKI_NAME_TEXT] = "";
+    int64_t begin = 0, end = 0;
+    struct kt_pki_subject subject = {.role = KT_PKI_CA, .common_name = name};
+    X509 *made = NULL;
+    int rc = kt_pki_cert_validity(root, &begin, &end);
+    if (rc != 0)
+        return rc;
+    X509_NAME_get_text_by_NID(X509_get_subject_name(root), NID_commonName, name, sizeof(name));
+    subject.lifetime_s = end / 1000000 - (int64_t)time(NULL);
+    if (subject.lifetime_s <= 0)
+        return KT_ERR_CERTIFICATE_EXPIRED;
+    if (name[0] == '\0' || X509_check_private_key(by, by_key) != 1 ||
+        X509_NAME_cmp(X509_get_subject_name(by), X509_get_subject_name(root)) != 0) {
+        ERR_clear_error();
+        return KT_ERR_INVALID;
+    }
+    rc = make(by_key, by, X509_get0_pubkey(root), &subject, &made);
+    if (rc == 0)
+        rc = kt_pki_link_check(made, by, root);
+    if (rc != 0)
+        X509_free(made);
+    else
+        *link = made;
+    return rc;
+}
+
+// Names, key identifiers and the CA's usage first, then the signature itself.
+static int is_signed_by(X509 *cert, X509 *root)
+{
+    EVP_PKEY *key = X509_get0_pubkey(root);
+    int is_signed =
+        key != NULL && X509_check_issued(root, cert) == X509_V_OK && X509_verify(cert, key) == 1;
+    ERR_clear_error();
+    return is_signed;
+}
+
+int kt_pki_link_check(X509 *link, X509 *by, X509 *root)
+{
+    // The key and the name are all that a CA is; whether it may be one its extensions say.
+    return X509_check_ca(link) == 1 && kt_pki_is_root(root) &&
+                   X509_NAME_cmp(X509_get_subject_name(link), X509_get_subject_name(root)) == 0 &&
+                   EVP_PKEY_eq(X509_get0_pubkey(link), X509_get0_pubkey(root)) == 1 &&
+                   is_signed_by(link, by)
+               ? 0
+               : KT_ERR_SIGNATURE;
+}
+
 int kt_pki_cert_check(X509 *cert, X509 *ca_cert, int64_t now_us)
 {
     int64_t begin = 0, end = 0;
-    EVP_PKEY *ca_key = X509_get0_pubkey(ca_cert);
-    // Names, key identifiers and the CA's usage first, then the signature itself.
-    int ours = ca_key != NULL && X509_check_issued(ca_cert, cert) == X509_V_OK &&
-               X509_verify(cert, ca_key) == 1;
-    ERR_clear_error();
+    int ours = is_signed_by(cert, ca_cert);
+    for (size_t i = 1; !ours && i < kt_pki_ca_count(ca_cert); i++)
+        ours = kt_pki_is_root(kt_pki_ca_at(ca_cert, i)) &&
+               is_signed_by(cert, kt_pki_ca_at(ca_cert, i));
     if (!ours)
         return KT_ERR_CERTIFICATE_UNKNOWN_CA;
     int rc = kt_pki_cert_validity(cert, &begin, &end);

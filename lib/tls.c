@@ -155,15 +155,39 @@ out:
     return rc;
 }
 
+// Behind a certificate of the cluster's own: links before roots, or OpenSSL would end the path at a
+// root that the client does not know.
+static int put_chain(SSL_CTX *ctx, X509 *ca, struct kt_error *error)
+{
+    int ok = SSL_CTX_clear_chain_certs(ctx) == 1;
+    for (int roots = 0; roots <= 1; roots++) {
+        for (size_t i = 0; ok && i < kt_pki_ca_count(ca); i++) {
+            X509 *cert = kt_pki_ca_at(ca, i);
+            if (kt_pki_is_root(cert) == roots)
+                ok = SSL_CTX_add1_chain_cert(ctx, cert) == 1;
+        }
+    }
+    return ok ? 0 : crypto_error(error, "certificate chain is refused");
+}
+
+// Peers are checked against the roots alone: a link would make a longer path than is allowed.
 static int trust_ca(SSL_CTX *ctx, const struct kt_tls_pem *pem, struct kt_error *error)
 {
     X509 *ca = NULL;
-    int rc = kt_pki_cert_from_pem(pem->ca, pem->ca_len, &ca);
+    int rc = kt_pki_ca_from_pem(pem->ca, pem->ca_len, &ca);
     if (rc != 0)
         return kt_error_set(error, rc, NULL, "no CA certificate");
-    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca) != 1 ||
-        SSL_CTX_add_client_CA(ctx, ca) != 1)
+    if (SSL_CTX_add_client_CA(ctx, ca) != 1)
         rc = crypto_error(error, "CA certificate is refused");
+    for (size_t i = 0; rc == 0 && i < kt_pki_ca_count(ca); i++) {
+        X509 *cert = kt_pki_ca_at(ca, i);
+        if ((i == 0 || kt_pki_is_root(cert)) &&
+            X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), cert) != 1)
+            rc = crypto_error(error, "CA certificate is refused");
+    }
+    if (rc == 0 && kt_pki_ca_count(ca) > 1 &&
+        kt_pki_cert_check(SSL_CTX_get0_certificate(ctx), ca, 0) != KT_ERR_CERTIFICATE_UNKNOWN_CA)
+        rc = put_chain(ctx, ca, error);
     X509_free(ca);
     return rc;
 }

@@ -18,7 +18,8 @@ struct kt_tls_tickets {
 
 // A server context: TLS 1.3, and 1.2 with ECDHE AEAD suites only; no compression, no renegotiation;
 // read-ahead; the certificate file's chain; asks for a client certificate of `ca_file` without
-// insisting (kt_tls_peer_error gives the verdict); session id context of `cluster_id`.
+// insisting (kt_tls_peer_error gives the verdict); session id context of `cluster_id`. Every root of
+// `ca_file` counts; when it has links, they and the roots are the chain.
 int kt_tls_server_new(const char *cert_file, const char *key_file, const char *ca_file,
                       const char *cluster_id, SSL_CTX **ctx, struct kt_error *error) KT_MUST_CHECK;
 // The same from PEM bytes, for processes that can open no files. The key has no passphrase.

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Replacing the cluster's CA: the files of <confdir>/ca, from one root to two.
+//
+//   one     cert.pem: the root                        key.pem: its key
+//   begun   cert.pem: the root, the next one, links   key.pem: as before; next-key.pem: the next one's
+//   both    cert.pem: the next root, the old, links   key.pem: the next one's; the old key is gone
+//
+// Begun: everybody trusts both, the old one signs. A link is a root signed by the other one's key.
+#ifndef KT_CA_H
+#define KT_CA_H
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "lib/paths.h"
+
+#define KT_CA_LIFETIME_S (INT64_C(20) * 365 * 86400)
+
+enum kt_ca_phase { KT_CA_ONE, KT_CA_BEGUN, KT_CA_BOTH };
+
+const char *kt_ca_phase_name(enum kt_ca_phase phase); // "one", "begun", "both"
+
+// In which phase the files are. *since_us receives when the newest root was made, *until_us when the
+// first of the roots ends.
+int kt_ca_look(const struct kt_paths *paths, enum kt_ca_phase *phase, int64_t *since_us,
+               int64_t *until_us, struct kt_error *error) KT_MUST_CHECK;
+// one -> begun: makes key, root and links. In `begun` it goes on with what there is. KT_ERR_EXISTS
+// while an older root still counts.
+int kt_ca_begin(const struct kt_paths *paths, const char *cluster_id, int64_t lifetime_s,
+                struct kt_error *error) KT_MUST_CHECK;
+// The same with what another node has made: `key` is that of a root of `set`, which must be linked
+// to this node's own root by a certificate in `set`: KT_ERR_SIGNATURE. May be repeated.
+int kt_ca_take(const struct kt_paths *paths, EVP_PKEY *key, X509 *set,
+               struct kt_error *error) KT_MUST_CHECK;
+// begun -> both. May be repeated. KT_ERR_NOT_FOUND in `one`.
+int kt_ca_use(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;
+// Ends a kt_ca_use that was killed between its two files. For who is about to read them.
+int kt_ca_mend(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;
+
+#endif
