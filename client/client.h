@@ -456,12 +456,24 @@ int ktc_identity_history(struct keytrustee *client, const json_t *object, const 
 int ktc_identity_keep(struct keytrustee *client, const json_t *object, const char *server,
                       const struct kt_authcode *code, struct kt_error *error) KT_MUST_CHECK;
 
-// --- certificates (lib_certificate.c) ---
+// --- the CA (lib_ca.c) ---
+// All roots that this client trusts, the one that signs now first (kt_pki_ca_load).
 int ktc_ca_load(const struct keytrustee *client, X509 **ca, struct kt_error *error) KT_MUST_CHECK;
+// The roots of `offered` and `known`. KT_ERR_SIGNATURE: `offered` has one that no root of `known`
+// that counts now vouches for by a link of `offered`.
+int ktc_ca_choose(X509 *known, X509 *offered, X509 **set, struct kt_error *error) KT_MUST_CHECK;
+// The same with "ca" of a server's answer, if it has that; kept in ca.pem.
+int ktc_ca_learn(const struct keytrustee *client, const json_t *answer,
+                 struct kt_error *error) KT_MUST_CHECK;
+// 1 when another root than the one that signs now has signed it.
+int ktc_ca_is_older(const struct keytrustee *client, X509 *cert);
+
+// --- certificates (lib_certificate.c) ---
 // A certificate of the server for our key: of this CA, valid now, and for our key. Saved.
 int ktc_certificate_keep(const struct keytrustee *client, const char *pem, X509 *ca,
                          struct kt_error *error) KT_MUST_CHECK;
-// notAfter of our certificate in microseconds, and the time to renew it (two thirds of its life).
+// notAfter of our certificate in microseconds, and the time to renew it (two thirds of its life; at
+// once when its CA was replaced).
 int ktc_certificate_times(const struct keytrustee *client, int64_t *renew_us, int64_t *not_after_us,
                           struct kt_error *error) KT_MUST_CHECK;
 // A request for our key as PEM text; the caller frees.

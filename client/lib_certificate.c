@@ -11,14 +11,6 @@
 
 #define RENEW_TIMEOUT_MS 10000
 
-int ktc_ca_load(const struct keytrustee *client, X509 **ca, struct kt_error *error)
-{
-    char path[KT_PATH_MAX];
-    int rc = ktc_path(client, "ca.pem", path);
-
-    return rc != 0 ? rc : kt_pki_cert_load(path, ca, error);
-}
-
 static int load_key(const struct keytrustee *client, EVP_PKEY **key, struct kt_error *error)
 {
     char path[KT_PATH_MAX];
@@ -60,6 +52,7 @@ out:
     return rc;
 }
 
+// A certificate of a CA that is being replaced is renewed at once.
 int ktc_certificate_times(const struct keytrustee *client, int64_t *renew_us, int64_t *not_after_us,
                           struct kt_error *error)
 {
@@ -73,7 +66,7 @@ int ktc_certificate_times(const struct keytrustee *client, int64_t *renew_us, in
     if (rc == 0)
         rc = kt_pki_cert_validity(cert, &from, &to);
     if (rc == 0) {
-        *renew_us = to - (to - from) / 3;
+        *renew_us = ktc_ca_is_older(client, cert) ? kt_time_now() : to - (to - from) / 3;
         *not_after_us = to;
     }
     X509_free(cert);
@@ -97,6 +90,21 @@ int ktc_certificate_request(const struct keytrustee *client, char **pem, struct 
     return rc;
 }
 
+// Before the new certificate, which another CA may have signed.
+static int learn_ca(struct keytrustee *client, struct kt_error *error)
+{
+    struct ktc_call call = {.method = "GET", .path = "/v1/clients/self", .immutable = 1};
+    struct ktc_answer answer = {0};
+    json_t *self = NULL;
+    int rc = ktc_call_json(client, &call, &answer, &self, error);
+
+    if (rc == 0)
+        rc = ktc_ca_learn(client, self, error);
+    json_decref(self);
+    ktc_answer_free(&answer);
+    return rc;
+}
+
 static int renew(struct keytrustee *client, struct kt_error *error)
 {
     static const char *const headers[] = {"Content-Type: application/json", NULL};
@@ -111,8 +119,10 @@ static int renew(struct keytrustee *client, struct kt_error *error)
     char *pem = NULL, *body = NULL;
     const char *certificate = NULL;
     X509 *ca = NULL;
-    int rc = ktc_certificate_request(client, &pem, error);
+    int rc = learn_ca(client, error);
 
+    if (rc == 0)
+        rc = ktc_certificate_request(client, &pem, error);
     if (rc != 0)
         goto out;
     request = json_pack("{s:s}", "csr", pem);

@@ -9,6 +9,8 @@
 #include "lib/json.h"
 #include "lib/pki.h"
 
+#define CA_MAX 32768
+
 int ktc_identity_save(const struct keytrustee *client, struct kt_error *error)
 {
     char path[KT_PATH_MAX];
@@ -17,25 +19,36 @@ int ktc_identity_save(const struct keytrustee *client, struct kt_error *error)
     return rc != 0 ? rc : ktc_state_save(path, &client->state, error);
 }
 
+// The root that the auth code names, and what it vouches for; what else the text may hold is not
+// trusted.
 static int keep_ca(const struct keytrustee *client, const json_t *object,
                    const struct kt_authcode *code, X509 **ca, struct kt_error *error)
 {
+    X509 *offered = NULL, *pinned = NULL;
     uint8_t sha256[KT_SHA256_LEN];
     char path[KT_PATH_MAX];
     const char *pem = NULL;
-    int rc = kt_json_string(object, "ca", 1, 16384, &pem, error);
+    int rc = kt_json_string(object, "ca", 1, CA_MAX, &pem, error);
 
     if (rc == 0)
-        rc = kt_pki_cert_from_pem(pem, strlen(pem), ca);
-    if (rc == 0)
-        rc = kt_pki_cert_sha256(*ca, sha256);
-    if (rc == 0 && memcmp(sha256, code->ca_sha256, sizeof sha256) != 0)
+        rc = kt_pki_ca_from_pem(pem, strlen(pem), &offered);
+    for (size_t i = 0; rc == 0 && !pinned && i < kt_pki_ca_count(offered); i++) {
+        X509 *cert = kt_pki_ca_at(offered, i);
+        if (kt_pki_cert_sha256(cert, sha256) == 0 &&
+            memcmp(sha256, code->ca_sha256, sizeof sha256) == 0)
+            rc = kt_pki_ca_make(&cert, 1, &pinned);
+    }
+    if (rc == 0 && !pinned)
         rc = kt_error_set(error, KT_ERR_SIGNATURE, "ask the operator of the key trustee",
                           "the server's CA is not the one the auth code names");
     if (rc == 0)
+        rc = ktc_ca_choose(pinned, offered, ca, error);
+    if (rc == 0)
         rc = ktc_path(client, "ca.pem", path);
-    if (rc == 0) // as parsed: what else the text may hold is not trusted
-        rc = kt_pki_cert_save(path, *ca, NULL, error);
+    if (rc == 0)
+        rc = kt_pki_ca_save(path, *ca, error);
+    X509_free(offered);
+    X509_free(pinned);
     return rc;
 }
 

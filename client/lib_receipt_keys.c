@@ -170,6 +170,8 @@ static int fetch_keys(struct keytrustee *client, int barrier, struct kt_error *e
     int rc = ktc_call_json(client, &call, &answer, &self, error);
 
     if (rc == 0)
+        rc = ktc_ca_learn(client, self, error); // a new key may be certified by a new CA
+    if (rc == 0)
         rc = ktc_ca_load(client, &ca, error);
     if (rc == 0) {
         rc = ktc_receipt_keys_keep(client, json_object_get(self, "receipt_keys"), ca, error);

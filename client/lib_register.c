@@ -91,14 +91,17 @@ static int check_cluster(const struct keytrustee *client, const struct kt_authco
     uint8_t sha256[KT_SHA256_LEN];
     char path[KT_PATH_MAX];
     X509 *ca = NULL;
+    int is_ours = 0;
     int rc = ktc_path(client, "ca.pem", path);
 
     if (rc != 0 || !kt_file_exists(path))
         return rc;
-    rc = kt_pki_cert_load(path, &ca, error);
-    if (rc == 0)
-        rc = kt_pki_cert_sha256(ca, sha256);
-    if (rc == 0 && memcmp(sha256, code->ca_sha256, sizeof sha256) != 0)
+    rc = ktc_ca_load(client, &ca, error);
+    for (size_t i = 0; rc == 0 && i < kt_pki_ca_count(ca); i++) {
+        rc = kt_pki_cert_sha256(kt_pki_ca_at(ca, i), sha256);
+        is_ours |= rc == 0 && memcmp(sha256, code->ca_sha256, sizeof sha256) == 0;
+    }
+    if (rc == 0 && !is_ours)
         rc = kt_error_set(error, KT_ERR_EXISTS, "use another --confdir for another cluster",
                           "\"%s\" belongs to a client of another cluster", client->confdir);
     X509_free(ca);

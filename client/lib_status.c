@@ -219,6 +219,7 @@ static void take_local(struct keytrustee *client, struct full_status *full)
 
 static int get_status(struct keytrustee *client, struct full_status *full, struct kt_error *error)
 {
+    struct kt_error why = {0};
     struct ktc_call call = {.method = "GET", .path = "/v1/clients/self"};
     struct ktc_answer answer = {0};
     int rc = ktc_need_registration(client, error);
@@ -230,6 +231,8 @@ static int get_status(struct keytrustee *client, struct full_status *full, struc
     rc = ktc_call_json(client, &call, &answer, &full->self, error);
     if (rc == 0)
         rc = ktc_protocol(error, answer.server, take_self(full, error));
+    if (rc == 0 && ktc_ca_learn(client, full->self, &why) != 0)
+        ktc_warn(client, why.hint, "%s", why.message);
     if (rc == 0)
         take_local(client, full);
     ktc_answer_free(&answer);

@@ -233,16 +233,29 @@ static int renew_answer(struct db_member *member, const char *certificate)
     return member->outcome.text ? 0 : KT_ERR_NO_MEMORY;
 }
 
+// 1 when it is of an older CA than the one that signs now: it is replaced, however new it is.
+static int is_outlived(const struct db_writer *writer, const char *certificate)
+{
+    const char *pem = writer->settings.ca_cert_pem;
+    X509 *cert = NULL, *ca = NULL;
+    int is_older = kt_pki_cert_from_pem(pem, strlen(pem), &ca) == 0 && // the first: it signs
+                   kt_pki_cert_from_pem(certificate, strlen(certificate), &cert) == 0 &&
+                   kt_pki_cert_check(cert, ca, kt_time_now()) == KT_ERR_CERTIFICATE_UNKNOWN_CA;
+
+    X509_free(cert);
+    X509_free(ca);
+    return is_older;
+}
+
 static int renew_checked(struct db_writer *writer, struct db_member *member, const PGresult *result)
 {
     int r = db_check_client(member, result);
 
-    (void)writer;
     if (r <= 0)
         return r;
     if (db_column_true(result, 8))
         return db_refuse(member, KT_ERR_CLIENT_EXISTS, NULL);
-    if (db_column_is_null(result, 7))
+    if (db_column_is_null(result, 7) || is_outlived(writer, db_column_text(result, 7)))
         return 0;
     member->outcome.repeated = 1;
     return renew_answer(member, db_column_text(result, 7));

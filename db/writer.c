@@ -209,6 +209,11 @@ void db_writer_state(const struct db_writer *writer, struct db_writer_state *sta
     *state = writer->state;
 }
 
+void db_writer_set_ca(struct db_writer *writer, const char *ca_cert_pem)
+{
+    writer->settings.ca_cert_pem = ca_cert_pem;
+}
+
 void db_writer_set_timeout(struct db_writer *writer, int timeout_ms)
 {
     writer->settings.timeout_ms = timeout_ms;

@@ -56,6 +56,7 @@ struct db_writer_state {
 int db_writer_open(const struct db_target *target, const struct db_writer_settings *settings,
                    struct db_writer **writer, struct kt_error *error) KT_MUST_CHECK;
 void db_writer_close(struct db_writer *writer);
+void db_writer_set_ca(struct db_writer *writer, const char *ca_cert_pem); // stays the caller's
 void db_writer_set_timeout(struct db_writer *writer, int timeout_ms);
 // Between groups: signs with `key` from now on, if it is listed, not retired, and newer than the one
 // that signs; then it must last as long as the writer. 0 in any case but one: *signs says whether

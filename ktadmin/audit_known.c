@@ -82,7 +82,7 @@ static int open_judge(const struct kta_node *node, struct judge *judge, struct k
     int rc = kt_cluster_info_load(node->paths.cluster, &judge->info, error);
 
     judge->ca = NULL;
-    return rc ? rc : kt_pki_cert_load(node->paths.ca_cert, &judge->ca, error);
+    return rc ? rc : kt_pki_ca_load(node->paths.ca_cert, &judge->ca, error);
 }
 
 static int is_own(const struct judge *judge, const struct kt_audit_head *head)

@@ -80,7 +80,7 @@ static int check_pair(struct check *check, const char *key_path, const char *cer
     if (rc == 0)
         rc = kt_pki_cert_load(cert_path, &cert, error);
     if (rc == 0)
-        rc = kt_pki_cert_load(check->node->paths.ca_cert, &ca, error);
+        rc = kt_pki_ca_load(check->node->paths.ca_cert, &ca, error);
     if (rc == 0 && kt_pki_cert_validity(cert, &from, &until) != 0)
         rc = kt_error_set(error, KT_ERR_CRYPTO, NULL, "'%s' has no validity", cert_path);
     if (rc == 0 && (now < from || now >= until))

@@ -8,6 +8,7 @@
 
 #include "ktadmin/commands.h"
 #include "ktadmin/nodes.h"
+#include "ktadmin/rotate.h"
 #include "ktadmin/rotate_receipt.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -310,7 +311,7 @@ static int show(const struct rotation *r, json_t *rows, int is_dry)
             printf("%s does not answer: it hears of the new certificate when it runs again\n",
                    r->nodes.list[i].name);
     }
-    printf("The CA's certificate is good for %lld more days; it is not renewed.\n",
+    printf("The CA's certificate is good for %lld more days; ktadmin rotate --ca replaces it.\n",
            (long long)json_integer_value(ca));
     return rc;
 }
@@ -320,7 +321,7 @@ static int is_of_ca(const struct kt_paths *paths)
 {
     X509 *cert = NULL, *ca = NULL;
     int is_ours = kt_pki_cert_load(paths->server_cert, &cert, NULL) == 0 &&
-                  kt_pki_cert_load(paths->ca_cert, &ca, NULL) == 0 &&
+                  kt_pki_ca_load(paths->ca_cert, &ca, NULL) == 0 &&
                   kt_pki_cert_check(cert, ca, kt_time_now()) != KT_ERR_CERTIFICATE_UNKNOWN_CA;
 
     X509_free(cert);
@@ -395,27 +396,34 @@ static int rotate(struct rotation *r, int wants[KT_PAIRS], struct kt_error *erro
     return rc;
 }
 
+int kta_rotate_own(const struct kt_cli_run *run, int wants[KT_PAIRS], struct kt_error *error)
+{
+    struct rotation r = {.run = run};
+    int rc = open_nodes(&r, error);
+
+    if (rc == 0)
+        rc = kt_cli_flag(run, "dry-run") ? plan(&r, wants, error) : rotate(&r, wants, error);
+    kta_nodes_close(&r.nodes);
+    json_decref(r.made);
+    return rc;
+}
+
 static int run_rotate(struct kt_cli_run *run)
 {
     int node = kt_cli_flag(run, "node-cert"), server = kt_cli_flag(run, "server-cert");
     int wants[KT_PAIRS] = {[KT_PAIR_NODE] = node || !server, [KT_PAIR_SERVER] = server || !node};
-    struct rotation r = {.run = run};
     struct kt_error error = {0};
-    int rc = 0;
+    int ca = kt_cli_flag(run, "ca"), receipt = kt_cli_flag(run, "receipt-key"), rc;
 
-    if (kt_cli_flag(run, "receipt-key") && (node || server))
-        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--receipt-key stands alone");
-    else if (kt_cli_count(run, "without") && !kt_cli_flag(run, "receipt-key"))
-        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--without goes with --receipt-key");
-    if (rc)
-        return kt_cli_fail(run, &error);
-    if (kt_cli_flag(run, "receipt-key"))
+    if (receipt + ca + (node || server) > 1)
+        rc = kt_error_set(&error, KT_ERR_USAGE, NULL,
+                          "--receipt-key and --ca stand alone, --ca renews certificates too");
+    else if (kt_cli_count(run, "without") && !receipt && !ca)
+        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--without goes with --receipt-key or --ca");
+    else if (receipt)
         return kta_rotate_receipt_key(run);
-    rc = open_nodes(&r, &error);
-    if (rc == 0)
-        rc = kt_cli_flag(run, "dry-run") ? plan(&r, wants, &error) : rotate(&r, wants, &error);
-    kta_nodes_close(&r.nodes);
-    json_decref(r.made);
+    else
+        rc = ca ? kta_rotate_ca(run, &error) : kta_rotate_own(run, wants, &error);
     return rc ? kt_cli_fail(run, &error) : KT_EXIT_OK;
 }
 
@@ -423,7 +431,8 @@ static const struct kt_cli_option OPTIONS[] = {
     {"node-cert", 0, NULL, "only the one that other nodes and PostgreSQL see"},
     {"server-cert", 0, NULL, "only the one that clients see"},
     {"receipt-key", 0, NULL, "not certificates: the key that signs receipts, on all nodes"},
-    {"without", 0, "NODE", "with --receipt-key: leave out a node that is away; repeatable"},
+    {"ca", 0, NULL, "replace the cluster's CA, on all nodes; on the active"},
+    {"without", 0, "NODE", "with these two: go on though it does not answer; repeatable"},
     {"dry-run", 0, NULL, "show what would be renewed, and for how long; change nothing"},
     {NULL},
 };
@@ -434,8 +443,9 @@ const struct kt_cli_command kta_cmd_rotate = {
     .summary = "renew this node's keys and certificates, while it serves",
     .help = "New keys and certificates of the cluster's CA with the same names: for nodes and "
             "PostgreSQL,\nand for clients. Nothing is restarted and no client notices. A run that "
-            "was stopped at any\npoint is repeated with the same command. The CA's own "
-            "certificate is not renewed.",
+            "was stopped at any\npoint is repeated with the same command.\n\nWith --ca the cluster "
+            "gets another CA, beside the one it has. From then on it signs all that is\nnew; the "
+            "older one counts until it ends, so that clients have the time to renew.",
     .options = OPTIONS,
     .run = run_rotate,
 };

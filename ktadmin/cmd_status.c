@@ -125,6 +125,7 @@ static int add_cluster(struct kta_nodes *nodes, json_t *status, int *exit_code)
     json_object_set_new(status, "attention",
                         kta_status_attention(nodes, json_object_get(status, "proofs"), exit_code));
     json_object_set_new(status, "notes", kta_status_notes(nodes));
+    kta_status_note_ca(nodes, json_object_get(status, "notes"));
     json_object_set_new(status, "health",
                         json_string(*exit_code == KT_EXIT_OK ? "ok"
                                     : *exit_code >= KTA_EXIT_DEGRADED

@@ -8,7 +8,6 @@
 #include "lib/cluster_info.h"
 #include "lib/formats.h"
 
-#define KTA_CA_LIFETIME_S (INT64_C(20) * 365 * 86400)
 // In the confdir while a join, a restore has not finished.
 #define KTA_JOIN_NOTE    "join.json"
 #define KTA_RESTORE_NOTE "restore.json"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ktadmin/init.h"
+#include "lib/ca.h"
 #include "lib/file.h"
 #include "lib/gpg.h"
 #include "lib/pki.h"
@@ -30,7 +31,7 @@ int kta_init_check_pair(const struct kt_paths *paths, const char *key_path, cons
     if (rc == 0)
         rc = kt_pki_cert_load(cert_path, &cert, error);
     if (rc == 0)
-        rc = kt_pki_cert_load(paths->ca_cert, &ca, error);
+        rc = kt_pki_ca_load(paths->ca_cert, &ca, error);
     if (rc)
         goto out;
     if (!same_key(cert, key)) {
@@ -92,7 +93,7 @@ int kta_init_ca(struct kta_init *init, int *done, struct kt_error *error)
     if (rc)
         goto out;
     kt_uuid_format(&init->info.cluster_id, id);
-    rc = kt_pki_make_ca(key, id, KTA_CA_LIFETIME_S, &cert);
+    rc = kt_pki_make_ca(key, id, KT_CA_LIFETIME_S, &cert);
     if (rc)
         kt_error_set(error, rc, NULL, "cannot make the certificate of the CA");
     else
@@ -118,7 +119,7 @@ static int make_pair(struct kta_init *init, const char *key_path, const char *ce
     if (rc == 0)
         rc = kt_pki_key_load(paths->ca_key, &ca_key, error);
     if (rc == 0)
-        rc = kt_pki_cert_load(paths->ca_cert, &ca, error);
+        rc = kt_pki_ca_load(paths->ca_cert, &ca, error);
     if (rc == 0)
         rc = have_key(key_path, make, &key, error);
     if (rc)
@@ -174,7 +175,7 @@ int kta_init_receipt(struct kta_init *init, int *done, struct kt_error *error)
 {
     // Clients verify receipts for as long as they keep them: as long-lived as the CA.
     struct kt_pki_subject subject = {
-        .role = KT_PKI_RECEIPT, .common_name = "receipt key", .lifetime_s = KTA_CA_LIFETIME_S};
+        .role = KT_PKI_RECEIPT, .common_name = "receipt key", .lifetime_s = KT_CA_LIFETIME_S};
 
     return make_pair(init, init->paths.receipt_key, init->paths.receipt_cert, kt_pki_new_ed25519,
                      &subject, 0, done, error);

@@ -88,22 +88,39 @@ static int write_file(const struct kt_paths *paths, const char *name, const char
     return rc;
 }
 
-// The CA must be the one that the token names, whatever else was checked; and it alone: what stands
-// behind it in the file would be trusted too.
+// The one that the token names.
+static int find_named(const struct kta_join *join, X509 *offered, X509 **named)
+{
+    uint8_t sha256[KT_SHA256_LEN];
+
+    for (size_t i = 0; i < kt_pki_ca_count(offered); i++) {
+        X509 *cert = kt_pki_ca_at(offered, i);
+        if (kt_pki_cert_sha256(cert, sha256) == 0 &&
+            memcmp(sha256, join->token.ca_sha256, sizeof(sha256)) == 0)
+            return kt_pki_ca_make(&cert, 1, named);
+    }
+    return KT_ERR_PROTOCOL;
+}
+
+// The CA must be the one that the token names, whatever else was checked; beside it nothing but what
+// it vouches for: what stands in the file is trusted.
 static int take_ca(const struct kta_join *join, const json_t *files, X509 **ca,
                    struct kt_error *error)
 {
     const char *text = json_string_value(json_object_get(files, "ca/cert.pem"));
-    uint8_t pem[PEM_MAX], sha256[KT_SHA256_LEN];
+    X509 *offered = NULL, *named = NULL;
+    uint8_t pem[PEM_MAX];
     size_t n = sizeof(pem);
     int rc = text ? kt_base64_decode(text, strlen(text), pem, &n) : KT_ERR_PROTOCOL;
 
     if (rc == 0)
-        rc = kt_pki_cert_from_pem(pem, n, ca);
+        rc = kt_pki_ca_from_pem(pem, n, &offered);
     if (rc == 0)
-        rc = kt_pki_cert_sha256(*ca, sha256);
-    if (rc == 0 && memcmp(sha256, join->token.ca_sha256, sizeof(sha256)) != 0)
-        rc = KT_ERR_PROTOCOL;
+        rc = find_named(join, offered, &named);
+    if (rc == 0)
+        rc = kt_pki_ca_choose(named, offered, 1, ca);
+    X509_free(offered);
+    X509_free(named);
     return rc ? broken(error, "another CA than the token's") : 0;
 }
 
@@ -117,7 +134,7 @@ static int write_files(const struct kta_join *join, const json_t *answer, X509 *
                                                  : make_folders(paths, "ca/cert.pem", error);
 
     if (rc == 0)
-        rc = kt_pki_cert_save(paths->ca_cert, ca, NULL, error);
+        rc = kt_pki_ca_save(paths->ca_cert, ca, error);
     json_object_foreach(files, name, value)
     {
         if (rc == 0 && kt_path_is_shared(name) && strcmp(name, "ca/cert.pem") != 0)

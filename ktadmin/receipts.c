@@ -241,7 +241,7 @@ int kta_receipts_check(const struct kt_cli_run *run, const struct kt_paths *path
 {
     struct check check = {
         .run = run, .files = files, .database = database, .upto = upto, .bad = json_array()};
-    int rc = check.bad ? kt_pki_cert_load(paths->ca_cert, &check.ca, error)
+    int rc = check.bad ? kt_pki_ca_load(paths->ca_cert, &check.ca, error)
                        : kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
 
     for (size_t i = 0; i < files->count && rc == 0; i++)

@@ -10,6 +10,7 @@
 #include "db/replication.h"
 #include "ktadmin/restore.h"
 #include "ktadmin/start.h"
+#include "lib/ca.h"
 #include "lib/agent_call.h"
 #include "lib/file.h"
 #include "lib/pki.h"
@@ -137,9 +138,11 @@ static int renew_certificate(struct kta_restore *restore, struct kt_error *error
         rc = kt_pairs_use(paths, error);
         return rc ? rc : kt_pairs_end(paths, error);
     }
-    rc = kt_pki_key_load(paths->ca_key, &ca_key, error);
+    rc = kt_ca_mend(paths, error);
     if (rc == 0)
-        rc = kt_pki_cert_load(paths->ca_cert, &ca, error);
+        rc = kt_pki_key_load(paths->ca_key, &ca_key, error);
+    if (rc == 0)
+        rc = kt_pki_ca_load(paths->ca_cert, &ca, error);
     if (rc == 0 && kt_pki_new_p256(&keys[KT_PAIR_NODE]) != 0)
         rc = kt_error_set(error, KT_ERR_CRYPTO, NULL, "cannot make a key");
     if (rc == 0 && kt_pki_sign(ca_key, ca, keys[KT_PAIR_NODE], &subject, &certs[KT_PAIR_NODE]) != 0)

@@ -7,6 +7,7 @@
 #include "ktadmin/status.h"
 
 #define DAYS_LEAST     30
+#define CA_LEAST       180 // no certificate that it signs is good for longer
 #define LAG_BYTES_MOST (64 << 20)
 #define LAG_MS_MOST    30000
 #define STRANGERS_S    86400 // for so long it is news
@@ -36,11 +37,11 @@ static void look_at_certificates(const struct kta_member *member, json_t *list)
     json_object_foreach(days, name, value)
     {
         size_t n = strcspn(name, "_");
-        if (json_is_integer(value) && json_integer_value(value) < DAYS_LEAST)
+        int is_ca = strncmp(name, "ca_", 3) == 0;
+        if (json_is_integer(value) && json_integer_value(value) < (is_ca ? CA_LEAST : DAYS_LEAST))
             say(list, "%s: the %.*s certificate is good for %lld more days: %s", member->name,
                 (int)n, name, (long long)json_integer_value(value),
-                strncmp(name, "ca_", 3) == 0 ? "plan its renewal, see docs/security.md"
-                                             : "run ktadmin rotate there");
+                is_ca ? "run ktadmin rotate --ca on the active" : "run ktadmin rotate there");
     }
 }
 
@@ -318,6 +319,7 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
         const struct kta_member *member = &nodes->list[active];
         writes = strcmp(kta_state_text(member, "writer"), "open") == 0;
         look_at_members(member, list);
+        kta_status_look_at_ca(nodes, active, list);
         if (json_is_true(json_object_get(member->state, "clock_jumped")))
             say(list, "the clock has made a step of more than an hour: locks stay and purges wait "
                       "until the time was looked at and ktadmin clock confirm was run");

@@ -155,6 +155,8 @@ static void reload(struct kts_agent *agent, struct kts_control_message *message)
     kt_settings_free(agent->start->settings);
     agent->start->settings = fresh.settings;
     kts_reload_level(fresh.settings);
+    if (kts_agent_load_ca(agent, &why))
+        kt_log_error(&why, "the CA stays as it was");
     kts_agent_load_server_cert(agent);
     kts_agent_peers_reload(agent);
 }
@@ -265,6 +267,7 @@ static void tear_down(struct kts_agent *agent)
     kt_secret_free(agent->database_secret);
     EVP_PKEY_free(agent->ca_key);
     X509_free(agent->ca_cert);
+    json_decref(agent->ca_roots);
     kt_buf_free(&agent->storage);
     kt_settings_free(agent->start->settings);
 }

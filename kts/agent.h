@@ -7,10 +7,12 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <sys/types.h>
 
 #include "db/queries.h"
 #include "kts/link.h"
 #include "kts/process.h"
+#include "lib/ca.h"
 #include "lib/change.h"
 
 struct kts_agent;
@@ -67,9 +69,14 @@ struct kts_agent {
     struct event *watch_end; // the end of the connection, while it is up
     int watch_ms;            // pause after a look that waited in vain; grows
     EVP_PKEY *ca_key;
-    X509 *ca_cert;
+    X509 *ca_cert; // with all of its set (kt_pki_ca_load); it signs
     uint8_t ca_sha256[KT_SHA256_LEN];
     int64_t ca_not_after_us;
+    enum kt_ca_phase ca_phase;
+    ino_t ca_inode;                   // of the file that was read: a new one is another
+    int64_t ca_since_us, ca_until_us; // as kt_ca_look
+    int ca_outlived;                  // the node's own certificates are of an older root
+    json_t *ca_roots;                 // SHA-256 of each, for others to compare
     struct event *stop_timer;
     int stopping;
 };
@@ -174,6 +181,7 @@ extern const struct kts_verb kts_join_verbs[];
 extern const struct kts_verb kts_operator_verbs[]; // agent_operator.c
 extern const struct kts_verb kts_cert_verbs[];     // agent_cert.c
 extern const struct kts_verb kts_receipt_verbs[];  // agent_receipt_key.c
+extern const struct kts_verb kts_ca_verbs[];       // agent_ca_rotate.c
 
 // --- agent_change.c ---
 // Hands the change to the writer, which answers later: KT_ERR_AGAIN, or why not. `code` (an auth

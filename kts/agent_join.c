@@ -127,7 +127,7 @@ static int sign(const struct kts_agent *agent, struct newcomer *newcomer, struct
     if (rc == 0)
         rc = kt_pki_cert_to_pem(cert, pem);
     if (rc == 0)
-        rc = kt_pki_cert_to_pem(agent->ca_cert, pem); // its TLS listener sends the chain
+        rc = kt_pki_chain_to_pem(agent->ca_cert, pem); // its TLS listener sends the chain
     if (rc == 0)
         rc = kt_buf_put(pem, "", 1);
     X509_free(cert);

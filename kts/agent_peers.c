@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "kts/agent_audit.h"
+#include "kts/agent_ca_rotate.h"
 #include "kts/agent_peers_inner.h"
 #include "kts/agent_role.h"
 #include "kts/agent_view.h"
@@ -235,6 +236,7 @@ static int take_one(struct kts_agent_peers *peers, const json_t *one)
         json_decref(seen->state);
         seen->state = json_incref(state);
         kts_agent_audit_hear(peers->agent, member, state);
+        kts_ca_hear(peers->agent, member, state);
     }
     return news;
 }

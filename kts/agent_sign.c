@@ -4,24 +4,6 @@
 #include "lib/log.h"
 #include "lib/pki.h"
 
-int kts_agent_load_ca(struct kts_agent *agent, struct kt_error *error)
-{
-    const struct kt_paths *paths = agent->start->paths;
-    int64_t not_before;
-    int rc = kt_pki_key_load(paths->ca_key, &agent->ca_key, error);
-
-    if (rc == 0)
-        rc = kt_pki_cert_load(paths->ca_cert, &agent->ca_cert, error);
-    if (rc)
-        return rc;
-    rc = kt_pki_cert_sha256(agent->ca_cert, agent->ca_sha256);
-    if (rc == 0)
-        rc = kt_pki_cert_validity(agent->ca_cert, &not_before, &agent->ca_not_after_us);
-    if (rc)
-        kt_error_set(error, rc, NULL, "the CA certificate: %s", kt_err_text(rc));
-    return rc;
-}
-
 void kts_agent_load_server_cert(struct kts_agent *agent)
 {
     int64_t not_before, not_after = 0;

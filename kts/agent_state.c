@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kts/agent_ca_rotate.h"
 #include "kts/agent_audit.h"
 #include "kts/agent_backup.h"
 #include "kts/agent_cluster.h"
@@ -201,6 +202,7 @@ static void put_identity(const struct kts_agent *agent, json_t *state)
                   (json_int_t)((agent->ca_not_after_us - kt_time_now()) / DAY_US), "server_days",
                   (json_int_t)((server - kt_time_now()) / DAY_US), "node_days",
                   node_certificate_days(agent), "renewing", kt_pairs_is_begun(start->paths, NULL)));
+    set(state, "ca", kts_ca_state(agent));
     set(state, "peers", kt_peers_to_json(kts_agent_peers(agent)));
     if (!own)
         return;
@@ -220,6 +222,7 @@ int kts_run_node_state(struct kts_call *call, const json_t *args, json_t **resul
     json_t *state = json_object();
 
     (void)args;
+    kts_ca_look(agent);
     if (!state)
         return kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
     // The promise as it stands now: it may have been made a moment ago.

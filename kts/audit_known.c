@@ -56,7 +56,7 @@ void kts_audit_known_load(const struct kt_paths *paths, const struct kt_cluster_
     struct kt_error why = {0};
     X509 *ca = NULL;
 
-    if (kt_pki_cert_load(paths->ca_cert, &ca, &why)) {
+    if (kt_pki_ca_load(paths->ca_cert, &ca, &why)) {
         kt_log_error(&why, "signed audit heads cannot be checked");
         return;
     }

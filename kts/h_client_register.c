@@ -11,6 +11,20 @@
 #include "lib/openpgp.h"
 #include "lib/pki.h"
 
+// Any root that counts: a code that was made before the CA was replaced is as good as before.
+static int is_of_this_cluster(const struct kts_request *request, const struct kt_authcode *code)
+{
+    X509 *ca = request->worker->ca;
+    uint8_t sha256[KT_SHA256_LEN];
+
+    for (size_t i = 0; i < kt_pki_ca_count(ca); i++) {
+        if (kt_pki_cert_sha256(kt_pki_ca_at(ca, i), sha256) == 0 &&
+            memcmp(code->ca_sha256, sha256, KT_SHA256_LEN) == 0)
+            return 1;
+    }
+    return 0;
+}
+
 static int take_code(struct kts_request *request, const json_t *object, struct kt_change *change)
 {
     struct kt_authcode code = {0};
@@ -20,7 +34,7 @@ static int take_code(struct kts_request *request, const json_t *object, struct k
 
     if (rc == 0 && kt_authcode_parse(text, &code))
         rc = kt_error_set(error, KT_ERR_AUTH_CODE_INVALID, NULL, "the auth code is malformed");
-    if (rc == 0 && memcmp(code.ca_sha256, request->worker->ca_sha256, KT_SHA256_LEN) != 0)
+    if (rc == 0 && !is_of_this_cluster(request, &code))
         rc = kt_error_set(error, KT_ERR_AUTH_CODE_INVALID,
                           "the auth code belongs to another cluster: check the server's address",
                           "the auth code was made by another cluster");

@@ -16,15 +16,15 @@
 
 // --- certificate ---
 
-// The chain ends in the CA's certificate: who has nothing but a token's fingerprint finds it there.
+// The chain ends in the CA's certificates: who has nothing but a token's fingerprint finds it there.
 static int read_chain(const struct kts_master *master, struct kt_buf *pem, struct kt_error *error)
 {
     X509 *cert = NULL, *ca = NULL;
     int rc = kt_pki_cert_load(master->paths->node_cert, &cert, error);
 
     if (rc == 0)
-        rc = kt_pki_cert_load(master->paths->ca_cert, &ca, error);
-    if (rc == 0 && (kt_pki_cert_to_pem(cert, pem) || kt_pki_cert_to_pem(ca, pem)))
+        rc = kt_pki_ca_load(master->paths->ca_cert, &ca, error);
+    if (rc == 0 && (kt_pki_cert_to_pem(cert, pem) || kt_pki_chain_to_pem(ca, pem)))
         rc = kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "the node's certificate is too large");
     X509_free(cert);
     X509_free(ca);

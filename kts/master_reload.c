@@ -77,7 +77,9 @@ static struct kt_secret *read_receipt_key(const struct kts_master *master)
 static void send_to_children(struct kts_master *master, const struct kt_secret *receipt_key)
 {
     struct kts_reload_source source = {.settings = master->settings};
-    struct kts_reload_source signing = {.settings = master->settings, .key = receipt_key};
+    // The writer hands the CA to new clients.
+    struct kts_reload_source signing = {
+        .settings = master->settings, .key = receipt_key, .ca = &master->ca_cert};
     struct kts_reload_source full = {master->settings, &master->server_cert, master->server_key,
                                      &master->ca_cert};
     struct kts_reload_source node = {master->settings, &master->node_cert, master->node_key,

@@ -9,8 +9,8 @@
 #include "lib/settings.h"
 
 // The master's side. Settings go as "section.name=value" lines, those that are set only.
-// `cert`, `key` and `ca` are PEM: TLS material for workers; for the writer `key` alone, by which it is
-// to sign receipts; empty for all others.
+// `cert`, `key` and `ca` are PEM: TLS material for workers and the door; for the writer the CA's
+// certificates, and `key` alone, by which it is to sign receipts; empty for all others.
 struct kts_reload_source {
     const struct kt_settings *settings;
     const struct kt_buf *cert;   // or NULL

@@ -108,24 +108,22 @@ void kts_worker_master_gone(struct kts_worker *worker)
 int kts_worker_use_tls(struct kts_worker *worker, const struct kt_tls_pem *pem,
                        struct kt_error *error)
 {
-    uint8_t ca_sha256[KT_SHA256_LEN];
     SSL_CTX *fresh = NULL;
     X509 *ca = NULL;
-    int rc = kt_pki_cert_from_pem(pem->ca, pem->ca_len, &ca);
+    int rc = kt_pki_ca_from_pem(pem->ca, pem->ca_len, &ca);
 
-    if (rc == 0)
-        rc = kt_pki_cert_sha256(ca, ca_sha256);
-    X509_free(ca);
     if (rc)
         return kt_error_set(error, rc, NULL, "the CA certificate cannot be read");
     rc = kt_tls_server_new_pem(pem, worker->cluster_id, &fresh, error);
-    if (rc)
+    if (rc) {
+        X509_free(ca);
         return rc;
+    }
     kt_tls_server_set_tickets(fresh, &worker->tickets);
     SSL_CTX_free(worker->tls); // open connections keep the old one as long as they need it
     worker->tls = fresh;
-    for (size_t i = 0; i < KT_SHA256_LEN; i++)
-        worker->ca_sha256[i] = ca_sha256[i];
+    X509_free(worker->ca);
+    worker->ca = ca;
     return 0;
 }
 

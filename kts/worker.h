@@ -27,7 +27,7 @@ struct kts_worker {
     SSL_CTX *tls;
     struct kt_tls_tickets tickets;
     char cluster_id[KT_UUID_TEXT];
-    uint8_t ca_sha256[KT_SHA256_LEN];
+    X509 *ca; // with all of its set: the roots that an auth code may name
     struct kts_own_keys own_keys;
 
     struct kts_ask *writer;

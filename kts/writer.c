@@ -28,6 +28,19 @@ static void apply_settings(struct kts_writer *writer, struct kt_settings *settin
     kts_reload_level(settings);
 }
 
+// What it hands to new clients. It can open no file any more.
+static void take_ca(struct kts_writer *writer, const struct kts_reload *reload)
+{
+    char *pem = reload->ca_len ? strndup((const char *)reload->ca, reload->ca_len) : NULL;
+
+    if (!pem)
+        return;
+    if (writer->db)
+        db_writer_set_ca(writer->db, pem);
+    free(writer->ca_cert_pem);
+    writer->ca_cert_pem = pem;
+}
+
 static int take_control(struct kts_writer *writer, struct kt_buf *storage)
 {
     for (;;) {
@@ -47,6 +60,7 @@ static int take_control(struct kts_writer *writer, struct kt_buf *storage)
             writer->stopping = 1;
         } else if (message.type == KTS_CTL_RELOAD) {
             if (kts_reload_decode(&message.payload, &reload, &error) == 0) {
+                take_ca(writer, &reload);
                 apply_settings(writer, reload.settings);
                 kts_writer_bring_receipt_key(writer, reload.key, reload.key_len);
                 kt_wipe(storage->data, storage->cap);
