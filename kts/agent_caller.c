@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is at the other end of the door: a listed node or operator, or a node that was removed.
 #include <stdio.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 
 #include "kts/agent_door.h"
@@ -38,6 +39,24 @@ static struct listed look_up(struct kts_agent *agent, const uint8_t sha256[KT_SH
     return listed;
 }
 
+// Away while the CA was replaced, this node knows the older root only, and is handed the other by the
+// active, whose certificate has a link to the one that is known here.
+static int look_along(const struct kts_agent *agent, const struct kts_relay_call *from, X509 *cert)
+{
+    int64_t now_us = kt_time_now();
+    X509 *link = NULL;
+    int rc = kt_pki_cert_from_der(from->link, from->link_len, &link);
+
+    if (rc == 0)
+        rc = kt_pki_cert_check(link, agent->ca_cert, now_us);
+    if (rc == 0 && X509_check_ca(link) != 1) // what the CA signs for others signs nothing
+        rc = KT_ERR_CERTIFICATE_UNKNOWN_CA;
+    if (rc == 0)
+        rc = kt_pki_cert_check(cert, link, now_us);
+    X509_free(link);
+    return rc;
+}
+
 // The lists are the writer's and other nodes' word, and the verdict is the door's: the names, the
 // CA's signature and the validity are looked at here too. Only a certificate with a listed hash is
 // parsed.
@@ -52,10 +71,8 @@ static int look_into(const struct kts_agent *agent, const struct kts_relay_call 
     rc = kt_pki_cert_from_der(from->cert, from->cert_len, &cert);
     if (rc == 0)
         rc = kt_pki_cert_check(cert, agent->ca_cert, kt_time_now());
-    // Away while the CA was replaced, this node knows the older root only. The active, which hands it
-    // the other, came in by a link that the door has seen; the verb looks at the link itself.
-    if (rc == KT_ERR_CERTIFICATE_UNKNOWN_CA && strcmp(from->verb, "ca.take") == 0)
-        rc = 0;
+    if (rc == KT_ERR_CERTIFICATE_UNKNOWN_CA && from->link_len)
+        rc = look_along(agent, from, cert);
     if (listed->peer && (rc || !kt_pki_is_node(cert, listed->peer->member)))
         listed->peer = NULL;
     if (listed->admin && (rc || !kt_pki_is_operator(cert, listed->admin)))

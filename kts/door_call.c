@@ -105,8 +105,22 @@ static void take_authorization(struct kts_relay_call *call, const struct kts_htt
     call->authorization_len = header.len <= KTS_RELAY_AUTH_MAX ? header.len : 0;
 }
 
-// The peer and its certificate; `der` is for the bytes, which `call` points into.
-static int take_peer(struct kts_door_conn *conn, struct kts_relay_call *call, struct kt_buf *der)
+// The link between the peer's certificate and a root, when there is one.
+static int take_link(const SSL *ssl, struct kts_relay_call *call, struct kt_buf *der)
+{
+    STACK_OF(X509) *path = SSL_get0_verified_chain(ssl);
+    int rc = sk_X509_num(path) == 3 ? kt_pki_cert_to_der(sk_X509_value(path, 1), der) : 0;
+
+    if (rc == KT_ERR_TOO_LARGE) // none of ours is; the agent does without
+        return 0;
+    call->link = kt_buf_ptr(der);
+    call->link_len = kt_buf_left(der);
+    return rc;
+}
+
+// The peer and its certificate; `der` and `link` are for the bytes, which `call` points into.
+static int take_peer(struct kts_door_conn *conn, struct kts_relay_call *call, struct kt_buf *der,
+                     struct kt_buf *link)
 {
     X509 *cert = SSL_get0_peer_certificate(conn->io.ssl);
     uint8_t sha256[KT_SHA256_LEN];
@@ -123,20 +137,24 @@ static int take_peer(struct kts_door_conn *conn, struct kts_relay_call *call, st
         call->cert = kt_buf_ptr(der);
         call->cert_len = kt_buf_left(der);
     }
+    if (rc == 0 && call->verdict == 0)
+        rc = take_link(conn->io.ssl, call, link);
     return rc;
 }
 
 static int send_call(struct kts_door_conn *conn, uint16_t type, struct kts_relay_call *call)
 {
-    struct kt_buf der = KT_BUF_INIT(KTS_RELAY_CERT_MAX), out = KT_BUF_INIT(KTS_RELAY_FRAME_MAX);
+    struct kt_buf der = KT_BUF_INIT(KTS_RELAY_CERT_MAX), link = KT_BUF_INIT(KTS_RELAY_CERT_MAX);
+    struct kt_buf out = KT_BUF_INIT(KTS_RELAY_FRAME_MAX);
     struct kts_door *door = conn->door;
-    int rc = take_peer(conn, call, &der);
+    int rc = take_peer(conn, call, &der, &link);
 
     if (rc == 0)
         rc = kts_relay_call_encode(call, &out);
     if (rc == 0)
         rc = kts_door_send(door, type, ++door->last_id, kt_buf_ptr(&out), kt_buf_left(&out));
     kt_buf_free(&der);
+    kt_buf_free(&link);
     kt_buf_free(&out); // wipes: a token
     return rc;
 }

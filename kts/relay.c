@@ -44,7 +44,9 @@ int kts_relay_call_encode(const struct kts_relay_call *call, struct kt_buf *out)
         rc = kt_buf_put_u8(out, (uint8_t)(call->has_authorization != 0));
     if (rc == 0)
         rc = kt_buf_put_block(out, call->authorization, call->authorization_len);
-    return rc ? rc : kt_buf_put_u64(out, call->body_len);
+    if (rc == 0)
+        rc = kt_buf_put_u64(out, call->body_len);
+    return rc ? rc : kt_buf_put_block(out, call->link, call->link_len);
 }
 
 static int is_sound(const struct kts_relay_call *call)
@@ -52,7 +54,7 @@ static int is_sound(const struct kts_relay_call *call)
     int is_greeting = call->verb[0] == '\0';
 
     if (!is_peer(call->peer) || !is_verdict(call->verdict) ||
-        (call->verdict == 0) != (call->cert_len > 0) ||
+        (call->verdict == 0) != (call->cert_len > 0) || (call->link_len && !call->cert_len) ||
         (call->authorization_len && !call->has_authorization))
         return 0;
     if (is_greeting)
@@ -71,7 +73,9 @@ int kts_relay_call_decode(struct kt_buf *in, struct kts_relay_call *call)
         verdict > 1000 || kt_buf_get_block(in, &fresh.cert, &fresh.cert_len, KTS_RELAY_CERT_MAX) ||
         kt_buf_get_u8(in, &flag) || flag > 1 ||
         kt_buf_get_block(in, &fresh.authorization, &fresh.authorization_len, KTS_RELAY_AUTH_MAX) ||
-        kt_buf_get_u64(in, &fresh.body_len) || kt_buf_left(in) != 0)
+        kt_buf_get_u64(in, &fresh.body_len) ||
+        kt_buf_get_block(in, &fresh.link, &fresh.link_len, KTS_RELAY_CERT_MAX) ||
+        kt_buf_left(in) != 0)
         return KT_ERR_PROTOCOL;
     fresh.verdict = -(int)verdict;
     fresh.has_authorization = flag;

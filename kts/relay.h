@@ -25,6 +25,9 @@ struct kts_relay_call {
     int verdict;
     const uint8_t *cert;
     size_t cert_len;
+    // While the CA is replaced: the link by which TLS went from the certificate to a root; or empty.
+    const uint8_t *link;
+    size_t link_len;
     // Text of the header, not ended by NUL; a length of 0 when it was longer than the bound.
     int has_authorization;
     const uint8_t *authorization;

@@ -13,10 +13,12 @@
 
 #define FOREIGN "kts-08.00000008"
 #define EXPIRED "kts-09.00000009"
+#define FORGED  "kts-07.00000007"
 
 static struct kts_link *door;
 static uint64_t last_id;
 static int answer_code;
+static const char *link_name; // of what the door sends as the link of a certificate
 
 // --- standing in the door's place ---
 
@@ -32,10 +34,34 @@ static void open_link(void)
     assert_int_equal(kts_link_new(fds[1], &door), 0);
 }
 
-// Listed, by whoever writes lists: a certificate of another CA, and one that is good for a second.
+static void save(const char *name, X509 *cert)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/%s.pem", temp_dir, name);
+    assert_int_equal(kt_pki_cert_save(path, cert, NULL, NULL), 0);
+}
+
+// As if a client's certificate were a CA.
+static void sign_as_client(uint8_t sha256[KT_SHA256_LEN])
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/client-key.pem", temp_dir);
+    assert_int_equal(kt_pki_key_load(path, &fixture.ca_key, NULL), 0);
+    snprintf(path, sizeof(path), "%s/client.pem", temp_dir);
+    assert_int_equal(kt_pki_cert_load(path, &fixture.ca, NULL), 0);
+    fixture_cert("forged", KT_PKI_NODE, FORGED, 3600, sha256);
+    EVP_PKEY_free(fixture.ca_key);
+    X509_free(fixture.ca);
+}
+
+// Listed, by whoever writes lists: certificates of another CA, to which this one has made a link, and
+// of a client; and one that is good for a second.
 static void list_bad_ones(void)
 {
     static struct kt_peers peers;
+    X509 *link = NULL;
     EVP_PKEY *own_key = fixture.ca_key;
     uint8_t sha256[KT_SHA256_LEN];
     X509 *own = fixture.ca;
@@ -44,11 +70,17 @@ static void list_bad_ones(void)
     fixture_cert("expired", KT_PKI_NODE, EXPIRED, 1, sha256);
     fixture_peer(&peers, EXPIRED, 1, sha256, 0);
     assert_int_equal(kt_pki_new_p256(&fixture.ca_key), 0);
-    assert_int_equal(kt_pki_make_ca(fixture.ca_key, "other", 7200, &fixture.ca), 0);
+    assert_int_equal(kt_pki_make_ca(fixture.ca_key, "test", 7200, &fixture.ca), 0);
     fixture_cert("foreign", KT_PKI_NODE, FOREIGN, 3600, sha256);
     fixture_peer(&peers, FOREIGN, 1, sha256, 0);
+    assert_int_equal(kt_pki_make_link(own_key, own, fixture.ca, &link), 0);
+    save("link", link);
+    save("root", fixture.ca);
+    X509_free(link);
     EVP_PKEY_free(fixture.ca_key);
     X509_free(fixture.ca);
+    sign_as_client(sha256);
+    fixture_peer(&peers, FORGED, 1, sha256, 0);
     fixture.ca_key = own_key;
     fixture.ca = own;
     assert_int_equal(kt_peers_save(fixture.paths.peers, &peers, NULL), 0);
@@ -62,6 +94,7 @@ static int set_up(void **state)
     if (fixture_set_up(state))
         return -1;
     signal(SIGPIPE, SIG_IGN);
+    link_name = NULL;
     fixture_cert("client", KT_PKI_CLIENT, "a client", 3600, sha256);
     list_bad_ones();
     if (kts_agent_peers_start(&fixture.agent, &why) || kts_relay_start(&fixture.agent, &why))
@@ -101,7 +134,8 @@ static void send_frame(uint16_t type, uint64_t id, const void *payload, size_t n
 static void send_call(uint16_t type, const char *who, const char *verb, uint64_t body_len)
 {
     struct kts_relay_call call = {.peer = "192.0.2.1:1", .body_len = body_len};
-    struct kt_buf pem = KT_BUF_INIT(16384), der = KT_BUF_INIT(16384), out = KT_BUF_INIT(65536);
+    struct kt_buf pem = KT_BUF_INIT(16384), der = KT_BUF_INIT(16384), out = KT_BUF_INIT(65536),
+                  link = KT_BUF_INIT(16384);
     X509 *cert = NULL;
 
     snprintf(call.verb, sizeof(call.verb), "%s", verb);
@@ -114,11 +148,21 @@ static void send_call(uint16_t type, const char *who, const char *verb, uint64_t
         call.cert = kt_buf_ptr(&der);
         call.cert_len = kt_buf_left(&der);
     }
+    if (link_name) {
+        X509_free(cert);
+        kt_buf_free(&pem);
+        fixture_read_pem(link_name, &pem);
+        assert_int_equal(kt_pki_cert_from_pem(kt_buf_ptr(&pem), kt_buf_left(&pem), &cert), 0);
+        assert_int_equal(kt_pki_cert_to_der(cert, &link), 0);
+        call.link = kt_buf_ptr(&link);
+        call.link_len = kt_buf_left(&link);
+    }
     assert_int_equal(kts_relay_call_encode(&call, &out), 0);
     send_frame(type, ++last_id, kt_buf_ptr(&out), kt_buf_left(&out));
     X509_free(cert);
     kt_buf_free(&pem);
     kt_buf_free(&der);
+    kt_buf_free(&link);
     kt_buf_free(&out);
 }
 
@@ -201,6 +245,22 @@ static void a_certificate_that_the_door_calls_good_is_looked_at(void **state)
         send_call(KTS_MSG_CALL, "expired", "node.add", 0);
     while (kt_monotonic_now() < until && is_let_in());
     assert_int_equal(answer_code, KT_ERR_CERTIFICATE_EXPIRED);
+}
+
+static void a_link_of_this_ca_lets_in_who_the_next_has_signed_and_no_other_does(void **state)
+{
+    (void)state;
+    link_name = "link";
+    send_call(KTS_MSG_CALL, "foreign", "node.add", 0);
+    let_in();
+    send_call(KTS_MSG_CALL, "forged", "node.add", 0);
+    assert_int_equal(answered(), KT_ERR_CERTIFICATE_UNKNOWN_CA);
+    link_name = "root"; // which vouches for itself
+    send_call(KTS_MSG_CALL, "foreign", "node.add", 0);
+    assert_int_equal(answered(), KT_ERR_CERTIFICATE_UNKNOWN_CA);
+    link_name = "client"; // signed by this CA, and no CA
+    send_call(KTS_MSG_CALL, "forged", "node.add", 0);
+    assert_int_equal(answered(), KT_ERR_CERTIFICATE_UNKNOWN_CA);
 }
 
 static void bytes_that_are_no_certificate_are_nobodys(void **state)
@@ -366,6 +426,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(listed_ones_are_known_and_strangers_are_not),
         CASE(a_certificate_that_the_door_calls_good_is_looked_at),
+        CASE(a_link_of_this_ca_lets_in_who_the_next_has_signed_and_no_other_does),
         CASE(bytes_that_are_no_certificate_are_nobodys),
         CASE(a_call_is_let_in_and_answered),
         CASE(a_body_over_its_bound_is_not_let_in),

@@ -15,6 +15,8 @@ static const struct kts_relay_call GOOD = {
     .verb = "node.add",
     .cert = (const uint8_t *)"DER",
     .cert_len = 3,
+    .link = (const uint8_t *)"LINK",
+    .link_len = 4,
     .has_authorization = 1,
     .authorization = (const uint8_t *)"Keytrustee x",
     .authorization_len = 12,
@@ -42,6 +44,8 @@ static void a_call_arrives_as_it_was(void **state)
     assert_int_equal(read.verdict, 0);
     assert_int_equal(read.cert_len, 3);
     assert_memory_equal(read.cert, "DER", 3);
+    assert_int_equal(read.link_len, 4);
+    assert_memory_equal(read.link, "LINK", 4);
     assert_true(read.has_authorization);
     assert_int_equal(read.authorization_len, 12);
     assert_memory_equal(read.authorization, "Keytrustee x", 12);
@@ -82,6 +86,8 @@ static void what_no_door_sends_is_refused(void **state)
     REFUSED(call.has_authorization = 0);                    // and yet there is one
     REFUSED(call.verb[0] = '\0');                           // a greeting with a body
     REFUSED(call.cert = large, call.cert_len = sizeof(large));
+    REFUSED(call.link = large, call.link_len = sizeof(large));
+    REFUSED(call.verdict = KT_ERR_CERTIFICATE_MISSING, call.cert_len = 0); // and yet a link
     REFUSED(call.authorization = large, call.authorization_len = KTS_RELAY_AUTH_MAX + 1);
 }
 
