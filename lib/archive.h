@@ -37,7 +37,7 @@ int kt_archive_begin(struct kt_archive_writer *writer, const struct kt_archive_m
 // KT_ERR_TOO_LARGE: more than was announced; nothing of it is written.
 int kt_archive_put(struct kt_archive_writer *writer, const void *bytes, size_t n,
                    struct kt_error *error) KT_MUST_CHECK;
-// Ends a file; `sha256` (may be NULL) receives the hash of its data. KT_ERR_TRUNCATED: less than
+// Ends a member; `sha256` (may be NULL) receives the hash of its data. KT_ERR_TRUNCATED: less than
 // was announced (libarchive would fill it with zeros).
 int kt_archive_end(struct kt_archive_writer *writer, uint8_t sha256[KT_SHA256_LEN],
                    struct kt_error *error) KT_MUST_CHECK;

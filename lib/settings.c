@@ -20,13 +20,13 @@
 // Columns: id, section, name, type, default, min, max, choices, reloadable, text.
 // For strings min and max bound the length.
 static const struct kt_setting_info TABLE[KT_SET_COUNT] = {
-    {KT_SET_HTTPS_ADDRESS, "https", "address", KT_TYPE_STRING, "0.0.0.0", 1, 255, NULL, 0,
+    {KT_SET_HTTPS_ADDRESS, "https", "address", KT_TYPE_STRING, "0.0.0.0", 1, TEXT_MAX, NULL, 0,
      "Address that clients connect to; [::] listens on IPv4 and IPv6."},
     {KT_SET_HTTPS_PORT, "https", "port", KT_TYPE_INTEGER, "11371", 1, 65535, NULL, 0,
      "Port of the HTTPS service."},
     {KT_SET_HTTPS_BACKLOG, "https", "backlog", KT_TYPE_INTEGER, "1024", 1, 65535, NULL, 0,
      "Connections that may wait to be accepted."},
-    {KT_SET_NODE_ADDRESS, "node", "address", KT_TYPE_STRING, "", 0, 255, NULL, 0,
+    {KT_SET_NODE_ADDRESS, "node", "address", KT_TYPE_STRING, "", 0, TEXT_MAX, NULL, 0,
      "Host name or address under which other nodes and clients reach this one; empty is the host's "
      "name."},
     {KT_SET_PASSIVE_MAX_SILENCE, "node", "passive_max_silence", KT_TYPE_DURATION, "3d", 0,

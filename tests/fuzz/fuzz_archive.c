@@ -71,7 +71,7 @@ static void read_all(int fd, struct kt_archive_writer **writer, struct seen *see
             rc = kt_archive_begin(*writer, &member, &error);
             if (rc == 0 && member.size > 0)
                 rc = kt_archive_put(*writer, seen->bytes.data + start, member.size, &error);
-            if (rc == 0 && !member.is_dir)
+            if (rc == 0)
                 rc = kt_archive_end(*writer, NULL, &error);
             if (rc != 0) { // not every name that tar can hold is one that we write
                 kt_archive_writer_free(*writer);

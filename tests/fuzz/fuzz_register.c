@@ -10,6 +10,7 @@
 #include "kts/limits.h"
 #include "kts/request.h"
 #include "kts/worker.h"
+#include "lib/pki.h"
 #include "tests/fuzz/fuzz.h"
 
 static int changes;
@@ -71,12 +72,27 @@ int kts_respond(struct kts_request *request, int status, const char *content_typ
     return 0;
 }
 
+// The CA whose fingerprint the corpus' auth codes have.
+static const char CA[] = "-----BEGIN CERTIFICATE-----\n"
+                         "MIIBkjCCATmgAwIBAgIUVCJF1vYEId/k7sdi7xLtXT11t9gwCgYIKoZIzj0EAwIw\n"
+                         "HjENMAsGA1UECgwEZnV6ejENMAsGA1UEAwwEZnV6ejAgFw0yNjExMjMwMDM1NDRa\n"
+                         "GA8yMTI2MTAzMDAwMzU0NFowHjENMAsGA1UECgwEZnV6ejENMAsGA1UEAwwEZnV6\n"
+                         "ejBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABP8lIcYiS7F/C7uGbWU8rPtBY4v/\n"
+                         "runKg09CI/Yw4lCf+vyb1oh+Wahz2D8beIvn4zqRLERXxq4CQWeNe/ISfdOjUzBR\n"
+                         "MB0GA1UdDgQWBBRJPuSHSWqdWJcq+I6Rki5NjdcEbzAfBgNVHSMEGDAWgBRJPuSH\n"
+                         "SWqdWJcq+I6Rki5NjdcEbzAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cA\n"
+                         "MEQCIDsK0K6H5kOX5u2d+7BPNhVlXFL40JfChElVfgiDdm5hAiAmIggDTYAqHbQl\n"
+                         "LLhAgoVdFjizKo4tRo5BmFQXRpiU4w==\n"
+                         "-----END CERTIFICATE-----\n";
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct kts_worker worker; // its ca_sha256 is zeros, as in the corpus' auth codes
+    static struct kts_worker worker;
     struct kts_request request = {.worker = &worker, .body = data, .body_len = size};
-    int before = changes;
-    int rc = kts_h_client_register(&request);
+    int before = changes, rc;
+
+    fuzz_must(worker.ca || kt_pki_ca_from_pem(CA, sizeof(CA) - 1, &worker.ca) == 0);
+    rc = kts_h_client_register(&request);
 
     fuzz_must((rc == 0) == (changes == before + 1));
     if (rc != 0) // every refusal is one that the client can be told
