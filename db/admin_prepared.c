@@ -11,12 +11,14 @@
 #define STATEMENT_MAX 512 // a name has at most 199 bytes, each escaped at most to two
 
 // Those who made them would make them again. A worker cannot connect a second time: the master
-// starts another in its place. The agent's session is left: it is who is asking.
+// starts another in its place. The agent's session is left: it is who is asking. So is what streams:
+// with one node's key an honest passive would be cut off.
 static int end_owners(struct db_admin *admin, struct kt_error *error)
 {
     return db_admin_ask(admin,
                         "SELECT pg_terminate_backend(a.pid, 1000) FROM pg_stat_activity a"
                         " WHERE a.pid <> pg_backend_pid() AND a.usename <> 'kts_agent'"
+                        " AND a.backend_type = 'client backend'"
                         " AND a.usename IN (SELECT x.owner FROM pg_prepared_xacts x"
                         "  WHERE x.owner NOT IN ('kts_writer', '" DB_OWNER "'))",
                         0, NULL, NULL, error);
