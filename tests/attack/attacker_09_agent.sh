@@ -18,7 +18,10 @@ prepare_agent() {
 VERBS=(node.state node.rows node.seal node.catch_up node.promote node.follow node.establish node.rejoin node.retire
     node.checkpoint writer.hold writer.release member.add member.remove member.w member.floor token.new token.list
     token.revoke join.begin join.floor node.add node.renew ping status org.add org.list client.list client.revoke
-    client.approve grant.add grant.revoke grant.list authcode.new operator.new db.status nonsense)
+    client.approve grant.add grant.revoke grant.list authcode.new operator.new db.status nonsense audit.heads audit.sign
+    ca.begin ca.hand ca.take ca.use ca.load cert.make cert.use cert.load cert.end receipt.state receipt.make receipt.give
+    receipt.fetch receipt.list receipt.retire receipt.load receipt.use receipt.take receipt.hand recovery.add recovery.list
+    clock.confirm node.removed)
 all_verbs() { agent_all "$1" "${VERBS[@]}"; }
 control operator-is-let-in '200 ' 'an operator asks for the state of both nodes' operator_asks
 operator_asks() {
@@ -48,7 +51,8 @@ agent_certificates() {
 }
 attempt agent-certificates '@(403 not_member|401 certificate_unknown_ca)' 'nodes'"'"' and operators'"'"' names from other CAs, unlisted from ours, and the server'"'"'s certificate' agent_certificates
 operator_at_local_verbs() {
-    agent_all "$PKI/steady" org.add client.revoke grant.add authcode.new operator.new client.list
+    agent_all "$PKI/steady" org.add client.revoke grant.add authcode.new operator.new client.list cert.make cert.use audit.sign \
+        recovery.add clock.confirm node.add node.renew
 }
 attempt operator-over-the-network '40[34] @(not_member|route_unknown)' 'verbs of the node'"'"'s own operator, over the network' operator_at_local_verbs
 revoked_operator() {

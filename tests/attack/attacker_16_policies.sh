@@ -31,6 +31,7 @@ prepare_policies() {
     held policy/why 'KT-Justification: required'
     held policy/counted "KT-Max-Retrievals: $RETRIEVALS"
     held policy/voted "KT-Votes: 2" "KT-Trustees: $TRUSTEES,$(client_id_of peer)"
+    held policy/reasoned 'KT-Justification: required' "KT-Votes: 2" "KT-Trustees: $TRUSTEES"
     has_policies() {
         request kts-02 peer HEAD /v1/deposits/policy%2Fvoted
         [[ $http == 200 ]]
@@ -90,6 +91,20 @@ policy_votes() {
     vote peer "$(new_uuid)"
     quietly vote stolen-2 "$VOTED"
     ask peer GET /v1/deposits/policy%2Fvoted
+}
+attempt policy-other-words '403 justification_differs' 'a retrieval that waits for votes, with other words than the trustees were shown' policy_other_words
+policy_other_words() {
+    local words waiting
+
+    quietly ask peer GET /v1/deposits/policy%2Freasoned -H 'KT-Justification: audit'
+    waiting=$(request_of_last)
+    quietly vote stolen-2 "$waiting"
+    quietly vote stolen-3 "$waiting"
+    for words in Audit audit. audit%20 theft; do
+        ask peer GET /v1/deposits/policy%2Freasoned -H "KT-Justification: $words"
+    done
+    quietly ask peer GET /v1/deposits/policy%2Freasoned -H 'KT-Justification: audit'
+    [[ $http == 200 ]] || problem "with the words that were approved: $(answer_text)"
 }
 attempt policy-of-another '403 votes_required' 'a retrieval that was approved, by somebody else, and twice' policy_of_another
 policy_of_another() {
