@@ -10,6 +10,7 @@ static const struct db_change_ops *const all_changes[] = {
     &db_change_org_add,
     &db_change_org_disable,
     &db_change_authcode_new,
+    &db_change_authcode_revoke,
     &db_change_client_approve,
     &db_change_client_revoke,
     &db_change_grant,

@@ -40,6 +40,9 @@ int db_query_organisations(struct db_session *session, json_t **rows,
                            struct kt_error *error) KT_MUST_CHECK;
 int db_query_clients(struct db_session *session, const char *organisation, const char *state,
                      json_t **rows, struct kt_error *error) KT_MUST_CHECK;
+// Of auth codes that are good now, or (`with_ended`) of all: never what they are compared with.
+int db_query_auth_codes(struct db_session *session, const char *organisation, int with_ended,
+                        json_t **rows, struct kt_error *error) KT_MUST_CHECK;
 // The row of the clock, and how many deposits wait to be purged, as an object.
 int db_query_clock(struct db_session *session, json_t **clock,
                    struct kt_error *error) KT_MUST_CHECK;

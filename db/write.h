@@ -147,11 +147,11 @@ struct db_change_ops {
 };
 extern const struct db_change_ops db_change_deposit, db_change_delete, db_change_register,
     db_change_renew, db_change_org_add, db_change_org_disable, db_change_authcode_new,
-    db_change_client_approve, db_change_client_revoke, db_change_grant, db_change_grant_revoke,
-    db_change_operator_add, db_change_operator_revoke, db_change_retrieve, db_change_vote,
-    db_change_lock, db_change_undelete, db_change_purge, db_change_org_set, db_change_clock_confirm,
-    db_change_tick, db_change_key_group_add, db_change_recovery_add, db_change_recovery_retire,
-    db_change_receipt_key_add, db_change_receipt_key_retire;
+    db_change_authcode_revoke, db_change_client_approve, db_change_client_revoke, db_change_grant,
+    db_change_grant_revoke, db_change_operator_add, db_change_operator_revoke, db_change_retrieve,
+    db_change_vote, db_change_lock, db_change_undelete, db_change_purge, db_change_org_set,
+    db_change_clock_confirm, db_change_tick, db_change_key_group_add, db_change_recovery_add,
+    db_change_recovery_retire, db_change_receipt_key_add, db_change_receipt_key_retire;
 // The list of them all (changes.c).
 const struct db_change_ops *const *db_changes_all(size_t *count);
 // NULL for KT_CHANGE_BARRIER.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// authcode new: a code with which a client of an organisation registers. Shown once.
+// authcode new, list, revoke: codes with which clients of an organisation register.
 #include <stdio.h>
 #include <string.h>
 
 #include "ktadmin/commands.h"
+#include "lib/formats.h"
 #include "lib/secret.h"
 
 #define USES_MAX 100000
@@ -72,6 +73,41 @@ static int run_new(struct kt_cli_run *run)
     return rc;
 }
 
+static int run_list(struct kt_cli_run *run)
+{
+    static const struct kta_column COLUMNS[] = {
+        {"id", "id"},         {"organisation", "organisation"},
+        {"state", "state"},   {"uses", "uses"},
+        {"of", "max_uses"},   {"expires", "expires_at"},
+        {"rights", "rights"}, {"made", "created_at"},
+        {"by", "created_by"}, {NULL, NULL},
+    };
+    json_t *rows = NULL;
+    int rc = kta_ask(run, "authcode.list",
+                     json_pack("{s:s*, s:b}", "organisation", run->argc > 0 ? run->argv[0] : NULL,
+                               "ended", kt_cli_flag(run, "all")),
+                     &rows);
+
+    if (rc == 0)
+        rc = kta_print_rows(run, rows, COLUMNS);
+    json_decref(rows);
+    return rc;
+}
+
+static int run_revoke(struct kt_cli_run *run)
+{
+    struct kt_error error = {0};
+    char done[64];
+
+    if (!kt_authcode_is_id(run->argv[0])) {
+        kt_error_set(&error, KT_ERR_USAGE, "ktadmin authcode list shows the ids",
+                     "give the id of an auth code, which is its first part, and never the code");
+        return kt_cli_fail(run, &error);
+    }
+    snprintf(done, sizeof(done), "Withdrew auth code %s", run->argv[0]);
+    return kta_change(run, "authcode.revoke", json_pack("{s:s}", "id", run->argv[0]), done);
+}
+
 static const struct kt_cli_option OPTIONS[] = {
     {"uses", 0, "N", "how many clients may register with it (1)"},
     {"expires", 0, "TIME", "how long it is good: 30min, 24h, 7d (certificates.auth_code_lifetime)"},
@@ -89,4 +125,29 @@ const struct kt_cli_command kta_cmd_authcode_new = {
     .min_args = 1,
     .max_args = 1,
     .run = run_new,
+};
+
+static const struct kt_cli_option LIST_OPTIONS[] = {
+    {"all", 'a', NULL, "also those that have expired, are used up or withdrawn"},
+    {NULL},
+};
+
+const struct kt_cli_command kta_cmd_authcode_list = {
+    .verb = "authcode list",
+    .arguments = "[ORGANISATION]",
+    .summary = "list the auth codes that are good, by their ids",
+    .options = LIST_OPTIONS,
+    .max_args = 1,
+    .run = run_list,
+};
+
+const struct kt_cli_command kta_cmd_authcode_revoke = {
+    .verb = "authcode revoke",
+    .arguments = "ID",
+    .summary = "withdraw an auth code",
+    .help =
+        "Nobody else registers with it. Clients that did keep what they have: see client revoke.",
+    .min_args = 1,
+    .max_args = 1,
+    .run = run_revoke,
 };

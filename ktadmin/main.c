@@ -43,6 +43,8 @@ static const struct kt_cli_command *const COMMANDS[] = {
     &kta_cmd_org_disable,
     &kta_cmd_org_set,
     &kta_cmd_authcode_new,
+    &kta_cmd_authcode_list,
+    &kta_cmd_authcode_revoke,
     &kta_cmd_client_list,
     &kta_cmd_client_approve,
     &kta_cmd_client_revoke,

@@ -216,6 +216,25 @@ static int run_authcode_new(struct kts_call *call, const json_t *args, json_t **
     return kts_agent_change(call, &change, text, error);
 }
 
+static int run_authcode_revoke(struct kts_call *call, const json_t *args, json_t **result,
+                               struct kt_error *error)
+{
+    static const char *const MEMBERS[] = {"id", NULL};
+    struct kt_change change = {.kind = KT_CHANGE_AUTHCODE_REVOKE};
+    const char *id = NULL;
+    int rc = kt_json_only(args, MEMBERS, error);
+
+    (void)result;
+    if (rc == 0)
+        rc = kt_json_string(args, "id", 1, sizeof(change.code_id) - 1, &id, error);
+    if (rc == 0 && !kt_authcode_is_id(id))
+        rc = kt_error_set(error, KT_ERR_INVALID, NULL, "that is not the id of an auth code");
+    if (rc)
+        return rc;
+    memcpy(change.code_id, id, sizeof(change.code_id));
+    return kts_agent_change(call, &change, NULL, error);
+}
+
 static int change_client(struct kts_call *call, enum kt_change_kind kind, const json_t *args,
                          struct kt_error *error)
 {
@@ -308,6 +327,7 @@ const struct kts_verb kts_change_verbs[] = {
     {"org.set", KTS_CALLER_LOCAL, 0, run_org_set, NULL, NULL},
     {"clock.confirm", KTS_CALLER_LOCAL, 0, run_clock_confirm, NULL, NULL},
     {"authcode.new", KTS_CALLER_LOCAL, 0, run_authcode_new, NULL, NULL},
+    {"authcode.revoke", KTS_CALLER_LOCAL, 0, run_authcode_revoke, NULL, NULL},
     {"client.approve", KTS_CALLER_LOCAL, 0, run_client_approve, NULL, NULL},
     {"client.revoke", KTS_CALLER_LOCAL, 0, run_client_revoke, NULL, NULL},
     {"grant.add", KTS_CALLER_LOCAL, 0, run_grant_add, NULL, NULL},

@@ -144,6 +144,20 @@ static int run_client_list(struct kts_call *call, const json_t *args, json_t **r
                                  result, error);
 }
 
+static int run_authcode_list(struct kts_call *call, const json_t *args, json_t **result,
+                             struct kt_error *error)
+{
+    static const char *const MEMBERS[] = {"organisation", "ended", NULL};
+    const char *organisation = NULL;
+    int rc = kt_json_only(args, MEMBERS, error);
+
+    if (rc == 0)
+        rc = kt_json_string(args, "organisation", 0, KT_ORG_NAME_MAX, &organisation, error);
+    return rc ? rc
+              : db_query_auth_codes(kts_agent_database(kts_call_agent(call)), organisation,
+                                    json_is_true(json_object_get(args, "ended")), result, error);
+}
+
 static int run_grant_list(struct kts_call *call, const json_t *args, json_t **result,
                           struct kt_error *error)
 {
@@ -177,6 +191,7 @@ static const struct kts_verb READS[] = {
     {"status", KTS_CALLER_LOCAL, 0, run_status, NULL, NULL},
     {"org.list", KTS_CALLER_LOCAL, 0, run_org_list, NULL, NULL},
     {"clock.show", KTS_CALLER_LOCAL, 0, run_clock_show, NULL, NULL},
+    {"authcode.list", KTS_CALLER_LOCAL, 0, run_authcode_list, NULL, NULL},
     {"client.list", KTS_CALLER_LOCAL, 0, run_client_list, NULL, NULL},
     {"grant.list", KTS_CALLER_LOCAL, 0, run_grant_list, NULL, NULL},
     {"db.status", KTS_CALLER_LOCAL, 0, run_db_status, NULL, NULL},

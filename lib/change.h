@@ -37,6 +37,7 @@ enum kt_change_kind {
     KT_CHANGE_CLOCK_CONFIRM,
     KT_CHANGE_RECEIPT_KEY_ADD,    // name: the key's id in hex; csr: its certificate, PEM
     KT_CHANGE_RECEIPT_KEY_RETIRE, // name: the id of the one that stays; all others
+    KT_CHANGE_AUTHCODE_REVOKE,    // code_id
     KT_CHANGE_TICK, // actor: the writer itself. Looks at the clock, purges what is due
     KT_CHANGE_KIND_COUNT
 };
@@ -85,7 +86,7 @@ struct kt_change {
     struct kt_uuid key_group;      // DEPOSIT, GRANT: nil = none
     uint8_t *body;                 // DEPOSIT
     size_t body_len;
-    char code_id[9];                  // REGISTER, AUTHCODE_NEW
+    char code_id[9];                  // REGISTER, AUTHCODE_*
     uint8_t code_hash[KT_SHA256_LEN]; // REGISTER, AUTHCODE_NEW
     char name[KT_ORG_NAME_MAX + 1];   // REGISTER: client's label; ORG_*, AUTHCODE_NEW,
                                       // ORG_SET, KEY_GROUP_ADD, RECOVERY_*,

@@ -86,6 +86,7 @@ struct kt_authcode {
 };
 int kt_authcode_new(const uint8_t ca_sha256[KT_SHA256_LEN], struct kt_authcode *code) KT_MUST_CHECK;
 void kt_authcode_format(const struct kt_authcode *code, char out[KT_AUTHCODE_TEXT]);
+int kt_authcode_is_id(const char *text); // the form of the first part
 int kt_authcode_parse(const char *text, struct kt_authcode *code) KT_MUST_CHECK;
 // What the server stores: SHA-256 of "keytrustee-authcode 1\n", the id, "\n" and the secret bytes.
 int kt_authcode_hash(const struct kt_authcode *code, uint8_t out[KT_SHA256_LEN]) KT_MUST_CHECK;

@@ -36,6 +36,13 @@ void kt_authcode_format(const struct kt_authcode *code, char out[KT_AUTHCODE_TEX
     kt_wipe(secret, sizeof(secret));
 }
 
+int kt_authcode_is_id(const char *text)
+{
+    uint8_t bytes[KT_AUTHCODE_ID_LEN];
+
+    return strlen(text) == ID_CHARS && kt_base32_decode(text, ID_CHARS, bytes, sizeof(bytes)) == 0;
+}
+
 int kt_authcode_parse(const char *text, struct kt_authcode *code)
 {
     struct kt_text rest = {text, strnlen(text, KT_AUTHCODE_TEXT)};

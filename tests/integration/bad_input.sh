@@ -65,6 +65,30 @@ exits 0 register_as host-3 "$KT_TMP/code"
 exits 4 register_as host-4 "$KT_TMP/code"
 has "$KT_TMP/err" 'no uses left'
 
+check "a withdrawn auth code is refused, and who registered with it before is served"
+code_state() {
+    admin kts-01 authcode list --all acme --json >"$KT_TMP/codes" && jq -r ".[] | select(.id == \"$1\") | .state" "$KT_TMP/codes"
+}
+new_auth_code kts-01 acme "$KT_TMP/code.wide" --uses 3
+id=$(cut -c 1-8 "$KT_TMP/code.wide")
+succeeds register_as host-7 "$KT_TMP/code.wide"
+is "$(code_state "$id")" good
+succeeds admin kts-01 authcode list acme
+has "$KT_TMP/out" "^$id +acme +good +1 +3 "
+hasnt "$KT_TMP/out" "$(cut -c 10-41 "$KT_TMP/code.wide")"
+succeeds admin kts-01 authcode revoke "$id"
+is "$(code_state "$id")" withdrawn
+exits 4 register_as late "$KT_TMP/code.wide"
+has "$KT_TMP/err" 'auth code'
+succeeds register_as host-7 "$KT_TMP/code.wide"
+succeeds admin kts-01 authcode revoke "$id"
+succeeds admin kts-01 authcode list acme
+hasnt "$KT_TMP/out" "$id"
+exits 3 admin kts-01 authcode revoke aaaaaaaa
+exits 2 admin kts-01 authcode revoke "$(cat "$KT_TMP/code.wide")"
+is "$(sql kts-01 "select count(*) from change_log where event = 'authcode.revoke' and detail->>'id' = '$id'")" 1 "entries"
+has "${NODE_DIR[kts-01]}/audit/audit-"* "\"code\":\"$id\",\"event\":\"authcode.revoke\""
+
 # --- certificates ---
 
 # certificate NAME CA FROM UNTIL: signs a new key's certificate; CA is PREFIX of -cert.pem, -key.pem.
