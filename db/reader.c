@@ -69,7 +69,7 @@ static void call_back(struct db_read *read, int code, const PGresult *result)
 
 static int sync_now(struct db_reader *reader)
 {
-    if (reader->unsynced == 0)
+    if (reader->unsynced == 0 || !reader->last)
         return 0;
     if (!PQpipelineSync(reader->conn))
         return KT_ERR_DATABASE_UNAVAILABLE;

@@ -137,6 +137,7 @@ static int run_show(struct kt_cli_run *run)
     if (rc == 0)
         rc = kta_audit_filter_take(run, &shown.filter, &error);
     shown.room = (size_t)room;
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant
     shown.ring = rc ? NULL : calloc(shown.room, sizeof(*shown.ring));
     if (rc == 0 && !shown.ring)
         rc = kt_error_set(&error, KT_ERR_NO_MEMORY, NULL, "out of memory");

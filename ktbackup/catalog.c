@@ -100,6 +100,7 @@ int ktb_catalog_read(const char *folder, const struct kt_backup_trust *trust,
     if (rc)
         ktb_catalog_free(catalog);
     else if (catalog->count > 0)
+        // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant
         qsort(catalog->entries, catalog->count, sizeof(*catalog->entries), order);
     return rc;
 }

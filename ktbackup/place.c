@@ -154,7 +154,7 @@ static int read_client(struct ktb_place *place, const char *path, struct kt_erro
              kt_uuid_parse(cluster, &place->cluster_id) != 0)
         rc = kt_error_set(error, KT_ERR_NOT_INITIALISED, "keytrustee register",
                           "the client in '%s' is not registered yet", place->confdir);
-    if (rc == 0) {
+    if (rc == 0 && key) {
         kt_uuid_format(&id, place->owner);
         memcpy(place->signer, key, 40);
         place->signer[40] = '\0';

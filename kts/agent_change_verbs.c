@@ -55,7 +55,7 @@ int kts_take_rights(const json_t *args, const char *fallback, char *out, size_t 
     if (rc)
         return rc;
     if (!text)
-        text = fallback;
+        text = fallback ? fallback : "";
     for (const char *at = text;; at++) {
         size_t n = strcspn(at, ","), i = 0;
         while (i < sizeof(KNOWN) / sizeof(KNOWN[0]) &&

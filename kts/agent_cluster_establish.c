@@ -21,7 +21,7 @@ static int find_row(struct kts_local *local, struct kt_epoch_row *row, int *foun
 
     *found = 0;
     newest = rc ? NULL : kt_epoch_rows_newest(&rows);
-    if (kt_epoch_row_is_own(newest, promise)) {
+    if (newest && kt_epoch_row_is_own(newest, promise)) {
         *row = *newest;
         *found = 1;
     } else if (newest && newest->incarnation.number >= promise->incarnation.number &&

@@ -392,13 +392,15 @@ void kts_job_forget(struct kts_running *running)
 
 void kts_jobs_end(struct kts_agent *agent)
 {
-    while (agent->jobs) {
-        pid_t pid = agent->jobs->pid;
-        if (pid > 0) {
-            kill(pid, SIGKILL);
-            waitpid(pid, NULL, 0);
+    struct kts_running *next;
+
+    for (struct kts_running *running = agent->jobs; running; running = next) {
+        next = running->next;
+        if (running->pid > 0) {
+            kill(running->pid, SIGKILL);
+            waitpid(running->pid, NULL, 0);
         }
-        free_running(agent->jobs);
+        free_running(running);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kts/agent_cluster.h"
+#include "kts/agent_seal.h"
 #include "kts/agent_view.h"
 #include "lib/json.h"
 #include "lib/pki.h"
@@ -273,8 +274,8 @@ static int run_retire(struct kts_call *call, const json_t *args, json_t **result
 static int run_take(struct kts_call *call, const json_t *args, json_t **result,
                     struct kt_error *error)
 {
-    static const char *const MEMBERS[] = {"id", "pem", NULL};
-    const char *id = NULL, *pem = NULL;
+    static const char *const MEMBERS[] = {"id", "sealed", NULL};
+    const char *id = NULL, *sealed = NULL;
     int rc = kt_json_only(args, MEMBERS, error);
 
     (void)result;
@@ -283,7 +284,7 @@ static int run_take(struct kts_call *call, const json_t *args, json_t **result,
     if (rc == 0)
         rc = take_id(args, &id, error);
     if (rc == 0)
-        rc = kt_json_string(args, "pem", 1, KT_RECEIPT_PEM_MAX, &pem, error);
+        rc = kt_json_string(args, "sealed", 1, KTS_SEALED_MAX, &sealed, error);
     if (rc)
         return rc;
     record(call, "receipt.take", id, NULL);
@@ -293,23 +294,25 @@ static int run_take(struct kts_call *call, const json_t *args, json_t **result,
 static int run_hand(struct kts_call *call, const json_t *args, json_t **result,
                     struct kt_error *error)
 {
-    struct kt_receipt_pair pair = {.key = NULL};
-    struct kt_secret *text = NULL;
-    const char *id = NULL;
-    int rc = take_only_id(args, &id, error);
+    static const char *const MEMBERS[] = {"id", "to", NULL};
+    struct kts_agent *agent = kts_call_agent(call);
+    const char *id = NULL, *to = NULL;
+    char *sealed = NULL;
+    int rc = kt_json_only(args, MEMBERS, error);
 
     if (rc == 0)
         rc = check_from_active(call, error);
     if (rc == 0)
-        rc = kts_receipt_pair_of(kts_call_agent(call)->start->paths, id, &pair, error);
-    if (rc == 0 && (rc = kt_receipt_pair_text(&pair, &text)) != 0)
-        kt_error_set(error, rc, NULL, "a receipt key cannot be encoded");
+        rc = take_id(args, &id, error);
+    if (rc == 0)
+        rc = kt_json_string(args, "to", KT_SHA256_TEXT - 1, KT_SHA256_TEXT - 1, &to, error);
+    if (rc == 0)
+        rc = kts_receipt_pair_seal(agent->start->paths, agent->ca_cert, id, to, &sealed, error);
     if (rc == 0) {
         record(call, "receipt.hand", id, NULL);
-        *result = json_pack("{s:s, s:s}", "id", id, "pem", kt_secret_text(text));
+        *result = json_pack("{s:s, s:s}", "id", id, "sealed", sealed);
     }
-    kt_secret_free(text);
-    kt_receipt_pair_free(&pair);
+    free(sealed);
     return rc;
 }
 

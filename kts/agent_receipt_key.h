@@ -22,7 +22,7 @@ int kts_job_receipt_give(struct kts_job *job, const json_t *args, json_t **resul
                          struct kt_error *error);
 int kts_job_receipt_fetch(struct kts_job *job, const json_t *args, json_t **result,
                           struct kt_error *error);
-// "id", "pem": keeps it beside the one in use.
+// "id", "sealed": keeps it beside the one in use.
 int kts_job_receipt_take(struct kts_job *job, const json_t *args, json_t **result,
                          struct kt_error *error);
 // "id": it takes the place of the one in use.
@@ -31,5 +31,8 @@ int kts_job_receipt_use(struct kts_job *job, const json_t *args, json_t **result
 // The pair of this id, in use or to follow. KT_ERR_NOT_FOUND.
 int kts_receipt_pair_of(const struct kt_paths *paths, const char *id, struct kt_receipt_pair *pair,
                         struct kt_error *error) KT_MUST_CHECK;
+// The same as text, sealed for the agent whose CA root that is: base64, the caller's.
+int kts_receipt_pair_seal(const struct kt_paths *paths, X509 *ca, const char *id, const char *root,
+                          char **sealed, struct kt_error *error) KT_MUST_CHECK;
 
 #endif

@@ -3,11 +3,15 @@
 // be repeated.
 #include "kts/agent_receipt_key.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "kts/agent_cluster.h"
+#include "kts/agent_seal.h"
 #include "lib/json.h"
 #include "lib/pki.h"
+
+#define PURPOSE "keytrustee receipt key"
 
 static const char *text_of(const json_t *args, const char *name)
 {
@@ -28,6 +32,22 @@ int kts_receipt_pair_of(const struct kt_paths *paths, const char *id, struct kt_
     }
     return kt_error_set(error, KT_ERR_NOT_FOUND, "see ktadmin status: which nodes have it",
                         "this node does not have the receipt key '%s'", id);
+}
+
+int kts_receipt_pair_seal(const struct kt_paths *paths, X509 *ca, const char *id, const char *root,
+                          char **sealed, struct kt_error *error)
+{
+    struct kt_receipt_pair pair = {.key = NULL};
+    struct kt_secret *text = NULL;
+    int rc = kts_receipt_pair_of(paths, id, &pair, error);
+
+    if (rc == 0 && (rc = kt_receipt_pair_text(&pair, &text)) != 0)
+        kt_error_set(error, rc, NULL, "a receipt key cannot be encoded");
+    if (rc == 0)
+        rc = kts_seal_for(ca, root, PURPOSE, id, kt_secret_text(text), sealed, error);
+    kt_secret_free(text);
+    kt_receipt_pair_free(&pair);
+    return rc;
 }
 
 // --- making ---
@@ -109,29 +129,34 @@ static int ask(struct kts_job *job, const json_t *args, const char *verb, json_t
 int kts_job_receipt_give(struct kts_job *job, const json_t *args, json_t **result,
                          struct kt_error *error)
 {
-    struct kt_receipt_pair pair = {.key = NULL};
-    struct kt_secret *text = NULL;
-    int rc = kts_receipt_pair_of(job->start->paths, text_of(args, "id"), &pair, error);
+    json_t *state = NULL;
+    char *sealed = NULL;
+    int rc = ask(job, args, "node.state", json_object(), &state, error);
 
-    if (rc == 0 && (rc = kt_receipt_pair_text(&pair, &text)) != 0)
-        kt_error_set(error, rc, NULL, "a receipt key cannot be encoded");
     if (rc == 0)
-        rc =
-            ask(job, args, "receipt.take",
-                json_pack("{s:s, s:s}", "id", pair.id, "pem", kt_secret_text(text)), result, error);
-    kt_secret_free(text);
-    kt_receipt_pair_free(&pair);
+        rc = kts_receipt_pair_seal(job->start->paths, job->ca_cert, text_of(args, "id"),
+                                   kts_seal_root_of(state), &sealed, error);
+    if (rc == 0)
+        rc = ask(job, args, "receipt.take",
+                 json_pack("{s:s, s:s}", "id", text_of(args, "id"), "sealed", sealed), result,
+                 error);
+    json_decref(state);
+    free(sealed);
     return rc;
 }
 
 // Whole, of the cluster's CA, and the one that is meant.
-static int keep(const struct kts_job *job, const char *id, const char *pem, struct kt_error *error)
+static int keep(const struct kts_job *job, const char *id, const char *sealed,
+                struct kt_error *error)
 {
+    struct kt_secret *pem = NULL;
     const struct kt_paths *paths = job->start->paths;
     struct kt_receipt_pair pair = {.key = NULL};
     char used[KT_KEY_ID_TEXT], certified[KT_KEY_ID_TEXT];
-    int rc = kt_receipt_pair_parse(pem, strlen(pem), &pair, error);
+    int rc = kts_seal_open(job->start->paths, PURPOSE, id, sealed, &pem, error);
 
+    if (rc == 0)
+        rc = kt_receipt_pair_parse(kt_secret_text(pem), kt_secret_len(pem), &pair, error);
     if (rc == 0 && (rc = kt_receipt_cert_check(pair.cert, job->ca_cert, certified)) != 0)
         kt_error_set(error, rc, "compare the clocks of the nodes; they must have the same CA",
                      "the receipt key is not certified by this cluster's CA: %s", kt_err_text(rc));
@@ -141,13 +166,14 @@ static int keep(const struct kts_job *job, const char *id, const char *pem, stru
     if (rc == 0 && strcmp(used, id) != 0)
         rc = kt_receipt_next_save(paths, &pair, error);
     kt_receipt_pair_free(&pair);
+    kt_secret_free(pem);
     return rc;
 }
 
 int kts_job_receipt_take(struct kts_job *job, const json_t *args, json_t **result,
                          struct kt_error *error)
 {
-    int rc = keep(job, text_of(args, "id"), text_of(args, "pem"), error);
+    int rc = keep(job, text_of(args, "id"), text_of(args, "sealed"), error);
 
     if (rc == 0)
         *result = json_object();
@@ -157,14 +183,19 @@ int kts_job_receipt_take(struct kts_job *job, const json_t *args, json_t **resul
 int kts_job_receipt_fetch(struct kts_job *job, const json_t *args, json_t **result,
                           struct kt_error *error)
 {
-    const char *id = text_of(args, "id"), *pem = NULL;
+    const char *id = text_of(args, "id"), *sealed = NULL;
     json_t *answer = NULL;
-    int rc = ask(job, args, "receipt.hand", json_pack("{s:s}", "id", id), &answer, error);
+    char root[KT_SHA256_TEXT];
+    int rc = job->ca_cert ? kts_seal_root(job->ca_cert, root) : KT_ERR_NOT_FOUND;
 
+    if (rc)
+        return kt_error_set(error, rc, NULL, "this node's CA cannot be read");
+    rc = ask(job, args, "receipt.hand", json_pack("{s:s, s:s}", "id", id, "to", root), &answer,
+             error);
     if (rc == 0)
-        rc = kt_json_string(answer, "pem", 1, KT_RECEIPT_PEM_MAX, &pem, error);
+        rc = kt_json_string(answer, "sealed", 1, KTS_SEALED_MAX, &sealed, error);
     if (rc == 0)
-        rc = keep(job, id, pem, error);
+        rc = keep(job, id, sealed, error);
     json_decref(answer);
     if (rc == 0)
         *result = json_object();

@@ -311,8 +311,12 @@ static void on_closed(struct kts_agent *agent)
 {
     struct kts_relay *relay = agent->relay;
 
-    while (relay && relay->calls)
-        end(relay, relay->calls);
+    struct relayed *next;
+
+    for (struct relayed *one = relay ? relay->calls : NULL; one; one = next) {
+        next = one->next;
+        end(relay, one);
+    }
 }
 
 static void on_summary(evutil_socket_t fd, short what, void *arg)

@@ -53,7 +53,8 @@ static int change_entry(struct kt_peer *peer, const uint8_t sha256[KT_SHA256_LEN
         memcpy(next.cert_before, before, KT_SHA256_LEN);
     if (memcmp(next.cert_before, sha256, KT_SHA256_LEN) == 0)
         memset(next.cert_before, 0, KT_SHA256_LEN);
-    if (memcmp(&next, peer, sizeof(next)) == 0)
+    if (memcmp(next.cert_sha256, peer->cert_sha256, KT_SHA256_LEN) == 0 &&
+        memcmp(next.cert_before, peer->cert_before, KT_SHA256_LEN) == 0)
         return 0;
     *peer = next;
     return raise_revision(peer, error);

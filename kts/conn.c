@@ -481,6 +481,10 @@ void kts_conns_close_idle(struct kts_worker *worker)
 
 void kts_conns_free_all(struct kts_worker *worker)
 {
-    while (worker->conns)
-        kts_conn_free(worker->conns);
+    struct kts_conn *next;
+
+    for (struct kts_conn *conn = worker->conns; conn; conn = next) {
+        next = conn->next;
+        kts_conn_free(conn);
+    }
 }

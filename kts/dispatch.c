@@ -114,8 +114,11 @@ static int check_served(struct kts_request *request)
 // "application/json", with or without parameters.
 static int is_json(struct kts_span type)
 {
-    const char *semicolon = type.at ? memchr(type.at, ';', type.len) : NULL;
+    const char *semicolon;
 
+    if (!type.at)
+        return 0;
+    semicolon = memchr(type.at, ';', type.len);
     if (semicolon)
         type.len = (size_t)(semicolon - type.at);
     while (type.len > 0 && (type.at[type.len - 1] == ' ' || type.at[type.len - 1] == '\t'))

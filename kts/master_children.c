@@ -110,17 +110,18 @@ static void free_child(struct kts_child *child)
     free(child);
 }
 
-static void remove_child(struct kts_child *child)
+static void remove_child(struct kts_master *master, struct kts_child *child)
 {
-    struct kts_child **at = &child->master->children;
+    struct kts_child **at = &master->children;
 
-    for (struct kts_child *c = child->master->children; c; c = c->next) {
+    for (struct kts_child *c = master->children; c; c = c->next) {
         if (c->replaces == child)
             c->replaces = NULL;
     }
-    while (*at != child)
+    while (*at && *at != child)
         at = &(*at)->next;
-    *at = child->next;
+    if (*at)
+        *at = child->next;
     free_child(child);
 }
 
@@ -272,7 +273,7 @@ static void on_end(struct kts_child *child, int status)
     event_del(child->timer);
     clear_status(child, WIFSIGNALED(status));
     if (child->retiring || child->is_replaced) {
-        remove_child(child);
+        remove_child(master, child);
         return;
     }
     if (master->stopping)
@@ -292,6 +293,7 @@ void kts_children_reap(struct kts_master *master)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct kts_child *child = master->children;
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): who was removed is no longer in the list
         while (child && child->pid != pid)
             child = child->next;
         if (child)

@@ -124,12 +124,12 @@ void kts_records_turn(struct kts_worker *worker)
 {
     while (worker->records) {
         struct kts_record *record = worker->records;
-        size_t n = strlen(record->json);
+        const char *json = record->json;
         int rc;
 
         unlink_record(record);
-        rc = kts_ask_send(worker->audit, KTS_MSG_AUDIT, record->json, n, &record->question,
-                          on_answer, record->request);
+        rc = kts_ask_send(worker->audit, KTS_MSG_AUDIT, json, json ? strlen(json) : 0,
+                          &record->question, on_answer, record->request);
         free(record->json);
         record->json = NULL;
         if (rc)

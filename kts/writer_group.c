@@ -29,6 +29,7 @@ static void group_free(struct group *group)
 static int take_group(struct kts_writer *writer, size_t max, struct group *group)
 {
     memset(group, 0, sizeof(*group));
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant
     group->queued = calloc(max, sizeof(*group->queued));
     group->members = calloc(max, sizeof(*group->members));
     if (group->queued == NULL || group->members == NULL) {

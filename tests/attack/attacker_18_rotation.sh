@@ -19,6 +19,7 @@ prepare_rotation() {
     done
     PASSIVE_NODE=${NODE_DIR[kts-02]}/.keytrustee/tls/node
     ACTIVE_NODE=${NODE_DIR[kts-01]}/.keytrustee/tls/node
+    CA_ROOT=$(openssl x509 -in "$(ca_of kts-01)" -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f)
     RECEIPT_ID=$(sql kts-01 "select encode(key_id, 'hex') from receipt_keys where retired_at is null limit 1")
 }
 lines_of() { awk '{ printf "%s\\n", $0 }' "$@"; }
@@ -27,7 +28,7 @@ false_ca() {
     printf '{"key": "%s", "certificates": "%s", "use": true}' "$(lines_of "$KT_TMP/rotation/false.key")" \
         "$(lines_of "$KT_TMP/rotation/false.pem" "$@")"
 }
-receipt_args() { printf '{"id": "%s"}' "$RECEIPT_ID"; }
+hand_args() { printf '{"id": "%s", "to": "%s"}' "$RECEIPT_ID" "$CA_ROOT"; }
 
 control operator-sees-receipt-keys '200 ' 'an operator asks both nodes for the state of their receipt keys' operator_sees_receipt_keys
 operator_sees_receipt_keys() {
@@ -40,8 +41,8 @@ operator_takes_keys() {
     for target in kts-01 kts-02; do
         agent_call "$PKI/rotator" ca.take "$(false_ca)"
         agent_call "$PKI/rotator" ca.load '{}'
-        agent_call "$PKI/rotator" receipt.hand "$(receipt_args)"
-        agent_call "$PKI/rotator" receipt.take "{\"id\": \"$RECEIPT_ID\", \"pem\": \"$(lines_of "$KT_TMP/rotation/false.key")\"}"
+        agent_call "$PKI/rotator" receipt.hand "$(hand_args)"
+        agent_call "$PKI/rotator" receipt.take "{\"id\": \"$RECEIPT_ID\", \"sealed\": \"$(lines_of "$KT_TMP/rotation/false.key")\"}"
     done
 }
 attempt operator-rotates-the-ca '40[34] @(not_member|route_unknown)' 'an operator would begin, hand out and use another CA over the network' operator_rotates_the_ca
@@ -78,8 +79,8 @@ bad_ca() {
 attempt passive-asks-for-the-receipt-key '40[39] *' 'a passive'"'"'s certificate, to be handed the receipt key, or to put one in its place' passive_asks_for_the_receipt_key
 passive_asks_for_the_receipt_key() {
     for target in kts-01 kts-02; do
-        agent_call "$PASSIVE_NODE" receipt.hand "$(receipt_args)"
-        agent_call "$PASSIVE_NODE" receipt.take "{\"id\": \"$RECEIPT_ID\", \"pem\": \"$(lines_of "$KT_TMP/rotation/false.key" "$KT_TMP/rotation/false.pem")\"}"
+        agent_call "$PASSIVE_NODE" receipt.hand "$(hand_args)"
+        agent_call "$PASSIVE_NODE" receipt.take "{\"id\": \"$RECEIPT_ID\", \"sealed\": \"$(lines_of "$KT_TMP/rotation/false.key" "$KT_TMP/rotation/false.pem")\"}"
     done
 }
 attempt keys-are-as-they-were 'as before' 'after all that: CA and receipt keys of both nodes' keys_are_as_they_were

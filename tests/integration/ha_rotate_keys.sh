@@ -286,13 +286,22 @@ settled "$id"
 signs_by "$id"
 
 check "only the active is given keys, or gives them"
-verb kts-01 receipt.hand "{\"id\": \"$id\"}" && problem "the passive got the key"
+root=$(openssl x509 -in "$(ca_of kts-01)" -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f)
+verb kts-01 receipt.hand "{\"id\": \"$id\", \"to\": \"$root\"}" && problem "the passive got the key"
 has "$KT_TMP/verb" 'not_member'
-verb kts-01 receipt.take "{\"id\": \"$id\", \"pem\": \"x\"}" && problem "the passive gave a key"
+verb kts-01 receipt.take "{\"id\": \"$id\", \"sealed\": \"x\"}" && problem "the passive gave a key"
 has "$KT_TMP/verb" 'not_member'
-verb kts-02 receipt.take "{\"id\": \"$id\", \"pem\": \"x\"}" && problem "no key was taken for one"
+verb kts-02 receipt.take "{\"id\": \"$id\", \"sealed\": \"x\"}" && problem "no key was taken for one"
 hasnt "$KT_TMP/verb" 'not_member'
 verb kts-02 receipt.use '{"id": "0123456789abcdef"}' && problem "a key that is not listed is used"
 settled "$id"
+
+check "a key is handed to agents only: no door on the way can read it"
+verb kts-02 receipt.hand "{\"id\": \"$id\", \"to\": \"$root\"}" || problem "$(cat "$KT_TMP/verb")"
+has "$KT_TMP/verb" '"sealed"'
+hasnt "$KT_TMP/verb" 'PRIVATE KEY'
+hasnt <(grep -oE '[A-Za-z0-9+/=]{200,}' "$KT_TMP/verb" | base64 -d | strings) 'PRIVATE KEY'
+verb kts-02 receipt.hand "{\"id\": \"$id\", \"to\": \"${root:1}0\"}" && problem "it is sealed to any key"
+has "$KT_TMP/verb" 'certificate_unknown_ca'
 
 finish
