@@ -7,6 +7,7 @@
 #include <libpq-fe.h>
 
 #include "db/replication_inner.h"
+#include "db/strangers_sql.h"
 
 #define STATEMENT_MAX 512 // a name has at most 199 bytes, each escaped at most to two
 
@@ -24,16 +25,39 @@ static int end_owners(struct db_admin *admin, struct kt_error *error)
                         0, NULL, NULL, error);
 }
 
-static int roll_back(struct db_admin *admin, const char *gid, struct kt_error *error)
+static int run_with(struct db_admin *admin, const char *what, char *quoted, struct kt_error *error)
 {
-    char *name = PQescapeLiteral(admin->conn, gid, strlen(gid)), sql[STATEMENT_MAX];
-    int n = name ? snprintf(sql, sizeof(sql), "ROLLBACK PREPARED %s", name) : -1;
+    char sql[STATEMENT_MAX];
+    int n = quoted ? snprintf(sql, sizeof(sql), "%s %s", what, quoted) : -1;
 
-    PQfreemem(name);
+    PQfreemem(quoted);
     if (n < 0 || (size_t)n >= sizeof(sql))
         return kt_error_set(error, KT_ERR_DATABASE, NULL,
-                            "a prepared transaction has no usable name");
+                            "a prepared transaction has no usable name or owner");
     return db_pg_run(admin->conn, DB_ADMIN_MS, sql, error);
+}
+
+// As the owner that the list gave, when there is one: PostgreSQL lets it roll back nothing that is
+// another role's, so that a group of the writer's which has taken the same name meanwhile stays.
+// What belongs to a role that is gone only a superuser can end, so its name cannot be taken before.
+static int roll_back(struct db_admin *admin, const char *gid, const char *owner,
+                     struct kt_error *error)
+{
+    PGconn *conn = admin->conn;
+    int rc =
+        owner ? run_with(admin, "SET ROLE", PQescapeIdentifier(conn, owner, strlen(owner)), error)
+              : 0;
+
+    if (rc)
+        return rc;
+    rc = run_with(admin, "ROLLBACK PREPARED", PQescapeLiteral(conn, gid, strlen(gid)), error);
+    // A session that stays another role's would do nothing right any more.
+    if (owner && db_pg_run(conn, DB_ADMIN_MS, "RESET ROLE", rc ? NULL : error) != 0) {
+        PQfinish(admin->conn);
+        admin->conn = NULL;
+        return KT_ERR_DATABASE_UNAVAILABLE;
+    }
+    return rc;
 }
 
 int db_admin_roll_back_strangers(struct db_admin *admin, int end_sessions, uint32_t *count,
@@ -46,21 +70,23 @@ int db_admin_roll_back_strangers(struct db_admin *admin, int end_sessions, uint3
 
     if (rc == 0)
         rc = db_admin_ask(admin,
-                          "SELECT gid FROM pg_prepared_xacts WHERE owner <> 'kts_writer'"
-                          " AND database = current_database() ORDER BY prepared",
+                          "SELECT x.gid, x.owner FROM pg_prepared_xacts x"
+                          " WHERE " DB_STRANGERS " AND x.database = current_database()"
+                          " ORDER BY x.prepared",
                           0, NULL, &list, error);
     if (rc)
         return rc;
     // One that cannot be ended (or was, by its owner) does not keep the others.
-    for (int i = 0; i < PQntuples(list); i++) {
-        if (roll_back(admin, PQgetvalue(list, i, 0), &why) == 0)
+    for (int i = 0; i < PQntuples(list) && admin->conn; i++) {
+        const char *owner = PQgetisnull(list, i, 1) ? NULL : PQgetvalue(list, i, 1);
+        if (roll_back(admin, PQgetvalue(list, i, 0), owner, &why) == 0)
             done++;
         else if (!first.code)
             first = why;
     }
     PQclear(list);
     *count = done;
-    if (!first.code || done)
+    if (admin->conn && (!first.code || done))
         return 0;
     return kt_error_set(error, first.code, NULL, "%s", first.message);
 }

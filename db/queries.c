@@ -10,6 +10,7 @@
 
 #include "db/epoch_sql.h"
 #include "db/queries_inner.h"
+#include "db/strangers_sql.h"
 
 #define ROWS_MAX     10000
 #define STATEMENT_MS 2500
@@ -274,9 +275,12 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
         "  WHERE x.database = current_database() AND x.gid LIKE 'kt:%'"
         "  AND x.owner = 'kts_writer'),"
         "'strangers', (SELECT count(*) FROM pg_prepared_xacts x"
-        "  WHERE x.database = current_database() AND x.owner <> 'kts_writer'),"
-        "'strangers_owner', (SELECT min(x.owner::text) FROM pg_prepared_xacts x"
-        "  WHERE x.database = current_database() AND x.owner <> 'kts_writer'),"
+        "  WHERE x.database = current_database() AND " DB_STRANGERS "),"
+        "'strangers_owner', (SELECT min(coalesce(x.owner::text, '(removed)'))"
+        "  FROM pg_prepared_xacts x"
+        "  WHERE x.database = current_database() AND " DB_STRANGERS "),"
+        "'spared', (SELECT count(*) FROM pg_prepared_xacts x"
+        "  WHERE x.database = current_database() AND " DB_SPARED "),"
         "'timeline', CASE WHEN pg_is_in_recovery()"
         "  THEN coalesce(r.received_tli, (pg_control_checkpoint()).timeline_id)"
         "  ELSE ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int END,"

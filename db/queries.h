@@ -20,7 +20,8 @@ int db_session_check(struct db_session *session, struct kt_error *error) KT_MUST
 
 // What the watch has to see, in one statement, as an object: "in_recovery", "restored",
 // "log_index", "prepared" (groups of the
-// writer's), "strangers" (prepared by other roles; "strangers_owner" is one of these), "clock_jumped", "timeline", "lsn" (flushed; on a standby received), "replayed",
+// writer's), "strangers" (prepared by other roles; "strangers_owner" is one of these, "(removed)" when it is
+// gone), "spared" (prepared by a superuser under a name as the writer's), "clock_jumped", "timeline", "lsn" (flushed; on a standby received), "replayed",
 // "lag_us", "rows" (as kt_epoch_rows_from_json takes them), "receiver" (null, or {"streaming",
 // "silent_us"}), and "streaming", an
 // array of {"member", "name", "streaming", "flush_lsn", "replay_lsn", "lag_bytes", "lag_us",

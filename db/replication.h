@@ -77,9 +77,11 @@ int db_admin_rows(struct db_admin *admin, struct kt_epoch_rows *rows,
 // Prepared groups of ours that are not committed.
 int db_admin_in_doubt(struct db_admin *admin, uint32_t *count,
                       struct kt_error *error) KT_MUST_CHECK;
-// Rolls back the prepared transactions that the writer's role does not own; *count receives how
-// many. With `end_sessions` the sessions of the roles that own them are ended first, except the
-// agent's. An error only when none could be rolled back that is there.
+// Rolls back the prepared transactions that the writer's role does not own, each as its owner;
+// *count receives how many. A superuser's that is named as the writer's ("kt:...") is left alone.
+// With `end_sessions` the sessions of the roles that own them are ended first, except the agent's.
+// An error only when none could be rolled back that is there; KT_ERR_DATABASE_UNAVAILABLE: the
+// session is of no more use.
 int db_admin_roll_back_strangers(struct db_admin *admin, int end_sessions, uint32_t *count,
                                  struct kt_error *error) KT_MUST_CHECK;
 // Ends the writer's sessions, and those of killed jobs that wait in a row's or probe's commit, and

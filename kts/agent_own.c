@@ -62,6 +62,18 @@ static int can_sweep(const struct kts_agent *agent)
             role == KTS_ROLE_UNESTABLISHED);
 }
 
+// Once for each number of them: who made them is to end them.
+static void say_spared(struct kts_view *view)
+{
+    if (view->spared > view->spared_said)
+        kt_log(KT_LOG_WARNING,
+               "%u prepared transactions of a superuser are named as the writer's and are left "
+               "alone: each keeps a place from the writer; hint: ROLLBACK PREPARED by who made "
+               "them; pg_prepared_xacts lists them",
+               view->spared);
+    view->spared_said = view->spared;
+}
+
 // Beside the other jobs: none of them is kept back by a stranger, and none keeps this back.
 static void sweep(struct kts_agent *agent)
 {
@@ -104,6 +116,7 @@ void kts_own_jobs(struct kts_agent *agent)
     json_t *args = NULL;
     int rc = 0;
 
+    say_spared(view);
     sweep(agent);
     if (agent->stopping || kts_job_is_running(agent) ||
         kt_monotonic_now() < view->own_us + PERIOD_US)

@@ -105,6 +105,7 @@ int kts_view_take(struct kts_view *view, const json_t *look, struct kt_error *er
     view->log_index = (uint64_t)number_of(look, "log_index");
     view->prepared = (uint32_t)number_of(look, "prepared");
     view->strangers = (uint32_t)number_of(look, "strangers");
+    view->spared = (uint32_t)number_of(look, "spared");
     names = json_string_value(json_object_get(look, "strangers_owner"));
     if (names)
         snprintf(view->strangers_owner, sizeof(view->strangers_owner), "%s", names);

@@ -42,6 +42,8 @@ struct kts_view {
     uint32_t prepared;        // groups of changes between their two phases
     uint32_t strangers;       // prepared by others than the writer: places that it lacks
     char strangers_owner[64]; // a role that did, the last time there were any
+    uint32_t spared;          // a superuser's, named as the writer's: left alone
+    uint32_t spared_said;     // of these in the log
     struct kt_epoch_rows rows;
     int receives, receiver_streams;
     int64_t receiver_silent_us;

@@ -93,4 +93,31 @@ sql kts-01 "rollback prepared 'kt:left:99'" >/dev/null
 kill -CONT "$server"
 comes_true 20 takes_deposits
 
+check "what a role that is gone has prepared goes too, under whatever name"
+agent=$(process agent)
+kill -STOP "$agent"
+sql kts-01 "set default_transaction_read_only = off; create role gone" >/dev/null
+sql kts-01 "set session authorization gone; begin; select 1; prepare transaction 'kt:gone:1'" >/dev/null
+sql kts-01 "set default_transaction_read_only = off; drop role gone" >/dev/null
+is "$(sql kts-01 "select count(*) from pg_prepared_xacts where owner is null")" 1 "of nobody's"
+kill -CONT "$agent"
+gone_too() {
+    [[ $(sql kts-01 "select count(*) from pg_prepared_xacts where owner is null") -eq 0 ]]
+}
+comes_true 10 gone_too
+has "$dir/logs/kts.log" "1 prepared transactions of the role '\(removed\)' are rolled back"
+
+check "a superuser's that is named as the writer's is left, and the log says so once"
+before=$(grep -c 'are rolled back' "$dir/logs/kts.log")
+sql kts-01 "begin; select 1; prepare transaction 'kt:by:hand'" >/dev/null
+says_spared() { grep -q '1 prepared transactions of a superuser are named as the writer' "$dir/logs/kts.log"; }
+comes_true 10 says_spared
+takes_deposits || problem "no deposit beside it"
+looks() { run admin kts-01 status; }
+looks && looks
+is "$(grep -c 'of a superuser are named' "$dir/logs/kts.log")" 1 "times in the log"
+is "$(grep -c 'are rolled back' "$dir/logs/kts.log")" "$before" "nothing rolled back"
+is "$(sql kts-01 "select count(*) from pg_prepared_xacts where gid = 'kt:by:hand'")" 1 "left"
+sql kts-01 "rollback prepared 'kt:by:hand'" >/dev/null
+
 finish
