@@ -171,7 +171,28 @@ static int write_files(struct kta_restore *restore, struct kt_error *error)
     return rc ? rc : kta_init_node_files(init, &ignored, error);
 }
 
-static int adopt(struct kta_restore *restore, struct kt_error *error)
+// A run before was killed behind its commit. Statement and certificate are those that it made: another
+// statement would follow itself.
+static int is_committed(const struct kta_restore *restore)
+{
+    return !restore->facts.is_restored &&
+           restore->facts.incarnation.number == restore->incarnation.number &&
+           restore->facts.incarnation.bits == restore->incarnation.bits;
+}
+
+// What such a run left to do: everything behind the rows.
+static int end_adoption(struct kta_restore *restore, struct kt_error *error)
+{
+    struct kta_init *init = &restore->init;
+    struct kt_peer self = {.removed = 0};
+    const struct db_restored rows = {
+        .incarnation = restore->incarnation, .epoch = restore->epoch, .self = &self};
+
+    memcpy(self.member, init->promise.member, sizeof(self.member));
+    return db_adopt(init->cluster, &rows, error);
+}
+
+static int commit(struct kta_restore *restore, struct kt_error *error)
 {
     struct kta_init *init = &restore->init;
     struct db_restored rows;
@@ -188,6 +209,26 @@ static int adopt(struct kta_restore *restore, struct kt_error *error)
     free(line.statement);
     free(statement);
     return rc;
+}
+
+// The names are fixed: from here on a run that is killed is finished by the next.
+static int adopt(struct kta_restore *restore, struct kt_error *error)
+{
+    struct kta_init *init = &restore->init;
+    int rc;
+
+    if (is_committed(restore))
+        return end_adoption(restore, error);
+    rc = keep(restore, KTA_KEPT_NODE_KEY, init->paths.node_key, error);
+    if (rc == 0)
+        rc = keep(restore, KTA_KEPT_NODE_CERT, init->paths.node_cert, error);
+    if (rc == 0)
+        rc = kta_restore_look(restore, &restore->facts.peers, error);
+    if (rc == 0)
+        rc = kta_restore_seal(restore, error);
+    if (rc == 0)
+        rc = write_files(restore, error);
+    return rc ? rc : commit(restore, error);
 }
 
 static int open_node(struct kta_restore *restore, struct kta_node *node, struct kt_error *error)
@@ -243,17 +284,7 @@ static int adopt_all(struct kta_restore *restore, struct kta_node *node, struct 
     if (rc == 0)
         rc = start_alone(restore, error);
     if (rc == 0)
-        rc = keep(restore, KTA_KEPT_NODE_KEY, init->paths.node_key, error);
-    if (rc == 0)
-        rc = keep(restore, KTA_KEPT_NODE_CERT, init->paths.node_cert, error);
-    if (rc == 0)
         rc = kta_restore_note(restore, &restore->facts.incarnation, restore->facts.epoch, error);
-    if (rc == 0)
-        rc = kta_restore_look(restore, &restore->facts.peers, error);
-    if (rc == 0)
-        rc = kta_restore_seal(restore, error);
-    if (rc == 0)
-        rc = write_files(restore, error);
     if (rc == 0)
         rc = adopt(restore, error);
     return rc ? rc : kta_restore_finish(restore, error);

@@ -122,9 +122,34 @@ stop_server n1
 succeeds stock -d postgres -c 'DROP DATABASE keytrustee' -c 'CREATE DATABASE keytrustee'
 succeeds stock -f "$base/$stem.sql"
 is "$(sql n1 "SELECT count(*) FROM deposits")" 4 "deposits"
+
+check "an adoption that is killed behind its commit is finished by the same command"
+# The role of a member of before goes behind the commit; the prepared transaction keeps it.
+sql n1 "CREATE ROLE \"kts-09.00000009\" LOGIN REPLICATION IN ROLE kts_members" >/dev/null
+sql n1 "BEGIN READ WRITE; COMMENT ON ROLE \"kts-09.00000009\" IS 'kept'; PREPARE TRANSACTION 'keeps it'" >/dev/null
+"$KTADMIN" --confdir "$base" restore --adopt --cluster-id "$id" >"$KT_TMP/killed" 2>&1 &
+adopting=$!
+KT_PIDS[$adopting]=adopt
+waits_for_the_role() {
+    is_running "$adopting" || give_up "it had ended: $(cat "$KT_TMP/killed")"
+    [[ $(sql n1 "SELECT count(*) FROM pg_locks WHERE locktype = 'object' AND NOT granted" 2>&1) == 1 ]]
+}
+comes_true 30 waits_for_the_role
+kill -KILL "$adopting"
+wait "$adopting" 2>/dev/null
+unset "KT_PIDS[$adopting]"
+is "$(sql n1 "SELECT state FROM cluster")" normal "state"
+[[ -e $base/.keytrustee/restore.json ]] || problem "there is no note"
+sql n1 "ROLLBACK PREPARED 'keeps it'" >/dev/null
+certificate=$(sha256sum <"$base/.keytrustee/tls/node-cert.pem")
 succeeds admin n1 restore --adopt --cluster-id "$id"
 has "$KT_TMP/out" 'incarnation 3'
+is "$(sha256sum <"$base/.keytrustee/tls/node-cert.pem")" "$certificate" "the certificate that the rows name"
 start_node n1
+is "$(sql n1 "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'kts-09.%'")" 0 "roles of members of before"
 succeeds client host-1 get disks/sd5
 has "$KT_TMP/err" 'restored from a backup'
+succeeds client host-1 put disks/sd6 "$KT_TMP/plain.1"
+succeeds client host-1 get disks/sd6 -o "$KT_TMP/got"
+same "$KT_TMP/got" "$KT_TMP/plain.1"
 finish
