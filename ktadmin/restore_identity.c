@@ -237,20 +237,26 @@ static int sign(struct kta_restore *restore, const struct kt_statement *statemen
     return rc;
 }
 
-// Ties the statement to the one before it. One that is not the cluster's is no link: then the new one
-// begins a chain, and clients that know a place before it say so.
+// Ties the statement to the one before it. One that is seen not to be the cluster's is no link: then the
+// new one begins a chain, and clients that know a place before it say so. One that could not be looked
+// at may be a link, and a chain must not break for want of memory or of room in TMPDIR.
 static int follow(struct kta_restore *restore, const char *before, struct kt_statement *statement,
                   struct kt_error *error)
 {
     struct kt_statement parsed;
     struct kt_error why = {0};
+    int rc;
 
     statement->number = 1;
     if (!before)
         return 0;
-    if (kt_statement_verify(restore->init.info.openpgp_fingerprint, before, strlen(before), &parsed,
-                            &why) != 0 ||
-        parsed.number == UINT32_MAX) {
+    rc = kt_statement_verify(restore->init.info.openpgp_fingerprint, before, strlen(before),
+                             &parsed, &why);
+    if (rc && rc != KT_ERR_SIGNATURE && rc != KT_ERR_PROTOCOL)
+        return kt_error_set(error, rc, why.hint[0] ? why.hint : "mend that, then run it again",
+                            "the statement of the incarnation before cannot be checked: %.300s",
+                            why.message);
+    if (rc || parsed.number == UINT32_MAX) {
         kta_restore_say(restore, "the statement of the incarnation before is left out: %s",
                         why.message[0] ? why.message : "it has no usable number");
         return 0;

@@ -152,7 +152,9 @@ int kt_statement_verify(const char *fingerprint, const void *bytes, size_t n,
     if (rc != 0)
         goto out;
     rc = kt_statement_parse((const char *)kt_buf_ptr(&text), kt_buf_left(&text), &parsed);
-    if (rc != 0)
+    if (rc == KT_ERR_NO_MEMORY)
+        rc = kt_error_set(error, rc, NULL, "out of memory");
+    else if (rc != 0)
         rc = kt_error_set(error, KT_ERR_PROTOCOL, NULL,
                           "the cluster's key signed something else than a statement");
     else
