@@ -86,6 +86,9 @@ int kta_init_ca(struct kta_init *init, int *done, struct kt_error *error)
     X509 *cert = NULL;
     int rc = check_half(paths->ca_key, paths->ca_cert, done, error);
 
+    // Out of a backup: of the moment between its two files, perhaps.
+    if (rc == 0 && *done)
+        rc = kt_ca_mend(paths, error);
     if (rc == 0 && *done)
         return kta_init_check_pair(paths, paths->ca_key, paths->ca_cert, error);
     if (rc == 0)
