@@ -118,12 +118,21 @@ static void look_at_strangers(const struct kta_member *member, json_t *list)
 {
     const json_t *strangers = json_object_get(member->state, "strangers");
     const char *role = json_string_value(json_object_get(strangers, "role"));
+    json_int_t left = json_integer_value(json_object_get(strangers, "left")),
+               prepared = json_integer_value(json_object_get(strangers, "prepared"));
 
-    if (role && json_integer_value(json_object_get(strangers, "seconds_ago")) < STRANGERS_S)
+    if (!role || json_integer_value(json_object_get(strangers, "seconds_ago")) >= STRANGERS_S)
+        return;
+    if (json_is_true(json_object_get(strangers, "failing")) && left > 0)
+        say(list,
+            "%s: %lld transactions that the role %s has prepared cannot be rolled back: a process "
+            "of this node may have been taken over, see its log",
+            member->name, left, role);
+    if (prepared > 0)
         say(list,
             "%s: %lld transactions that the role %s had prepared were rolled back: a process of "
             "this node may have been taken over, see its log",
-            member->name, json_integer_value(json_object_get(strangers, "prepared")), role);
+            member->name, prepared, role);
 }
 
 static void look_at_node(const struct kta_member *member, json_t *list)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Signed heads of this node's audit log: one a second for the others while there are records, one a
 // minute, at each new file, at start and stop for the file beside the log.
-#include "kts/agent_audit.h"
+#include "kts/agent_audit_inner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,39 +11,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "kts/agent_heads.h"
 #include "kts/agent_peers.h"
 #include "kts/agent_view.h"
 #include "lib/audit_heads.h"
-#include "lib/epoch.h"
 #include "lib/file.h"
-#include "lib/json.h"
 #include "lib/log.h"
 #include "lib/pki.h"
 
 #define APPEND_US   60000000  // between two heads in the file beside the log
 #define SAVE_US     5000000   // between two replacements of what is known
-#define FILE_LIMIT  (1 << 20) // of the file beside the log, before it is thinned
-#define KEPT_LATEST 256
+#define FILE_LIMIT  (2 << 20) // of the file beside the log, before it is thinned
+#define KEPT_LATEST 256       // heads
+#define KEPT_FILES  512       // audit files, of each the last head
 
-struct kts_agent_audit {
-    struct kts_heads *known;
-    struct kt_audit_head own; // seq 0: none signed since the start
-    char text[KT_AUDIT_HEAD_TEXT];
-    char path[KT_PATH_MAX]; // of the file beside the log
-    uint64_t appended_seq;
-    uint32_t appended_file;
-    int64_t appended_us, saved_us;
-    int failed; // the last try: logged at the change only
-    struct event *timer;
-    struct kt_epoch_row recorded; // the newest row of which there is a record; epoch 0: none yet
-    // Told once: peers that know more of this log than it has.
-    struct {
-        char member[KT_MEMBER_TEXT];
-        uint64_t seq;
-    } behind[KT_PEERS_MAX];
-    size_t behind_count;
-};
+// However large heads are, what is kept of them can be written and read again.
+_Static_assert((KEPT_LATEST + KEPT_FILES) * KT_AUDIT_HEAD_TEXT < KT_AUDIT_HEADS_FILE_MAX,
+               "the heads that are kept fit into their file");
 
 // --- signing ---
 
@@ -81,21 +64,43 @@ static int sign(struct kts_agent *agent, uint32_t file, uint64_t seq,
 
 // --- the file beside the log ---
 
-// Keeps the last head of each audit file, and the latest ones.
+static int is_last_of_file(const struct kt_audit_heads *all, size_t i)
+{
+    return i + 1 == all->count || all->heads[i + 1].file != all->heads[i].file;
+}
+
+// Keeps the latest heads, and the last one of each of the latest audit files: each head vouches for
+// all records before it, and audit files go too.
+static int save_thinned(const char *path, const struct kt_audit_heads *all, struct kt_error *error)
+{
+    struct kt_audit_heads kept = {0};
+    size_t files = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < all->count; i++)
+        files += (size_t)is_last_of_file(all, i);
+    for (size_t i = 0; rc == 0 && i < all->count; i++) {
+        int is_last = is_last_of_file(all, i);
+        if ((is_last && files <= KEPT_FILES) || all->count - i <= KEPT_LATEST)
+            rc = kt_audit_heads_add(&kept, &all->heads[i]);
+        files -= (size_t)is_last;
+    }
+    if (rc)
+        kt_error_set(error, rc, NULL, "%s", kt_err_text(rc));
+    else
+        rc = kt_audit_heads_save(path, &kept, error);
+    kt_audit_heads_free(&kept);
+    return rc;
+}
+
 static int thin_file(const struct kts_agent_audit *audit, struct kt_error *error)
 {
-    struct kt_audit_heads all = {0}, kept = {0};
+    struct kt_audit_heads all = {0};
     int rc = kt_audit_heads_load(audit->path, &all, error);
 
-    for (size_t i = 0; rc == 0 && i < all.count; i++) {
-        int is_last = i + 1 == all.count || all.heads[i + 1].file != all.heads[i].file;
-        if (is_last || all.count - i <= KEPT_LATEST)
-            rc = kt_audit_heads_add(&kept, &all.heads[i]);
-    }
     if (rc == 0)
-        rc = kt_audit_heads_save(audit->path, &kept, error);
+        rc = save_thinned(audit->path, &all, error);
     kt_audit_heads_free(&all);
-    kt_audit_heads_free(&kept);
     return rc;
 }
 
@@ -141,8 +146,8 @@ static void mend_file(const struct kts_agent_audit *audit)
                audit->path, heads.count, aside);
         (void)rename(audit->path, aside);
     }
-    if (rc == 0 && (heads.damaged || heads.torn))
-        rc = kt_audit_heads_save(audit->path, &heads, &why);
+    if (rc == 0 && (heads.damaged || heads.torn || heads.cut))
+        rc = save_thinned(audit->path, &heads, &why);
     if (rc)
         kt_log_error(&why, "signed audit heads");
     kt_audit_heads_free(&heads);
@@ -157,8 +162,7 @@ static void report(struct kts_agent_audit *audit, int rc, const struct kt_error 
     audit->failed = rc != 0;
 }
 
-// Signs what is new, has it in the file when that is due (or `now`), and keeps what is known.
-static int tick(struct kts_agent *agent, int now, struct kt_error *error)
+int kts_agent_audit_tick(struct kts_agent *agent, int now, struct kt_error *error)
 {
     struct kts_agent_audit *audit = agent->audit_heads;
     uint8_t hash[KT_SHA256_LEN];
@@ -224,170 +228,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    report(agent->audit_heads, tick(agent, 0, &why), &why);
+    report(agent->audit_heads, kts_agent_audit_tick(agent, 0, &why), &why);
     record_epochs(agent);
     kts_heads_trim(agent->audit_heads->known, is_member, agent);
 }
-
-// --- what others say ---
-
-// The record that a peer knows of this node's log, by this node's own signature; 0: none behind the
-// last one that is here, or none that is signed.
-static uint64_t known_of_own(const struct kts_agent *agent, const json_t *heads)
-{
-    const struct kt_audit_head *own = &agent->audit_heads->own;
-    const char *text = json_string_value(json_object_get(heads, own->member));
-    static struct kt_audit_head head; // large
-    size_t used = 0;
-
-    if (own->seq == 0 || !text || kt_audit_head_parse(text, strlen(text), &head, &used) ||
-        text[used] != '\0' || head.seq <= own->seq || strcmp(head.member, own->member) != 0 ||
-        memcmp(&head.cluster, &own->cluster, sizeof(head.cluster)) != 0)
-        return 0;
-    return kt_audit_head_verify(&head, agent->ca_cert) == 0 ? head.seq : 0;
-}
-
-// A peer has heard of records that this node's log does not have: it was cut, or written anew,
-// while this node was off. The log itself says so from here on.
-static void hear_of_own(struct kts_agent *agent, const char *member, const json_t *heads)
-{
-    struct kts_agent_audit *audit = agent->audit_heads;
-    uint64_t theirs = known_of_own(agent, heads);
-    size_t i = 0;
-
-    if (theirs == 0)
-        return;
-    while (i < audit->behind_count && strcmp(audit->behind[i].member, member) != 0)
-        i++;
-    if (i == KT_PEERS_MAX || (i < audit->behind_count && audit->behind[i].seq == theirs))
-        return;
-    if (i == audit->behind_count)
-        audit->behind_count++;
-    snprintf(audit->behind[i].member, sizeof(audit->behind[i].member), "%s", member);
-    audit->behind[i].seq = theirs;
-    kt_log(KT_LOG_ERROR,
-           "the audit log ends at record %llu, and node '%s' knows record %llu of it; hint: run "
-           "ktadmin audit verify",
-           (unsigned long long)audit->own.seq, member, (unsigned long long)theirs);
-    kts_agent_audit(agent, json_pack("{s:s, s:s, s:I, s:s}", "event", "audit.behind", "member",
-                                     member, "known", (json_int_t)theirs, "problem",
-                                     "records are gone that another node knows of"));
-}
-
-static void went_back(struct kts_agent *agent, const struct kt_audit_head *head,
-                      const struct kt_audit_head *before)
-{
-    kt_log(KT_LOG_ERROR,
-           "the audit log of node '%s' went back from record %llu to %llu; hint: run ktadmin audit "
-           "verify there",
-           head->member, (unsigned long long)before->seq, (unsigned long long)head->seq);
-    kts_agent_audit(agent, json_pack("{s:s, s:s, s:I, s:I, s:s}", "event", "audit.back", "member",
-                                     head->member, "known", (json_int_t)before->seq, "said",
-                                     (json_int_t)head->seq, "problem",
-                                     "the audit log of that node was cut or written anew"));
-}
-
-static void hear_head(struct kts_agent *agent, const char *member, const char *text)
-{
-    struct kts_heads *known = agent->audit_heads->known;
-    static struct kt_audit_head head, before; // large
-    size_t used = 0;
-    const struct kt_audit_head *newest = kts_heads_newest(known, member);
-
-    if (kt_audit_head_parse(text, strlen(text), &head, &used) || text[used] != '\0' ||
-        strcmp(head.member, member) != 0 ||
-        memcmp(&head.cluster, &agent->start->info->cluster_id, sizeof(head.cluster)) != 0)
-        return;
-    if (newest && newest->seq == head.seq && memcmp(newest->hash, head.hash, KT_SHA256_LEN) == 0)
-        return; // most of the time: not worth a check of the signature
-    if (kt_audit_head_verify(&head, agent->ca_cert)) {
-        kt_log(KT_LOG_WARNING, "node '%s' shows an audit head that it has not signed", member);
-        return;
-    }
-    if (kts_heads_hear(known, &head, &before) == KTS_HEARD_BACK)
-        went_back(agent, &head, &before);
-}
-
-void kts_agent_audit_hear(struct kts_agent *agent, const char *member, const json_t *state)
-{
-    const json_t *audit = json_object_get(state, "audit");
-    const char *text = json_string_value(json_object_get(audit, "head"));
-
-    if (!agent->audit_heads)
-        return;
-    if (text)
-        hear_head(agent, member, text);
-    hear_of_own(agent, member, json_object_get(state, "heads"));
-}
-
-// --- what this node says ---
-
-static int is_present(void *arg, const char *member)
-{
-    const struct kt_peer *peer = kt_peers_by_member(kts_agent_peers(arg), member);
-
-    return peer && !peer->removed;
-}
-
-void kts_agent_audit_state(struct kts_agent *agent, json_t *state)
-{
-    struct kts_status *status = agent->start->status;
-    struct kts_agent_audit *audit = agent->audit_heads;
-    char problem[256];
-    json_t *object = json_pack("{s:b, s:I}", "open", (int)atomic_load(&status->audit_open), "seq",
-                               (json_int_t)atomic_load(&agent->start->audit_page->seq));
-
-    kts_status_get_text(&status->audit_problem, problem);
-    if (problem[0])
-        json_object_set_new(object, "problem", json_string(problem));
-    if (audit && audit->own.seq)
-        json_object_set_new(object, "head", json_string(audit->text));
-    if (audit && audit->behind_count)
-        json_object_set_new(object, "behind", json_string(audit->behind[0].member));
-    json_object_set_new(state, "audit", object);
-    json_object_set_new(state, "heads",
-                        audit ? kts_heads_highest(audit->known, is_present, agent) : json_object());
-}
-
-static int run_heads(struct kts_call *call, const json_t *args, json_t **result,
-                     struct kt_error *error)
-{
-    static const char *const MEMBERS[] = {"member", NULL};
-    const char *member = NULL;
-    int rc = kt_json_only(args, MEMBERS, error);
-
-    if (rc == 0)
-        rc = kt_json_string(args, "member", 0, KT_MEMBER_TEXT - 1, &member, error);
-    if (rc == 0)
-        *result = kts_heads_to_json(kts_call_agent(call)->audit_heads->known, member);
-    return rc;
-}
-
-static int run_sign(struct kts_call *call, const json_t *args, json_t **result,
-                    struct kt_error *error)
-{
-    static const char *const MEMBERS[] = {NULL};
-    struct kts_agent *agent = kts_call_agent(call);
-    const struct kts_agent_audit *audit = agent->audit_heads;
-    char hash[KT_SHA256_TEXT];
-    int rc = kt_json_only(args, MEMBERS, error);
-
-    if (rc == 0)
-        rc = tick(agent, 1, error);
-    if (rc)
-        return rc;
-    kt_hex_encode(audit->own.hash, KT_SHA256_LEN, hash);
-    *result = json_pack("{s:I, s:s, s:s}", "seq", (json_int_t)audit->own.seq, "hash", hash, "text",
-                        audit->text);
-    return 0;
-}
-
-const struct kts_verb kts_audit_verbs[] = {
-    {"audit.heads", KTS_CALLER_LOCAL | KTS_CALLER_NODE | KTS_CALLER_OPERATOR, 0, run_heads, NULL,
-     NULL},
-    {"audit.sign", KTS_CALLER_LOCAL, 0, run_sign, NULL, NULL},
-    {NULL, 0, 0, NULL, NULL, NULL},
-};
 
 // --- start and end ---
 
@@ -422,7 +266,7 @@ void kts_agent_audit_stop(struct kts_agent *agent)
     if (!audit)
         return;
     if (audit->known)
-        report(audit, tick(agent, 1, &why), &why);
+        report(audit, kts_agent_audit_tick(agent, 1, &why), &why);
     if (audit->timer)
         event_free(audit->timer);
     kts_heads_free(audit->known);

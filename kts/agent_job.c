@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "kts/agent_child.h"
+#include "kts/agent_own.h"
 #include "kts/agent_view.h"
 #include "lib/agent_call.h"
 #include "lib/file.h"
@@ -146,6 +147,8 @@ static void finish(struct kts_running *running, json_t *result, const struct kt_
         kt_log_error(error, "'%s' asked for by '%s' failed", running->verb, running->actor);
     else if (running->flags & KTS_JOB_ALONE)
         kt_log(KT_LOG_NOTICE, "'%s' asked for by '%s' is done", running->verb, running->actor);
+    if (!call)
+        kts_own_job_ended(agent, running->run, result);
     free_running(running);
     if (call && result)
         kts_call_succeed(call, result);
@@ -409,6 +412,15 @@ void kts_jobs_end(struct kts_agent *agent)
 int kts_job_is_running(const struct kts_agent *agent)
 {
     return find_alone(agent) != NULL;
+}
+
+size_t kts_job_count(const struct kts_agent *agent, kts_job_function *run)
+{
+    size_t n = 0;
+
+    for (const struct kts_running *running = agent->jobs; running; running = running->next)
+        n += running->run == run;
+    return n;
 }
 
 int kts_job_holds(const struct kts_agent *agent)

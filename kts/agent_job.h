@@ -41,6 +41,7 @@ void kts_job_progress(struct kts_job *job, const char *text, uint64_t done, uint
 int kts_job_is_running(const struct kts_agent *agent);
 // 1 while one runs (or is about to) that holds the writer: no ticket is granted.
 int kts_job_holds(const struct kts_agent *agent);
+size_t kts_job_count(const struct kts_agent *agent, kts_job_function *run); // of that function
 // {"verb", "actor", "text", "done", "total"} of the one that must be alone; NULL when none runs.
 json_t *kts_job_state(const struct kts_agent *agent);
 // The caller is gone: the job goes on, its answer is dropped.

@@ -13,7 +13,8 @@
 // Somebody's ALTER SYSTEM may override the names for ever: tried again, without being in the way.
 #define SETTLE_US 10000000
 // Who prepares transactions again within that time loses its sessions.
-#define STRANGERS_US 60000000
+#define STRANGERS_US   60000000
+#define SWEEP_PAUSE_US 30000000 // at most, between two that fail
 
 // Promoted, not established, and enough of those that are to be members are here.
 static int can_establish(const struct kts_agent *agent)
@@ -74,20 +75,16 @@ static void say_spared(struct kts_view *view)
     view->spared_said = view->spared;
 }
 
-// Beside the other jobs: none of them is kept back by a stranger, and none keeps this back.
-static void sweep(struct kts_agent *agent)
+// Once for each number of them: one who goes on is not to fill the log and the audit log.
+static void tell_strangers(struct kts_agent *agent, int again)
 {
     struct kts_view *view = agent->view;
-    int64_t now_us = kt_monotonic_now();
-    int again = view->strangers_us && now_us < view->strangers_us + STRANGERS_US;
-    struct kt_error why = {0};
-    json_t *args;
 
-    if (agent->stopping || !can_sweep(agent) ||
-        (view->strangers_us && now_us < view->strangers_us + PERIOD_US))
+    if (!again)
+        view->sweep.told = 0;
+    if (view->sweep.told == view->strangers)
         return;
-    view->strangers_us = now_us;
-    view->strangers_found += view->strangers;
+    view->sweep.told = view->strangers;
     kt_log(
         KT_LOG_WARNING,
         "%u prepared transactions of the role '%s' are rolled back%s: only the writer makes any; "
@@ -95,10 +92,50 @@ static void sweep(struct kts_agent *agent)
         view->strangers, view->strangers_owner, again ? ", and its sessions ended" : "");
     kts_agent_audit(agent, json_pack("{s:s, s:I, s:s}", "event", "database.strangers", "count",
                                      (json_int_t)view->strangers, "role", view->strangers_owner));
+}
+
+static void end_sweep(struct kts_sweep *run, int failed)
+{
+    run->last_us = kt_monotonic_now();
+    if (!failed)
+        run->pause_us = 0;
+    else if (run->pause_us == 0)
+        run->pause_us = 2 * PERIOD_US;
+    else
+        run->pause_us =
+            run->pause_us * 2 < SWEEP_PAUSE_US ? run->pause_us * 2 : (int64_t)SWEEP_PAUSE_US;
+    run->next_us = run->last_us + (failed ? run->pause_us : PERIOD_US);
+}
+
+// Beside the other jobs: none of them is kept back by a stranger, and none keeps this back.
+static void sweep(struct kts_agent *agent)
+{
+    struct kts_sweep *run = &agent->view->sweep;
+    int64_t now_us = kt_monotonic_now();
+    int again = run->last_us && now_us < run->last_us + STRANGERS_US;
+    struct kt_error why = {0};
+    json_t *args;
+
+    if (agent->stopping || !can_sweep(agent) || now_us < run->next_us ||
+        kts_job_count(agent, kts_job_strangers) > 0)
+        return;
+    tell_strangers(agent, again);
+    run->last_us = now_us;
     args = json_pack("{s:b}", "end_sessions", again);
-    if (kts_job_start_own(agent, "agent", "database.strangers", kts_job_strangers, 0, args, &why))
+    if (kts_job_start_own(agent, "agent", "database.strangers", kts_job_strangers, 0, args, &why)) {
         kt_log_error(&why, "prepared transactions cannot be rolled back");
+        end_sweep(run, 1);
+    }
     json_decref(args);
+}
+
+void kts_own_job_ended(struct kts_agent *agent, kts_job_function *job, const json_t *result)
+{
+    if (job != kts_job_strangers || !agent->view)
+        return;
+    agent->view->sweep.rolled_back +=
+        (uint64_t)json_integer_value(json_object_get(result, "count"));
+    end_sweep(&agent->view->sweep, !result);
 }
 
 static int must_ask(const struct kts_agent *agent)

@@ -101,11 +101,12 @@ static void put_database(const struct kts_agent *agent, json_t *state)
     set(state, "restored", json_boolean(view->restored));
     set(state, "clock_jumped", json_boolean(view->clock_jumped));
     set(state, "timeline", json_integer((json_int_t)view->timeline));
-    if (view->strangers_us)
+    if (view->sweep.last_us)
         set(state, "strangers",
-            json_pack("{s:I, s:s, s:I}", "prepared", (json_int_t)view->strangers_found, "role",
-                      view->strangers_owner, "seconds_ago",
-                      (json_int_t)((kt_monotonic_now() - view->strangers_us) / 1000000)));
+            json_pack("{s:I, s:b, s:I, s:s, s:I}", "prepared", (json_int_t)view->sweep.rolled_back,
+                      "failing", view->sweep.pause_us > 0, "left", (json_int_t)view->strangers,
+                      "role", view->strangers_owner, "seconds_ago",
+                      (json_int_t)((kt_monotonic_now() - view->sweep.last_us) / 1000000)));
     kts_json_set_lsn(state, "lsn", view->lsn);
     set(state, "lsn_age_ms", json_integer((kt_monotonic_now() - view->looked_us) / 1000 + 1));
     if (view->in_recovery)

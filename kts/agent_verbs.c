@@ -95,7 +95,7 @@ static int run_status(struct kts_call *call, const json_t *args, json_t **result
     put_epoch(status, object);
     put_writer(status, object);
     set_text(object, "audit", atomic_load(&status->audit_open) ? "open" : "closed");
-    kts_status_get_text(&status->audit_problem, problem);
+    kts_status_get_text(&start->audit_page->problem, problem);
     if (problem[0])
         set_text(object, "audit_problem", problem);
     set_number(object, "audit_seq", atomic_load(&start->audit_page->seq));

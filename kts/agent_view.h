@@ -22,6 +22,15 @@ struct kts_stream {
     int64_t replied_us; // kt_monotonic_now() of the last change
 };
 
+// Rolling back what strangers have prepared, since this agent started.
+struct kts_sweep {
+    uint64_t rolled_back;
+    uint32_t told;    // how many there were when that was last logged and recorded
+    int64_t last_us;  // when a run last began or ended; 0: never
+    int64_t next_us;  // no run begins before
+    int64_t pause_us; // behind the last run, which failed; 0: it went well
+};
+
 struct kts_view {
     // the files
     int has_promise;
@@ -61,9 +70,7 @@ struct kts_view {
     int64_t operators_us;  // when operators were last read
     int64_t own_us;        // when a job of the agent's own was last started
     int64_t settled_us;    // when the names were last put right
-    // Prepared by strangers since this agent started, and when they were last seen; 0: never.
-    uint64_t strangers_found;
-    int64_t strangers_us;
+    struct kts_sweep sweep;
     struct kts_heard heard;
 };
 

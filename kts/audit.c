@@ -55,12 +55,12 @@ static void publish(struct audit *audit, int code, const struct kt_error *why)
     if (code && !audit->failed) {
         kt_log_error(why, "records cannot be written, requests that need one are refused");
         snprintf(audit->problem, sizeof(audit->problem), "%.255s", why->message);
-        kts_status_set_text(&status->audit_problem, audit->problem);
+        kts_status_set_text(&page->problem, audit->problem);
     }
     if (!code && audit->failed)
         kt_log(KT_LOG_NOTICE, "records can be written again");
     if (!code)
-        kts_status_set_text(&status->audit_problem, "");
+        kts_status_set_text(&page->problem, "");
     audit->failed = code != 0;
     kts_status_set_head(&page->head, kts_audit_file_current(audit->file), head->seq, head->hash);
     atomic_store(&page->seq, head->seq);

@@ -99,32 +99,33 @@ uint32_t kts_status_in_doubt(const struct kts_status *status)
     return given_up > left ? given_up : left;
 }
 
+// Of a few nanoseconds each: a worker that was taken over may keep a sequence moving for ever.
+#define TRIES 1000
+
 void kts_status_set_text(struct kts_status_text *text, const char *value)
 {
+    uint32_t odd = atomic_load(&text->sequence) | 1; // also behind a writer that died half-way
     size_t i = 0;
 
-    atomic_fetch_add(&text->sequence, 1);
+    atomic_store(&text->sequence, odd);
     for (; value[i] && i + 1 < sizeof(text->text) / sizeof(text->text[0]); i++)
         atomic_store(&text->text[i], value[i]);
     atomic_store(&text->text[i], '\0');
-    atomic_fetch_add(&text->sequence, 1);
+    atomic_store(&text->sequence, odd + 1);
 }
 
-void kts_status_get_text(struct kts_status_text *text, char out[256])
+void kts_status_get_text(const struct kts_status_text *text, char out[256])
 {
-    for (;;) {
+    for (int i = 0; i < TRIES; i++) {
         uint32_t before = atomic_load(&text->sequence);
 
-        for (size_t i = 0; i < 256; i++)
-            out[i] = atomic_load(&text->text[i]);
+        for (size_t k = 0; k < 256; k++)
+            out[k] = atomic_load(&text->text[k]);
         out[255] = '\0';
-        // A writer that died half-way leaves it odd: then what is there has to do.
-        if (before == atomic_load(&text->sequence))
+        if (before % 2 == 0 && before == atomic_load(&text->sequence))
             return;
     }
 }
-
-#define HEAD_TRIES 1000 // of a few nanoseconds each
 
 void kts_status_set_head(struct kts_status_head *head, uint32_t file, uint64_t seq,
                          const uint8_t hash[KT_SHA256_LEN])
@@ -144,7 +145,7 @@ void kts_status_set_head(struct kts_status_head *head, uint32_t file, uint64_t s
 int kts_status_get_head(const struct kts_status_head *head, uint32_t *file, uint64_t *seq,
                         uint8_t hash[KT_SHA256_LEN])
 {
-    for (int i = 0; i < HEAD_TRIES; i++) {
+    for (int i = 0; i < TRIES; i++) {
         uint32_t before = atomic_load(&head->sequence), number = atomic_load(&head->file);
         uint64_t last = atomic_load(&head->seq), words[KT_SHA256_LEN / 8];
 

@@ -34,11 +34,12 @@ struct kts_status_head {
     _Atomic uint64_t hash[KT_SHA256_LEN / 8];
 };
 
-// What the agent signs, and the next audit process goes on from: a page of its own, which only the
-// audit process can write. A worker that was taken over can write all of kts_status.
+// What the agent signs and says of the audit log, and the next audit process goes on from: a page of
+// its own, which only the audit process can write. A worker that was taken over can write all of kts_status.
 struct kts_audit_page {
     struct kts_status_head head;
-    _Atomic uint64_t seq; // set behind the head: for whoever died between the two
+    _Atomic uint64_t seq;           // set behind the head: for whoever died between the two
+    struct kts_status_text problem; // why records cannot be written, "" when they can
 };
 // Both mappings of it, as the master has them.
 struct kts_audit_pages {
@@ -82,9 +83,8 @@ struct kts_status {
     _Atomic uint64_t log_index;     // last deposit's
     _Atomic uint64_t receipt_key;   // id of the key that signs, big-endian; 0: none yet
     // audit
-    _Atomic uint32_t audit_open;          // 1: records can be written
-    _Atomic uint64_t audit_seq;           // for metrics; what is believed stands on the audit page
-    struct kts_status_text audit_problem; // why records cannot be written, "" when they can
+    _Atomic uint32_t audit_open; // 1: records can be written
+    _Atomic uint64_t audit_seq;  // for metrics; what is believed stands on the audit page
     // workers (added up by all)
     _Atomic uint64_t requests;
     _Atomic uint64_t retrievals;
@@ -107,7 +107,8 @@ uint64_t kts_status_connections(struct kts_status *status); // of all workers
 // Groups of changes that are not settled yet, whoever knows of them.
 uint32_t kts_status_in_doubt(const struct kts_status *status);
 void kts_status_set_text(struct kts_status_text *text, const char *value); // cut at 255 bytes
-void kts_status_get_text(struct kts_status_text *text, char out[256]);
+// All of one moment, or what is there when none comes: the writer died in the middle, or never ends.
+void kts_status_get_text(const struct kts_status_text *text, char out[256]);
 void kts_status_set_head(struct kts_status_head *head, uint32_t file, uint64_t seq,
                          const uint8_t hash[KT_SHA256_LEN]);
 // All of one moment. KT_ERR_NOT_FOUND: there is none yet. KT_ERR_AGAIN: it is being written, or its

@@ -15,6 +15,7 @@ struct kt_audit_heads {
     size_t count, room;
     int torn;    // the last one is not whole: a crash while it was written
     int damaged; // something else is wrong: what stands before it was read
+    int cut;     // there is more than KT_AUDIT_HEADS_FILE_MAX bytes: the last ones were read
 };
 
 // A missing file is an empty list. KT_ERR_SYSTEM, KT_ERR_NO_MEMORY.

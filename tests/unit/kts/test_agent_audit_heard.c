@@ -6,7 +6,8 @@
 
 #include <cmocka.h>
 
-#include "kts/agent_audit.h"
+#include "kts/agent_audit_inner.h"
+#include "lib/log.h"
 #include "tests/unit/kts/agent_fixture.h"
 
 #define SIGNED_SEQ 5
@@ -113,6 +114,86 @@ static void a_record_that_this_node_has_signed_and_lost_is_told(void **state)
     assert_true(is_believed(9, "9"));
 }
 
+// A head that the peer shows as its own, with another record than it has signed.
+static json_t *unsigned_head(const char *member, uint64_t seq)
+{
+    struct kt_audit_head head = {
+        .cluster = fixture.info.cluster_id, .file = 1, .time_us = kt_time_now()};
+    char text[KT_AUDIT_HEAD_TEXT];
+    EVP_PKEY *key = NULL;
+    X509 *cert = NULL;
+
+    snprintf(head.member, sizeof(head.member), "%s", member);
+    assert_int_equal(kt_pki_key_load(fixture.paths.node_key, &key, &error), 0);
+    assert_int_equal(kt_pki_cert_load(fixture.paths.node_cert, &cert, &error), 0);
+    assert_int_equal(kt_audit_head_sign(&head, key, cert), 0);
+    head.seq = seq;
+    assert_int_equal(kt_audit_head_format(&head, text), 0);
+    EVP_PKEY_free(key);
+    X509_free(cert);
+    return json_pack("{s:{s:s}}", "audit", "head", text);
+}
+
+static int warnings(void)
+{
+    char *text = NULL;
+    int n = 0;
+
+    assert_int_equal(kt_file_read_text(temp_path("log"), 1 << 20, &text, NULL), 0);
+    for (const char *at = text; (at = strstr(at, "that it has not signed")) != NULL; at++)
+        n++;
+    free(text);
+    return n;
+}
+
+static void a_head_that_was_not_signed_is_warned_of_once(void **state)
+{
+    json_t *first = unsigned_head(PEER, 7), *second = unsigned_head(PEER, 8),
+           *other = unsigned_head(REMOVED, 7);
+
+    (void)state;
+    assert_int_equal(kt_log_open("test", KT_LOG_INFO, temp_path("log")), 0);
+    for (int i = 0; i < 5; i++)
+        kts_agent_audit_hear(&fixture.agent, PEER, first);
+    assert_int_equal(warnings(), 1);
+    kts_agent_audit_hear(&fixture.agent, REMOVED, other);
+    assert_int_equal(warnings(), 2);
+    // another one each time fills the log no faster than once a minute
+    for (int i = 0; i < 5; i++) {
+        kts_agent_audit_hear(&fixture.agent, PEER, second);
+        kts_agent_audit_hear(&fixture.agent, PEER, first);
+    }
+    assert_int_equal(warnings(), 2);
+    fixture.agent.audit_heads->unsigned_heads[0].told_us -= 61000000;
+    for (int i = 0; i < 5; i++)
+        kts_agent_audit_hear(&fixture.agent, PEER, second);
+    assert_int_equal(warnings(), 3);
+    // and that minute makes the same one no news
+    fixture.agent.audit_heads->unsigned_heads[0].told_us -= 61000000;
+    kts_agent_audit_hear(&fixture.agent, PEER, second);
+    assert_int_equal(warnings(), 3);
+    assert_int_equal(kt_log_open("test", KT_LOG_INFO, NULL), 0);
+    json_decref(first);
+    json_decref(second);
+    json_decref(other);
+}
+
+static void warnings_of_more_members_than_there_are_places_go_on(void **state)
+{
+    char member[KT_MEMBER_TEXT];
+
+    (void)state;
+    assert_int_equal(kt_log_open("test", KT_LOG_INFO, temp_path("log")), 0);
+    for (int i = 0; i < KT_PEERS_MAX + 5; i++) {
+        snprintf(member, sizeof(member), "kts-09.%08x", (unsigned)i);
+        json_t *said = unsigned_head(member, 7);
+        kts_agent_audit_hear(&fixture.agent, member, said);
+        json_decref(said);
+    }
+    assert_int_equal(warnings(), KT_PEERS_MAX + 5);
+    assert_int_equal(kt_log_open("test", KT_LOG_INFO, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +202,10 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_record_that_this_node_has_signed_and_lost_is_told, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_head_that_was_not_signed_is_warned_of_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(warnings_of_more_members_than_there_are_places_go_on,
+                                        set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

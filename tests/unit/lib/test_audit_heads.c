@@ -166,6 +166,38 @@ static void a_file_holds_them_in_order_and_half_a_head_behind_them_is_torn(void 
     free(text);
 }
 
+static void a_file_that_is_too_long_is_read_from_its_end_and_is_not_damaged(void **state)
+{
+    struct kt_audit_heads loaded = {0};
+    char text[KT_AUDIT_HEAD_TEXT];
+    const char *path = temp_path("heads");
+    uint64_t count = 0;
+    FILE *file = fopen(path, "w");
+
+    (void)state;
+    assert_non_null(file);
+    while (ftell(file) < (long)KT_AUDIT_HEADS_FILE_MAX + 100000) {
+        head.seq = ++count;
+        assert_int_equal(kt_audit_head_format(&head, text), 0);
+        assert_true(fputs(text, file) >= 0);
+    }
+    fclose(file);
+    assert_int_equal(kt_audit_heads_load(path, &loaded, NULL), 0);
+    assert_true(loaded.cut && !loaded.damaged && !loaded.torn);
+    assert_true(loaded.count > 1000 && loaded.count < count);
+    for (size_t i = 0; i < loaded.count; i++)
+        assert_true(loaded.heads[i].seq == count - loaded.count + 1 + i);
+    kt_audit_heads_free(&loaded);
+    // as long, and no heads
+    file = fopen(path, "w");
+    for (size_t i = 0; i < KT_AUDIT_HEADS_FILE_MAX / 8 + 1; i++)
+        assert_true(fputs("rubbish\n", file) >= 0);
+    fclose(file);
+    assert_int_equal(kt_audit_heads_load(path, &loaded, NULL), 0);
+    assert_true(loaded.count == 0 && loaded.damaged);
+    kt_audit_heads_free(&loaded);
+}
+
 static void the_vector_of_the_page_is_one(void **state)
 {
     static const char MARK[] = "<!-- vector: audit-head -->\n```text\n";
@@ -201,6 +233,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(
             a_file_holds_them_in_order_and_half_a_head_behind_them_is_torn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_file_that_is_too_long_is_read_from_its_end_and_is_not_damaged, set_up, tear_down),
         cmocka_unit_test(the_vector_of_the_page_is_one),
     };
 
