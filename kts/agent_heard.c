@@ -15,6 +15,8 @@
 #define FILE_NAME  "heard"
 #define FIRST_LINE "keytrustee-heard 1\nas-of "
 #define FILE_MAX   256
+// Older than any passive_max_silence: what is not known to be newer is served by none that has one.
+#define UNKNOWN_AGE_US (100LL * 365 * 24 * 3600 * 1000000)
 
 static int parse(const char *text, int64_t *time_us)
 {
@@ -44,10 +46,15 @@ void kts_heard_load(const char *node, struct kts_heard *heard)
         kt_error_set(&why, rc, NULL, "'%s' is damaged", path);
     if (rc == 0)
         age_us = kt_time_now() - time_us;
-    else if (rc != KT_ERR_NOT_FOUND)
-        kt_log_error(&why, "how old this node's data is cannot be read: it counts from now on");
+    if (age_us < 0)
+        rc = kt_error_set(&why, KT_ERR_INVALID, "check the clock of this machine",
+                          "the time in '%s' has not come yet", path);
+    if (rc && rc != KT_ERR_NOT_FOUND) {
+        kt_log_error(&why, "how old this node's data is is not known until it hears its active");
+        age_us = UNKNOWN_AGE_US;
+    }
     free(text);
-    *heard = (struct kts_heard){.as_of_us = kt_monotonic_now() - (age_us > 0 ? age_us : 0)};
+    *heard = (struct kts_heard){.as_of_us = kt_monotonic_now() - age_us};
     heard->saved_us = heard->as_of_us;
 }
 
@@ -78,13 +85,12 @@ void kts_heard_answer(const json_t *state, int64_t question_us, struct kts_heard
 
 void kts_heard_look(struct kts_heard *heard, const struct kts_heard_facts *facts, int64_t now_us)
 {
-    int64_t message_us = facts->asked_us < now_us ? facts->asked_us : now_us;
-
     if (facts->leads && facts->has_quorum) { // alone it may have been replaced
         advance(heard, now_us);
         return;
     }
-    if (!facts->follows || facts->end_lsn == 0 || facts->asked_us == 0) {
+    if (!facts->follows || facts->end_lsn == 0 || facts->asked_us == 0 ||
+        facts->asked_us > now_us) { // a time that has not come says nothing
         heard->streak_us = 0;
         heard->mark_lsn = 0;
         return;
@@ -92,7 +98,7 @@ void kts_heard_look(struct kts_heard *heard, const struct kts_heard_facts *facts
     if (heard->streak_us == 0)
         heard->streak_us = now_us;
     // What was asked before it streamed says nothing of what it streams.
-    if (message_us <= heard->streak_us)
+    if (facts->asked_us <= heard->streak_us)
         return;
     if (heard->mark_lsn && facts->replayed_lsn >= heard->mark_lsn) {
         advance(heard, heard->mark_us);
@@ -100,7 +106,7 @@ void kts_heard_look(struct kts_heard *heard, const struct kts_heard_facts *facts
     }
     if (heard->mark_lsn == 0) {
         heard->mark_lsn = facts->end_lsn;
-        heard->mark_us = message_us;
+        heard->mark_us = facts->asked_us;
     }
     if (facts->replayed_lsn >= heard->mark_lsn)
         advance(heard, heard->mark_us);

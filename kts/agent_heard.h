@@ -30,7 +30,9 @@ struct kts_heard_facts {
     uint64_t replayed_lsn;
 };
 
-// From the file in folder `node`; without one, or when it cannot be read, it counts from now on.
+// From the file in folder `node`; without one, as on a node that has just been made, it counts from
+// now on. Of a file that cannot be read, or whose time has not come yet, as_of_us is longer ago than
+// any setting allows, until the active is heard.
 void kts_heard_load(const char *node, struct kts_heard *heard);
 // asked_us and end_lsn, by what the active answered to the node.state that was asked at `question_us`.
 // It counts from the question, less the age that the answer says of itself: on its way an answer may

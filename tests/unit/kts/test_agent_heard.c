@@ -103,8 +103,11 @@ static void an_answer_that_was_kept_back_counts_from_its_question(void **state)
     for (int at = 301; at < 400; at++) // the same answer, again and again
         hear(&heard, at, 299, 4000, "active");
     assert_int_equal(heard.as_of_us, 295 * S);
-    hear(&heard, 500, 900, 0, "active"); // from the future: as new as now, at most
-    assert_int_equal(heard.as_of_us, 500 * S);
+    hear(&heard, 500, 900, 0, "active"); // a time that has not come
+    assert_int_equal(heard.as_of_us, 295 * S);
+    hear(&heard, 501, 501, 0, "active"); // a new streak
+    hear(&heard, 502, 502, 0, "active");
+    assert_int_equal(heard.as_of_us, 502 * S);
 }
 
 static void what_no_active_says_makes_nothing_newer(void **state)
@@ -147,7 +150,6 @@ static void active_without_a_quorum_has_heard_nothing(void **state)
 static void age_survives_a_restart(void **state)
 {
     struct kts_heard heard = {.as_of_us = kt_monotonic_now() - 1000 * S}, again;
-    char path[1200];
 
     (void)state;
     kts_heard_save(&heard, temp_dir, 60 * S);
@@ -158,17 +160,47 @@ static void age_survives_a_restart(void **state)
     kts_heard_save(&heard, temp_dir, 60 * S);
     kts_heard_load(temp_dir, &again);
     assert_in_range(kt_monotonic_now() - again.as_of_us, 1000 * S, 1005 * S);
-    // damaged, or written by a clock that was ahead: from now on
-    snprintf(path, sizeof(path), "%s/heard", temp_dir);
-    assert_int_equal(kt_file_replace(path, "rubbish", 7, 0600, NULL), 0);
-    kts_heard_load(temp_dir, &again);
-    assert_in_range(kt_monotonic_now() - again.as_of_us, 0, 5 * S);
-    assert_int_equal(kt_file_replace(path,
-                                     "keytrustee-heard 1\nas-of 2999-01-01T00:00:00.000000Z\n", 53,
-                                     0600, NULL),
-                     0);
-    kts_heard_load(temp_dir, &again);
-    assert_in_range(kt_monotonic_now() - again.as_of_us, 0, 5 * S);
+}
+
+// Longer than the setting can be: 3650 days.
+static int is_unknown(const struct kts_heard *heard)
+{
+    return kt_monotonic_now() - heard->as_of_us > 3650LL * 86400 * S;
+}
+
+static void age_that_is_not_known_is_none_until_the_active_was_heard(void **state)
+{
+    static const char *const TEXTS[] = {"rubbish", "",
+                                        "keytrustee-heard 1\nas-of 2999-01-01T00:00:00.000000Z\n"};
+    struct kts_heard heard, again;
+    int64_t now_us;
+
+    (void)state;
+    kts_heard_load(temp_dir, &heard); // no file: a new node
+    assert_in_range(kt_monotonic_now() - heard.as_of_us, 0, 5 * S);
+    for (size_t i = 0; i < sizeof(TEXTS) / sizeof(TEXTS[0]); i++) {
+        temp_text("heard", TEXTS[i]);
+        kts_heard_load(temp_dir, &heard);
+        assert_true(is_unknown(&heard));
+        kts_heard_save(&heard, temp_dir, 60 * S); // that is no news
+        kts_heard_load(temp_dir, &again);
+        assert_true(is_unknown(&again));
+        now_us = kt_monotonic_now();
+        kts_heard_look(
+            &heard,
+            &(struct kts_heard_facts){
+                .follows = 1, .asked_us = now_us - 2 * S, .end_lsn = 5, .replayed_lsn = 5},
+            now_us - 2 * S);
+        assert_true(is_unknown(&heard));
+        kts_heard_look(&heard,
+                       &(struct kts_heard_facts){
+                           .follows = 1, .asked_us = now_us - S, .end_lsn = 5, .replayed_lsn = 5},
+                       now_us);
+        assert_true(heard.as_of_us == now_us - S);
+        kts_heard_save(&heard, temp_dir, 60 * S);
+        kts_heard_load(temp_dir, &again);
+        assert_in_range(kt_monotonic_now() - again.as_of_us, S, 10 * S);
+    }
 }
 
 int main(void)
@@ -183,6 +215,8 @@ int main(void)
         cmocka_unit_test(who_leads_is_never_old),
         cmocka_unit_test(active_without_a_quorum_has_heard_nothing),
         cmocka_unit_test_setup_teardown(age_survives_a_restart, temp_dir_setup, temp_dir_teardown),
+        cmocka_unit_test_setup_teardown(age_that_is_not_known_is_none_until_the_active_was_heard,
+                                        temp_dir_setup, temp_dir_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
