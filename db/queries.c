@@ -245,8 +245,7 @@ int db_rows_of(struct db_session *session, const char *sql, int count, const cha
     return 0;
 }
 
-// One JSON object, made by the statement itself.
-static int object_of(struct db_session *session, const char *sql, json_t **object,
+int db_object_of(struct db_session *session, const char *sql, json_t **object,
                      struct kt_error *error)
 {
     PGresult *r = NULL;
@@ -310,7 +309,7 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
         "'rows', " DB_EPOCH_ROWS ")"
         " FROM cluster c LEFT JOIN pg_stat_wal_receiver r ON true";
 
-    return object_of(session, SQL, look, error);
+    return db_object_of(session, SQL, look, error);
 }
 
 int db_query_listed(struct db_session *session, json_t **listed, struct kt_error *error)
@@ -341,7 +340,7 @@ int db_query_listed(struct db_session *session, json_t **listed, struct kt_error
         "    'max_wal_senders', 'server_version_num', 'ssl_min_protocol_version', 'wal_level',"
         "    'wal_log_hints')))";
 
-    return object_of(session, SQL, listed, error);
+    return db_object_of(session, SQL, listed, error);
 }
 
 int db_query_clock(struct db_session *session, json_t **clock, struct kt_error *error)
@@ -355,5 +354,5 @@ int db_query_clock(struct db_session *session, json_t **clock, struct kt_error *
         "  AND d.purged_at IS NULL)) FROM (SELECT) one LEFT JOIN clock k ON true";
     // clang-format on
 
-    return object_of(session, SQL, clock, error);
+    return db_object_of(session, SQL, clock, error);
 }

@@ -35,6 +35,12 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
 int db_query_listed(struct db_session *session, json_t **listed,
                     struct kt_error *error) KT_MUST_CHECK;
 
+// Certificates that end within 30 days, and have no more than a sixth (operators: a third) of their
+// life left, of those who have no other that is good for longer: {"clients": {"count", "first" (a
+// name), "not_after"}, "operators": the same}, null where there is none.
+int db_query_endings(struct db_session *session, json_t **endings,
+                     struct kt_error *error) KT_MUST_CHECK;
+
 // Each gives a JSON array of objects (times as ISO text, ids as UUID text, fingerprints as hex).
 // Filters may be NULL. At most 10,000 rows: KT_ERR_TOO_LARGE beyond it.
 int db_query_organisations(struct db_session *session, json_t **rows,

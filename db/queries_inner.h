@@ -12,5 +12,8 @@
 // members are named as the columns. KT_ERR_TOO_LARGE beyond 10,000 rows.
 int db_rows_of(struct db_session *session, const char *sql, int count, const char *const *values,
                json_t **rows, struct kt_error *error) KT_MUST_CHECK;
+// One JSON object, which the statement makes itself.
+int db_object_of(struct db_session *session, const char *sql, json_t **object,
+                 struct kt_error *error) KT_MUST_CHECK;
 
 #endif

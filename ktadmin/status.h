@@ -34,6 +34,10 @@ void kta_status_look_at_backups(const struct kta_nodes *nodes, json_t *list);
 // code.
 json_t *kta_status_notes(const struct kta_nodes *nodes);
 
+// --- status_endings.c ---
+// What wants attention of the certificates of receipt key, operators and clients, as that node says.
+void kta_status_look_at_endings(const struct kta_member *member, json_t *list);
+
 // --- status_ca.c ---
 // What wants attention of a replacement of the CA.
 void kta_status_look_at_ca(const struct kta_nodes *nodes, size_t active, json_t *list);

@@ -307,6 +307,7 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
 {
     json_t *list = json_array();
     size_t active = 0, serving = 0, refused = 0;
+    const struct kta_member *says = NULL; // of what is the same on all nodes
     int writes = 0, left = own_has_left(nodes);
 
     for (size_t i = 0; i < nodes->count; i++) {
@@ -320,6 +321,8 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
             continue;
         }
         serving += strcmp(kta_state_text(member, "database"), "up") == 0;
+        if (!says && !has_left(member))
+            says = member;
         look_at_node(member, list);
     }
     compare(nodes, list);
@@ -327,6 +330,7 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
     if (kta_nodes_active(nodes, &active, NULL) == 0) {
         const struct kta_member *member = &nodes->list[active];
         writes = strcmp(kta_state_text(member, "writer"), "open") == 0;
+        says = member;
         look_at_members(member, list);
         kta_status_look_at_ca(nodes, active, list);
         if (json_is_true(json_object_get(member->state, "clock_jumped")))
@@ -337,6 +341,8 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
     } else if (!left) {
         say_no_active(nodes, proofs, list);
     }
+    if (says)
+        kta_status_look_at_endings(says, list);
     *exit_code = refused && !writes && !left ? KT_EXIT_REFUSED
                  : serving == 0              ? KTA_EXIT_DOWN
                  : !writes                   ? KTA_EXIT_NO_WRITES

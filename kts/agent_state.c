@@ -10,6 +10,7 @@
 #include "kts/agent_audit.h"
 #include "kts/agent_backup.h"
 #include "kts/agent_cluster.h"
+#include "kts/agent_endings.h"
 #include "kts/agent_peers.h"
 #include "kts/agent_receipt_key.h"
 #include "kts/agent_view.h"
@@ -238,6 +239,7 @@ int kts_run_node_state(struct kts_call *call, const json_t *args, json_t **resul
     put_settings(agent, state);
     set(state, "backup", kts_agent_backup_json(agent));
     set(state, "receipt_key", kts_receipt_key_state(agent));
+    set(state, "endings", kts_agent_endings_json());
     set(state, "log_index", json_integer((json_int_t)agent->view->log_index));
     set(state, "joining", json_boolean(agent->view->is_joining));
     set(state, "job", kts_job_state(agent));

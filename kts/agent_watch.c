@@ -8,6 +8,7 @@
 
 #include "kts/agent_backup.h"
 #include "kts/agent_cluster.h"
+#include "kts/agent_endings.h"
 #include "kts/agent_own.h"
 #include "kts/agent_peers.h"
 #include "kts/agent_role.h"
@@ -368,6 +369,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
         publish(agent);
         kts_agent_changes_look(agent);
         look_at_lists(agent);
+        kts_agent_endings_look(agent);
         kts_own_jobs(agent);
         watch_end(agent);
         agent->watch_ms = 0;

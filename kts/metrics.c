@@ -31,6 +31,9 @@ enum what {
     CUT,
     AUDIT_RECORDS,
     CERTIFICATE,
+    RECEIPT_CERTIFICATE,
+    OPERATORS_ENDING,
+    CLIENTS_ENDING,
     BACKUP_MADE,
     BACKUP_BYTES,
     BACKUP_DEPOSITS,
@@ -79,6 +82,12 @@ static const struct kts_metric METRICS[] = {
      AUDIT_RECORDS, 0},
     {"keytrustee_certificate_not_after_timestamp_seconds", "gauge",
      "End of the server certificate's validity, 0: not known.", CERTIFICATE, 1},
+    {"keytrustee_receipt_key_not_after_timestamp_seconds", "gauge",
+     "End of the receipt key's certificate, 0: not known.", RECEIPT_CERTIFICATE, 1},
+    {"keytrustee_operator_certificates_ending", "gauge",
+     "Operators whose certificates end within 30 days.", OPERATORS_ENDING, 0},
+    {"keytrustee_client_certificates_ending", "gauge",
+     "Clients whose certificates end within 30 days.", CLIENTS_ENDING, 0},
     {"keytrustee_backup_last_success_timestamp_seconds", "gauge",
      "When the last backup of this node was made, 0: never.", BACKUP_MADE, 1},
     {"keytrustee_backup_last_bytes", "gauge", "Size of the last backup.", BACKUP_BYTES, 0},
@@ -151,6 +160,12 @@ static int64_t value_of(enum what what, struct kts_status *s)
         return (int64_t)atomic_load(&s->audit_seq);
     case CERTIFICATE:
         return atomic_load(&s->server_certificate_not_after_us);
+    case RECEIPT_CERTIFICATE:
+        return atomic_load(&s->receipt_not_after_us);
+    case OPERATORS_ENDING:
+        return atomic_load(&s->operators_ending);
+    case CLIENTS_ENDING:
+        return atomic_load(&s->clients_ending);
     case BACKUP_MADE:
         return atomic_load(&s->backup_made_us);
     case BACKUP_BYTES:

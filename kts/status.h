@@ -70,6 +70,8 @@ struct kts_status {
     _Atomic uint32_t database_up;          // the agent's own connection works
     _Atomic uint64_t database_generation;  // grows each time the database comes back
     _Atomic int64_t server_certificate_not_after_us;
+    _Atomic int64_t receipt_not_after_us; // the end of the receipt key's certificate; 0: not known
+    _Atomic uint32_t clients_ending, operators_ending; // whose certificates end within 30 days
     // From node/backup.json; 0: never.
     _Atomic int64_t backup_made_us;
     _Atomic uint64_t backup_bytes, backup_deposits; // of that one

@@ -282,7 +282,7 @@ static void a_backup_of_an_older_schema_is_brought_up_to_date(void **state)
     assert_string_equal(value(conn, "SELECT string_agg(version || file, ' ' ORDER BY version)"
                                     " FROM schema_version"),
                         "1001_initial.sql 2002_nodes.sql 3003_retention.sql 4004_release.sql"
-                        " 5005_log.sql 6006_recovery.sql");
+                        " 5005_log.sql 6006_recovery.sql 7007_endings.sql");
     assert_string_equal(value(conn, "SELECT active || ends FROM epochs ORDER BY incarnation DESC"),
                         "kts-02.0a1b2c32true");
     assert_string_equal(value(conn, "SELECT string_agg(member, ' ') FROM nodes"),

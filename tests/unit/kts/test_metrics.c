@@ -71,7 +71,14 @@ static void values_are_those_of_the_shared_status(void **state)
     atomic_store(&status.backup_deposits, 12);
     atomic_store(&status.backup_verified_us, INT64_C(1700000002000000));
     atomic_store(&status.backup_failed_us, INT64_C(1700000003000000));
+    atomic_store(&status.receipt_not_after_us, INT64_C(1800000000000000));
+    atomic_store(&status.clients_ending, 70000);
+    atomic_store(&status.operators_ending, 2);
     all = text();
+    assert_true(
+        has_line(all, "keytrustee_receipt_key_not_after_timestamp_seconds 1800000000.000000"));
+    assert_true(has_line(all, "keytrustee_client_certificates_ending 70000"));
+    assert_true(has_line(all, "keytrustee_operator_certificates_ending 2"));
     assert_true(has_line(all, "keytrustee_role{role=\"passive\"} 1"));
     assert_true(has_line(all, "keytrustee_role{role=\"active\"} 0"));
     assert_true(has_line(all, "keytrustee_epoch 7"));
