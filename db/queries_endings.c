@@ -12,7 +12,7 @@ int db_query_endings(struct db_session *session, json_t **endings, struct kt_err
 {
     // clang-format off
     static const char SQL[] =
-        "WITH lasts AS ("
+        "WITH lasts AS MATERIALIZED ("
         "  SELECT k.client_id, max(k.not_after) AS not_after FROM client_certificates k"
         "  WHERE k.revoked_at IS NULL AND k.not_after > now() GROUP BY k.client_id" SOON("6") "),"
         " clients_ending AS MATERIALIZED ("

@@ -176,14 +176,16 @@ static void the_question_can_be_answered_from_the_index_alone(void **state)
         " FROM organisations, generate_series(1, 3000) n WHERE name = 'acme';"
         "INSERT INTO client_certificates (sha256, client_id, key_sha256, certificate, not_after,"
         " created_at) SELECT sha256(random()::text::bytea), client_id, sha256('x'),"
-        " repeat('x', 900), now() + interval '300 d' * (1 - 2 * (k > 0)::int), now() FROM clients, generate_series(0, 3) k;"
-        "ANALYZE client_certificates; ANALYZE clients;"
-        "DO $$ DECLARE line text; found boolean := false; BEGIN"
-        " FOR line IN EXPLAIN SELECT k.client_id, max(k.not_after), max(k.created_at)"
-        "  FROM client_certificates k WHERE k.revoked_at IS NULL AND k.not_after > now()"
-        "  GROUP BY k.client_id"
-        " LOOP found := found OR line LIKE '%Index Only Scan using client_certificates_by_end%';"
-        " END LOOP; IF NOT found THEN RAISE 'another plan'; END IF; END $$");
+        " repeat('x', 900), now() + interval '300 d' * (1 - 2 * (k > 0)::int), now() FROM clients, "
+        "generate_series(0, 3) k;");
+    run_as_owner("VACUUM ANALYZE client_certificates"); // as autovacuum does in time
+    run_as_owner("DO $$ DECLARE line text; plan text := ''; found boolean := false; BEGIN"
+                 " FOR line IN EXPLAIN SELECT k.client_id, max(k.not_after), max(k.created_at)"
+                 "  FROM client_certificates k WHERE k.revoked_at IS NULL AND k.not_after > now()"
+                 "  GROUP BY k.client_id"
+                 " LOOP plan := plan || line || E'\\n'; found := found OR line LIKE '%Index Only "
+                 "Scan using client_certificates_by_end%';"
+                 " END LOOP; IF NOT found THEN RAISE '%', plan; END IF; END $$");
     client("first", "acme", "active", "3", 397, 0);
     assert_int_equal(ending("clients", "first"), 1);
 }
