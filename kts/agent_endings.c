@@ -6,7 +6,7 @@
 #include "lib/log.h"
 #include "lib/pki.h"
 
-#define LOOK_US  600000000LL // a tenth of a second with 100,000 clients: not for each look
+#define LOOK_US  600000000LL // half a second with 100,000 clients, on a busy machine: not each look
 #define AGAIN_US 60000000LL  // after one that failed
 #define REST     1000        // and so many times as long as it took: the agent waits for the answer
 #define DAY_US   (24LL * 3600 * 1000000)
