@@ -246,7 +246,7 @@ int db_rows_of(struct db_session *session, const char *sql, int count, const cha
 }
 
 int db_object_of(struct db_session *session, const char *sql, json_t **object,
-                     struct kt_error *error)
+                 struct kt_error *error)
 {
     PGresult *r = NULL;
     int rc = run(session, sql, 0, NULL, &r, error);

@@ -75,16 +75,18 @@ static void say_spared(struct kts_view *view)
     view->spared_said = view->spared;
 }
 
-// Once for each number of them: one who goes on is not to fill the log and the audit log.
+// Once for each number and role: one who goes on is not to fill the log and the audit log.
 static void tell_strangers(struct kts_agent *agent, int again)
 {
     struct kts_view *view = agent->view;
 
     if (!again)
         view->sweep.told = 0;
-    if (view->sweep.told == view->strangers)
+    if (view->sweep.told == view->strangers &&
+        strcmp(view->sweep.told_of, view->strangers_owner) == 0)
         return;
     view->sweep.told = view->strangers;
+    memcpy(view->sweep.told_of, view->strangers_owner, sizeof(view->sweep.told_of));
     kt_log(
         KT_LOG_WARNING,
         "%u prepared transactions of the role '%s' are rolled back%s: only the writer makes any; "

@@ -26,6 +26,7 @@ struct kts_stream {
 struct kts_sweep {
     uint64_t rolled_back;
     uint32_t told;    // how many there were when that was last logged and recorded
+    char told_of[64]; // and whose
     int64_t last_us;  // when a run last began or ended; 0: never
     int64_t next_us;  // no run begins before
     int64_t pause_us; // behind the last run, which failed; 0: it went well
