@@ -228,6 +228,9 @@ static int parse_text(const struct kt_setting_info *info, const char *text, stru
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             return kt_error_set(error, KT_ERR_SETTINGS, NULL, "%s.%s has a control character",
                                 info->section, info->name);
+        if (*p == ';' &&
+            (p == text || p[-1] == ' ')) // written behind "= " it would begin a comment
+            return refuse(info, text, "must not have a word that begins with ';'", error);
     }
     if (info->type == KT_TYPE_PATH && len > 0 && text[0] != '/')
         return refuse(info, text, "must be an absolute path", error);

@@ -195,6 +195,7 @@ static void wrong_values_are_refused_with_what_is_wanted(void **state)
         {"[log]\nlevel =\n", "one of: error warning notice info debug"},
         {"[log]\nfile = relative/path\n", "must be an absolute path"},
         {"[database]\nname = a\x01z\n", "control character"},
+        {"[https]\naddress=;\n", "a word that begins with ';'"},
     };
 
     (void)state;
