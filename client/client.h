@@ -452,6 +452,11 @@ int ktc_identity_save(const struct keytrustee *client, struct kt_error *error) K
 // statement of that. As ktc_restored_accept; 0 where there is nothing to show.
 int ktc_identity_history(struct keytrustee *client, const json_t *object, const char *server,
                          const struct kt_authcode *code, struct kt_error *error) KT_MUST_CHECK;
+// The answer is of the cluster that this confdir belongs to, if it belongs to one: KT_ERR_EXISTS; and
+// the auth code names a root that has not ended: KT_ERR_SIGNATURE.
+int ktc_identity_check_cluster(const struct keytrustee *client, const json_t *object,
+                               const struct kt_authcode *code,
+                               struct kt_error *error) KT_MUST_CHECK;
 // Checks the answer of `server` to a registration and keeps what is in it.
 int ktc_identity_keep(struct keytrustee *client, const json_t *object, const char *server,
                       const struct kt_authcode *code, struct kt_error *error) KT_MUST_CHECK;
@@ -459,11 +464,11 @@ int ktc_identity_keep(struct keytrustee *client, const json_t *object, const cha
 // --- the CA (lib_ca.c) ---
 // All roots that this client trusts, the one that signs now first (kt_pki_ca_load).
 int ktc_ca_load(const struct keytrustee *client, X509 **ca, struct kt_error *error) KT_MUST_CHECK;
-// The roots of `offered` and `known`. KT_ERR_SIGNATURE: `offered` has one that no root of `known`
-// that counts now vouches for by a link of `offered`.
+// What to trust after an offer (kt_pki_ca_choose), with words.
 int ktc_ca_choose(X509 *known, X509 *offered, X509 **set, struct kt_error *error) KT_MUST_CHECK;
-// The same with "ca" of a server's answer, if it has that; kept in ca.pem.
-int ktc_ca_learn(const struct keytrustee *client, const json_t *answer,
+// The same with "ca" of a server's answer, if it has that; kept in ca.pem. Connections to servers that
+// another set of roots let through are closed.
+int ktc_ca_learn(struct keytrustee *client, const json_t *answer,
                  struct kt_error *error) KT_MUST_CHECK;
 // 1 when another root than the one that signs now has signed it.
 int ktc_ca_is_older(const struct keytrustee *client, X509 *cert);

@@ -40,7 +40,7 @@ static int is_same(X509 *a, X509 *b)
     return 1;
 }
 
-int ktc_ca_learn(const struct keytrustee *client, const json_t *answer, struct kt_error *error)
+int ktc_ca_learn(struct keytrustee *client, const json_t *answer, struct kt_error *error)
 {
     X509 *known = NULL, *offered = NULL, *set = NULL;
     char path[KT_PATH_MAX];
@@ -56,8 +56,10 @@ int ktc_ca_learn(const struct keytrustee *client, const json_t *answer, struct k
         rc = ktc_ca_choose(known, offered, &set, error);
     if (rc == 0)
         rc = ktc_path(client, "ca.pem", path);
-    if (rc == 0 && !is_same(known, set))
+    if (rc == 0 && !is_same(known, set)) {
         rc = kt_pki_ca_save(path, set, error);
+        ktc_servers_disconnect(client);
+    }
     X509_free(known);
     X509_free(offered);
     X509_free(set);

@@ -19,28 +19,93 @@ int ktc_identity_save(const struct keytrustee *client, struct kt_error *error)
     return rc != 0 ? rc : ktc_state_save(path, &client->state, error);
 }
 
+// The CA of the answer, and of that the root that the auth code names. Both are the caller's.
+static int find_named(const json_t *object, const struct kt_authcode *code, X509 **offered,
+                      X509 **named, struct kt_error *error)
+{
+    X509 *all = NULL, *one = NULL;
+    uint8_t sha256[KT_SHA256_LEN];
+    const char *pem = NULL;
+    int rc = kt_json_string(object, "ca", 1, CA_MAX, &pem, error);
+
+    if (rc == 0)
+        rc = kt_pki_ca_from_pem(pem, strlen(pem), &all);
+    for (size_t i = 0; rc == 0 && !one && i < kt_pki_ca_count(all); i++) {
+        X509 *cert = kt_pki_ca_at(all, i);
+        if (kt_pki_is_root(cert) && kt_pki_cert_sha256(cert, sha256) == 0 &&
+            memcmp(sha256, code->ca_sha256, sizeof sha256) == 0)
+            rc = kt_pki_ca_make(&cert, 1, &one);
+    }
+    if (rc == 0 && !one)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, "ask the operator of the key trustee",
+                          "the server's CA is not the one the auth code names");
+    if (rc == 0) {
+        *offered = all;
+        *named = one;
+        return 0;
+    }
+    X509_free(all);
+    X509_free(one);
+    return rc;
+}
+
+// *known is NULL in a new confdir.
+static int load_known(const struct keytrustee *client, X509 **known, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = ktc_path(client, "ca.pem", path);
+
+    return rc == 0 && kt_file_exists(path) ? ktc_ca_load(client, known, error) : rc;
+}
+
+// Every root of a cluster has its id as its name.
+int ktc_identity_check_cluster(const struct keytrustee *client, const json_t *object,
+                               const struct kt_authcode *code, struct kt_error *error)
+{
+    X509 *offered = NULL, *named = NULL, *known = NULL;
+    int rc = find_named(object, code, &offered, &named, error);
+
+    if (rc == 0)
+        rc = load_known(client, &known, error);
+    if (rc == 0 && known &&
+        X509_NAME_cmp(X509_get_subject_name(known), X509_get_subject_name(named)) != 0)
+        rc = kt_error_set(error, KT_ERR_EXISTS, "use another --confdir for another cluster",
+                          "\"%s\" belongs to a client of another cluster", client->confdir);
+    else if (rc == 0 && known && kt_pki_has_ended(known, named))
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, "ask the operator for a new auth code",
+                          "the auth code names a CA that has ended");
+    X509_free(offered);
+    X509_free(named);
+    X509_free(known);
+    return rc;
+}
+
+// The root with, of what this client knows, the ends of others: those are not forgotten.
+static int with_ends(X509 *root, X509 *known, X509 **set)
+{
+    X509 *list[KT_PKI_CA_CERTS_MAX] = {root};
+    size_t n = 1;
+
+    for (size_t i = 1; known && i < kt_pki_ca_count(known); i++) {
+        if (kt_pki_link_kind(kt_pki_ca_at(known, i)) == KT_PKI_LINK_END)
+            list[n++] = kt_pki_ca_at(known, i);
+    }
+    return kt_pki_ca_make(list, n, set);
+}
+
 // The root that the auth code names, and what it vouches for; what else the text may hold is not
 // trusted.
 static int keep_ca(const struct keytrustee *client, const json_t *object,
                    const struct kt_authcode *code, X509 **ca, struct kt_error *error)
 {
-    X509 *offered = NULL, *pinned = NULL;
-    uint8_t sha256[KT_SHA256_LEN];
+    X509 *offered = NULL, *named = NULL, *known = NULL, *pinned = NULL;
     char path[KT_PATH_MAX];
-    const char *pem = NULL;
-    int rc = kt_json_string(object, "ca", 1, CA_MAX, &pem, error);
+    int rc = find_named(object, code, &offered, &named, error);
 
     if (rc == 0)
-        rc = kt_pki_ca_from_pem(pem, strlen(pem), &offered);
-    for (size_t i = 0; rc == 0 && !pinned && i < kt_pki_ca_count(offered); i++) {
-        X509 *cert = kt_pki_ca_at(offered, i);
-        if (kt_pki_cert_sha256(cert, sha256) == 0 &&
-            memcmp(sha256, code->ca_sha256, sizeof sha256) == 0)
-            rc = kt_pki_ca_make(&cert, 1, &pinned);
-    }
-    if (rc == 0 && !pinned)
-        rc = kt_error_set(error, KT_ERR_SIGNATURE, "ask the operator of the key trustee",
-                          "the server's CA is not the one the auth code names");
+        rc = load_known(client, &known, error);
+    if (rc == 0)
+        rc = with_ends(named, known, &pinned);
     if (rc == 0)
         rc = ktc_ca_choose(pinned, offered, ca, error);
     if (rc == 0)
@@ -48,6 +113,8 @@ static int keep_ca(const struct keytrustee *client, const json_t *object,
     if (rc == 0)
         rc = kt_pki_ca_save(path, *ca, error);
     X509_free(offered);
+    X509_free(named);
+    X509_free(known);
     X509_free(pinned);
     return rc;
 }

@@ -54,7 +54,7 @@ static int keep_key(const struct keytrustee *client, const json_t *entry, X509 *
     uint8_t raw[KT_KEY_ID_LEN], pub[KT_ED25519_PUB_LEN];
     char path[KT_PATH_MAX];
     X509 *cert = NULL;
-    int rc = kt_json_string(entry, "id", KEY_ID_TEXT - 1, KEY_ID_TEXT - 1, &id, error);
+    int is_over, rc = kt_json_string(entry, "id", KEY_ID_TEXT - 1, KEY_ID_TEXT - 1, &id, error);
 
     if (rc == 0)
         rc = kt_json_string(entry, "certificate", 1, 8192, &pem, error);
@@ -65,10 +65,13 @@ static int keep_key(const struct keytrustee *client, const json_t *entry, X509 *
     rc = kt_pki_cert_from_pem(pem, strlen(pem), &cert);
     if (rc != 0)
         return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "certificate %s cannot be read", id);
-    rc = check_receipt_cert(cert, ca, kt_time_now(), id, pub, error);
-    if (rc == 0)
+    // Of a server that is behind, and for nothing: the key's other certificate comes from the active.
+    is_over = kt_pki_is_of_ended(cert, ca);
+    if (!is_over)
+        rc = check_receipt_cert(cert, ca, kt_time_now(), id, pub, error);
+    if (rc == 0 && !is_over)
         rc = ktc_path_in(client, "receipt-keys", id, ".pem", path);
-    if (rc == 0)
+    if (rc == 0 && !is_over)
         rc = kt_file_replace(path, pem, strlen(pem), 0600, error);
     X509_free(cert);
     return rc;
@@ -107,6 +110,9 @@ static int find_key(const struct keytrustee *client, const uint8_t key_id[KT_KEY
     rc = ktc_ca_load(client, &ca, error);
     if (rc == 0)
         rc = kt_pki_cert_load(path, &cert, error);
+    // The cluster certifies its keys anew before a root ends: those are fetched.
+    if (rc == 0 && kt_pki_is_of_ended(cert, ca))
+        rc = kt_error_set(error, KT_ERR_NOT_FOUND, NULL, "receipt key %s is not known", id);
     if (rc == 0)
         rc = check_receipt_cert(cert, ca, signed_us, id, pub, error);
     X509_free(cert);

@@ -84,30 +84,6 @@ int ktc_choose_servers(const char *const *given, struct ktc_state *state, struct
     return 0;
 }
 
-// A confdir belongs to one cluster: another cluster's code must not replace its keys.
-static int check_cluster(const struct keytrustee *client, const struct kt_authcode *code,
-                         struct kt_error *error)
-{
-    uint8_t sha256[KT_SHA256_LEN];
-    char path[KT_PATH_MAX];
-    X509 *ca = NULL;
-    int is_ours = 0;
-    int rc = ktc_path(client, "ca.pem", path);
-
-    if (rc != 0 || !kt_file_exists(path))
-        return rc;
-    rc = ktc_ca_load(client, &ca, error);
-    for (size_t i = 0; rc == 0 && i < kt_pki_ca_count(ca); i++) {
-        rc = kt_pki_cert_sha256(kt_pki_ca_at(ca, i), sha256);
-        is_ours |= rc == 0 && memcmp(sha256, code->ca_sha256, sizeof sha256) == 0;
-    }
-    if (rc == 0 && !is_ours)
-        rc = kt_error_set(error, KT_ERR_EXISTS, "use another --confdir for another cluster",
-                          "\"%s\" belongs to a client of another cluster", client->confdir);
-    X509_free(ca);
-    return rc;
-}
-
 // --- keys ---
 
 static int need_tls_key(const struct keytrustee *client, struct kt_error *error)
@@ -290,8 +266,6 @@ static int do_register(struct keytrustee *client, const struct keytrustee_regist
         rc = ktc_path(client, ".register", path);
     if (rc == 0) // two at once would make two sets of keys
         rc = kt_file_lock(path, &fd, error);
-    if (rc == 0)
-        rc = check_cluster(client, code, error);
     if (rc == 0) // another process may have registered since we were opened
         rc = reload(client, error);
     if (rc != 0)
@@ -309,6 +283,8 @@ static int do_register(struct keytrustee *client, const struct keytrustee_regist
         rc = ktc_identity_save(client, error);
     if (rc == 0)
         rc = ask(client, code, &answer, &object, error);
+    if (rc == 0)
+        rc = ktc_identity_check_cluster(client, object, code, error);
     if (rc == 0)
         rc = ktc_identity_history(client, object, answer.server, code, error);
     if (rc == 0)

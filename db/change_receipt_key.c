@@ -88,6 +88,43 @@ const struct db_change_ops db_change_receipt_key_add = {
     .write_params = add_params,
 };
 
+// --- another certificate for one that is listed ---
+
+// 0 it is listed, 1 with this certificate
+static int certify_checked(struct db_writer *writer, struct db_member *member,
+                           const PGresult *result)
+{
+    (void)writer;
+    if (!is_of_key(member->change))
+        return db_refuse(member, KT_ERR_INVALID, "the certificate is not that of the key");
+    if (!db_column_true(result, 0))
+        return db_refuse(member, KT_ERR_NOT_FOUND, "the receipt key is not listed");
+    member->outcome.repeated = db_column_true(result, 1);
+    return answer(member);
+}
+
+static void certify_check_params(const struct kt_change *change, struct db_params *params)
+{
+    db_param_text(params, change->name);
+    db_param_text(params, (const char *)change->csr); // it has a NUL behind it
+}
+
+const struct db_change_ops db_change_receipt_key_certify = {
+    .kind = KT_CHANGE_RECEIPT_KEY_CERTIFY,
+    .check_name = "check_receipt_key_certify",
+    .check_sql = "SELECT count(*) > 0, coalesce(bool_or(certificate = $2::text), false)"
+                 " FROM receipt_keys WHERE key_id = decode($1::text, 'hex')",
+    .check_params = certify_check_params,
+    .checked = certify_checked,
+    .write_name = "write_receipt_key_certify",
+    .write_sql = "WITH c AS (UPDATE receipt_keys SET certificate = $2::text"
+                 "  WHERE key_id = decode($1::text, 'hex'))"
+                 " INSERT INTO change_log (changed_at, event, by_whom, detail)"
+                 "  VALUES ($3::timestamptz, 'receipt_key.certify', $4::text,"
+                 "  jsonb_build_object('receipt_key', $1::text))",
+    .write_params = add_params,
+};
+
 // --- those before it ---
 
 // 0 the one that stays is listed and not retired, 1 there are others that are not retired

@@ -29,6 +29,7 @@ static const struct db_change_ops *const all_changes[] = {
     &db_change_recovery_add,
     &db_change_recovery_retire,
     &db_change_receipt_key_add,
+    &db_change_receipt_key_certify,
     &db_change_receipt_key_retire,
 };
 

@@ -182,4 +182,19 @@ int db_copy_base(struct db_cluster *cluster, const struct db_source *source, db_
 int db_copy_rewind(struct db_cluster *cluster, const struct db_source *source, uint64_t fork_lsn,
                    struct kt_error *error) KT_MUST_CHECK;
 
+// --- admin_ca.c: what hangs on an older root of the CA ---
+// Calls `each` for every client that is not revoked and has a certificate that counts, with the
+// newest one. What it returns but 0 ends the walk and is the result.
+typedef int (*db_client_certificate)(void *arg, const char *name, const char *pem);
+int db_admin_client_certificates(struct db_admin *admin, db_client_certificate each, void *arg,
+                                 struct kt_error *error) KT_MUST_CHECK;
+// {"operators": [names without a certificate made since then], "codes": so many auth codes of before
+// could be used still, "receipt_keys": [{"id", "certificate"}]}
+int db_admin_older_than(struct db_admin *admin, int64_t since_us, json_t **found,
+                        struct kt_error *error) KT_MUST_CHECK;
+// Ends the sessions that came in by a certificate with another serial number than these (decimal,
+// commas between them): PostgreSQL asks for it at the beginning only.
+int db_admin_end_by_serial(struct db_admin *admin, const char *serials, uint32_t *count,
+                           struct kt_error *error) KT_MUST_CHECK;
+
 #endif

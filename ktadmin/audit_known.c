@@ -107,7 +107,7 @@ static int take_file(struct kta_known *known, const struct judge *judge, const c
         const struct kt_audit_head *head = &heads.heads[i];
         if (!is_own(judge, head))
             continue;
-        if (kt_audit_head_verify(head, judge->ca))
+        if (kt_audit_head_verify_kept(head, judge->ca))
             find(known, "'%s': the head of record %llu is not signed by this node", path,
                  (unsigned long long)head->seq);
         else
@@ -186,7 +186,7 @@ static int take_answer(struct kta_known *known, const struct judge *judge, const
         if (rc || !text || kt_audit_head_parse(text, strlen(text), &head, &used) ||
             !is_own(judge, &head))
             continue;
-        if (kt_audit_head_verify(&head, judge->ca)) {
+        if (kt_audit_head_verify_kept(&head, judge->ca)) {
             find(known, "%s shows a head of record %llu that this node has not signed", source,
                  (unsigned long long)head.seq);
             continue;

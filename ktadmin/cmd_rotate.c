@@ -420,6 +420,10 @@ static int run_rotate(struct kt_cli_run *run)
                           "--receipt-key and --ca stand alone, --ca renews certificates too");
     else if (kt_cli_count(run, "without") && !receipt && !ca)
         rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--without goes with --receipt-key or --ca");
+    else if (kt_cli_flag(run, "finish") && !ca)
+        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--finish goes with --ca");
+    else if (kt_cli_flag(run, "force") && !kt_cli_flag(run, "finish"))
+        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--force goes with --finish");
     else if (receipt)
         return kta_rotate_receipt_key(run);
     else
@@ -432,6 +436,8 @@ static const struct kt_cli_option OPTIONS[] = {
     {"server-cert", 0, NULL, "only the one that clients see"},
     {"receipt-key", 0, NULL, "not certificates: the key that signs receipts, on all nodes"},
     {"ca", 0, NULL, "replace the cluster's CA, on all nodes; on the active"},
+    {"finish", 0, NULL, "with --ca: end the older CA now, on all nodes; on the active"},
+    {"force", 0, NULL, "with --finish: though clients or operators have no other certificate yet"},
     {"without", 0, "NODE", "with these two: go on though it does not answer; repeatable"},
     {"dry-run", 0, NULL, "show what would be renewed, and for how long; change nothing"},
     {NULL},
@@ -445,7 +451,8 @@ const struct kt_cli_command kta_cmd_rotate = {
             "PostgreSQL,\nand for clients. Nothing is restarted and no client notices. A run that "
             "was stopped at any\npoint is repeated with the same command.\n\nWith --ca the cluster "
             "gets another CA, beside the one it has. From then on it signs all that is\nnew; the "
-            "older one counts until it ends, so that clients have the time to renew.",
+            "older one counts until it ends, so that clients have the time to renew; --ca --finish "
+            "ends it.",
     .options = OPTIONS,
     .run = run_rotate,
 };

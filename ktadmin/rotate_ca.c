@@ -4,8 +4,7 @@
 // killed run is finished by the next.
 #include <string.h>
 
-#include "ktadmin/nodes.h"
-#include "ktadmin/rotate.h"
+#include "ktadmin/rotate_ca.h"
 #include "lib/json.h"
 
 #define STEP_MS  60000
@@ -17,7 +16,7 @@ static const json_t *ca_of(const struct kta_member *member)
     return json_object_get(member->state, "ca");
 }
 
-static const char *text_of(const struct kta_member *member, const char *name)
+const char *kta_ca_text(const struct kta_member *member, const char *name)
 {
     const char *text = json_string_value(json_object_get(ca_of(member), name));
 
@@ -34,11 +33,11 @@ static int is_replaced(const struct kta_member *member)
 {
     int64_t until_us = 0;
 
-    return strcmp(text_of(member, "phase"), "both") == 0 &&
-           kt_time_parse(text_of(member, "until"), &until_us) == 0 && until_us > kt_time_now();
+    return strcmp(kta_ca_text(member, "phase"), "both") == 0 &&
+           kt_time_parse(kta_ca_text(member, "until"), &until_us) == 0 && until_us > kt_time_now();
 }
 
-static int is_left_out(const struct kt_cli_run *run, const struct kta_member *member)
+int kta_ca_is_left_out(const struct kt_cli_run *run, const struct kta_member *member)
 {
     for (int i = 0; i < kt_cli_count(run, "without"); i++) {
         const char *name = kt_cli_nth(run, "without", i);
@@ -74,7 +73,7 @@ static int check_nodes(const struct kt_cli_run *run, const struct kta_nodes *nod
     }
     for (size_t i = 0; i < nodes->count; i++) {
         const struct kta_member *member = &nodes->list[i];
-        if (member->is_removed || is_left_out(run, member))
+        if (member->is_removed || kta_ca_is_left_out(run, member))
             continue;
         if (!member->state)
             return kt_error_set(error, KT_ERR_NETWORK,
@@ -115,8 +114,7 @@ static int ask(struct kta_nodes *nodes, size_t self, const char *verb, json_t *a
     return rc;
 }
 
-// All nodes but this one, which the agent hands the CA.
-static int hand(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t self, int use,
+int kta_ca_hand(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t self, int use,
                 struct kt_error *error)
 {
     json_t *answer = NULL;
@@ -134,8 +132,7 @@ static int hand(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t se
     return rc;
 }
 
-// Until each of them says that it has the same roots, in the same order, as this node.
-static int wait_until_known(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t self,
+int kta_ca_wait_until_known(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t self,
                             struct kt_error *error)
 {
     int64_t until = kt_monotonic_now() + KNOWN_US;
@@ -147,7 +144,7 @@ static int wait_until_known(const struct kt_cli_run *run, struct kta_nodes *node
             return rc;
         for (size_t i = 0; i < nodes->count; i++) {
             const struct kta_member *member = &nodes->list[i];
-            if (!member->is_removed && !is_left_out(run, member) &&
+            if (!member->is_removed && !kta_ca_is_left_out(run, member) &&
                 (!member->state || !json_equal(roots_of(member), roots_of(&nodes->list[self]))))
                 missing = member->name;
         }
@@ -168,21 +165,21 @@ static int trust_both(const struct kt_cli_run *run, struct kta_nodes *nodes, siz
     if (rc == 0)
         rc = ask(nodes, self, "ca.load", NULL, NULL, error);
     if (rc == 0)
-        rc = hand(run, nodes, self, 0, error);
-    return rc ? rc : wait_until_known(run, nodes, self, error);
+        rc = kta_ca_hand(run, nodes, self, 0, error);
+    return rc ? rc : kta_ca_wait_until_known(run, nodes, self, error);
 }
 
 // The active last: it is the one that signs for clients.
 static int use_next(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t self,
                     struct kt_error *error)
 {
-    int rc = hand(run, nodes, self, 1, error);
+    int rc = kta_ca_hand(run, nodes, self, 1, error);
 
     if (rc == 0)
         rc = ask(nodes, self, "ca.use", NULL, NULL, error);
     if (rc == 0)
         rc = ask(nodes, self, "ca.load", NULL, NULL, error);
-    return rc ? rc : wait_until_known(run, nodes, self, error);
+    return rc ? rc : kta_ca_wait_until_known(run, nodes, self, error);
 }
 
 static void show(const struct kt_cli_run *run, const struct kta_nodes *nodes, size_t self)
@@ -190,26 +187,28 @@ static void show(const struct kt_cli_run *run, const struct kta_nodes *nodes, si
     if (kt_cli_flag(run, "quiet") || kt_cli_flag(run, "json"))
         return;
     printf("The next CA signs since %s; the older one counts until %s.\n",
-           text_of(&nodes->list[self], "since"), text_of(&nodes->list[self], "until"));
+           kta_ca_text(&nodes->list[self], "since"), kta_ca_text(&nodes->list[self], "until"));
     for (size_t i = 0; i < nodes->count; i++) {
         const struct kta_member *member = &nodes->list[i];
         if (i == self || member->is_removed)
             continue;
-        if (is_left_out(run, member))
+        if (kta_ca_is_left_out(run, member))
             printf("%s was left out: it is handed the CA when it is back.\n", member->name);
         else if (json_is_true(json_object_get(ca_of(member), "renew")))
             printf("On %s run ktadmin rotate: its certificates are of the older CA.\n",
                    member->name);
     }
-    printf("Clients renew theirs by themselves. Make a backup now.\n");
+    printf(
+        "Clients renew theirs by themselves; ktadmin rotate --ca --finish ends the older one then. "
+        "Make a backup now.\n");
 }
 
 static int show_plan(const struct kta_nodes *nodes, size_t self)
 {
     const struct kta_member *own = &nodes->list[self];
 
-    printf("%s\n", is_replaced(own) ? "The CA was replaced already."
-                   : strcmp(text_of(own, "phase"), "begun") == 0
+    printf("%s\n", is_replaced(own) ? "The CA was replaced already; --finish ends the older one."
+                   : strcmp(kta_ca_text(own, "phase"), "begun") == 0
                        ? "A run was stopped: the next one ends it."
                        : "A CA would be made, and handed to all nodes.");
     return 0;
@@ -222,6 +221,10 @@ int kta_rotate_ca(const struct kt_cli_run *run, struct kt_error *error)
     size_t self = 0;
     int rc = open_active(run, &nodes, &self, error);
 
+    if (rc == 0 && kt_cli_flag(run, "finish")) {
+        rc = kta_ca_finish(run, &nodes, self, error);
+        goto out;
+    }
     if (rc == 0 && kt_cli_flag(run, "dry-run")) {
         rc = show_plan(&nodes, self);
         goto out;

@@ -268,6 +268,7 @@ static void tear_down(struct kts_agent *agent)
     EVP_PKEY_free(agent->ca_key);
     X509_free(agent->ca_cert);
     json_decref(agent->ca_roots);
+    json_decref(agent->ca_ended);
     kt_buf_free(&agent->storage);
     kt_settings_free(agent->start->settings);
 }

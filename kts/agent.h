@@ -77,6 +77,8 @@ struct kts_agent {
     int64_t ca_since_us, ca_until_us; // as kt_ca_look
     int ca_outlived;                  // the node's own certificates are of an older root
     json_t *ca_roots;                 // SHA-256 of each, for others to compare
+    json_t *ca_ended;                 // SHA-256 of the key of each that has ended
+    char node_serial[64];             // of the node's certificate, in decimal
     struct event *stop_timer;
     int stopping;
 };
@@ -182,6 +184,7 @@ extern const struct kts_verb kts_operator_verbs[]; // agent_operator.c
 extern const struct kts_verb kts_cert_verbs[];     // agent_cert.c
 extern const struct kts_verb kts_receipt_verbs[];  // agent_receipt_key.c
 extern const struct kts_verb kts_ca_verbs[];       // agent_ca_rotate.c
+extern const struct kts_verb kts_ca_end_verbs[];   // agent_ca_end.c
 
 // --- agent_change.c ---
 // Hands the change to the writer, which answers later: KT_ERR_AGAIN, or why not. `code` (an auth

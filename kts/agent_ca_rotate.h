@@ -6,11 +6,21 @@
 #include "kts/agent_job.h"
 
 // Of node.state: {"phase", "since", "until", "renew": its own certificates are of an older root,
-// "roots": [SHA-256, the one that signs first]}.
+// "roots": [SHA-256, the one that signs first], "ended": [SHA-256 of the key of a root that has ended],
+// "serial": of the node's certificate}.
 json_t *kts_ca_state(const struct kts_agent *agent);
+// For the jobs of a rotation: PostgreSQL reads the files too. `rc` is what the job has come to.
+int kts_ca_done(const struct kts_job *job, int rc, json_t **result,
+                struct kt_error *error) KT_MUST_CHECK;
+// KT_ERR_NOT_MEMBER: the caller is not known as the active.
+int kts_ca_check_from_active(struct kts_call *call, struct kt_error *error) KT_MUST_CHECK;
 // Reads the files again when they are others, also after a run that was killed before it said so.
 void kts_ca_look(struct kts_agent *agent);
-// What a peer says of itself. The active hands it the CA that it has not heard of.
+// The verb ca.hand (agent_ca_hand.c).
+int kts_run_ca_hand(struct kts_call *call, const json_t *args, json_t **result,
+                    struct kt_error *error) KT_MUST_CHECK;
+// What a peer says of itself. The active hands it the CA that it has not heard of, and any node tells
+// it of a root's end.
 void kts_ca_hear(struct kts_agent *agent, const char *member, const json_t *state);
 
 #endif

@@ -9,9 +9,11 @@
 // What says who may do what, and the key that a client asks any node for as soon as it signs. Others
 // can be behind for a moment without harm.
 static const enum kt_change_kind AWAITED[] = {
-    KT_CHANGE_ORG_DISABLE,  KT_CHANGE_CLIENT_APPROVE,  KT_CHANGE_CLIENT_REVOKE,
-    KT_CHANGE_GRANT,        KT_CHANGE_GRANT_REVOKE,    KT_CHANGE_OPERATOR_REVOKE,
-    KT_CHANGE_RECOVERY_ADD, KT_CHANGE_RECOVERY_RETIRE, KT_CHANGE_RECEIPT_KEY_ADD,
+    KT_CHANGE_ORG_DISABLE,     KT_CHANGE_CLIENT_APPROVE,
+    KT_CHANGE_CLIENT_REVOKE,   KT_CHANGE_GRANT,
+    KT_CHANGE_GRANT_REVOKE,    KT_CHANGE_OPERATOR_REVOKE,
+    KT_CHANGE_RECOVERY_ADD,    KT_CHANGE_RECOVERY_RETIRE,
+    KT_CHANGE_RECEIPT_KEY_ADD, KT_CHANGE_RECEIPT_KEY_CERTIFY,
 };
 
 int kts_spread_is_awaited(enum kt_change_kind kind)

@@ -198,10 +198,19 @@ static const struct kts_verb READS[] = {
     {NULL, 0, 0, NULL, NULL, NULL},
 };
 
-static const struct kts_verb *const TABLES[] = {
-    READS,           kts_change_verbs, kts_cluster_verbs,  kts_peers_verbs,
-    kts_token_verbs, kts_join_verbs,   kts_operator_verbs, kts_cert_verbs,
-    kts_ca_verbs,    kts_rights_verbs, kts_audit_verbs,    kts_receipt_verbs};
+static const struct kts_verb *const TABLES[] = {READS,
+                                                kts_change_verbs,
+                                                kts_cluster_verbs,
+                                                kts_peers_verbs,
+                                                kts_token_verbs,
+                                                kts_join_verbs,
+                                                kts_operator_verbs,
+                                                kts_cert_verbs,
+                                                kts_ca_verbs,
+                                                kts_ca_end_verbs,
+                                                kts_rights_verbs,
+                                                kts_audit_verbs,
+                                                kts_receipt_verbs};
 
 void kts_verbs_walk(void (*each)(const struct kts_verb *verb, void *arg), void *arg)
 {

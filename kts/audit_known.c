@@ -38,7 +38,7 @@ static void take(const char *dir, const char *name, const struct kt_cluster_info
         const struct kt_audit_head *head = &heads.heads[i];
         if (!is_own(head, info) || head->seq <= known->head.seq)
             continue;
-        if (kt_audit_head_verify(head, ca)) {
+        if (kt_audit_head_verify_kept(head, ca)) {
             kt_log(KT_LOG_ERROR, "'%s': the head %llu is not signed by this node", path,
                    (unsigned long long)head->seq);
             continue;

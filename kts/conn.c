@@ -410,6 +410,7 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
         return;
     }
     conn->worker = worker;
+    conn->tls_age = worker->tls_age;
     conn->fd = fd;
     conn->in = (struct kt_buf)KT_BUF_INIT(IN_MAX);
     conn->out = (struct kt_buf)KT_BUF_INIT(OUT_MAX);

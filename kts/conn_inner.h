@@ -46,6 +46,7 @@ struct kts_conn {
     int peer_done; // it sends no more, but may still read
     char peer[KT_PEER_TEXT];
     // Of a worker's connections only:
+    uint32_t tls_age; // of the worker, when the certificate was last checked
     uint8_t address[KTS_ADDRESS_LEN];
     struct kts_place place;
     struct kts_caller_keys keys;

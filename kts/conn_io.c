@@ -284,12 +284,25 @@ const uint8_t *kts_conn_address(const struct kts_conn *conn)
     return conn->address;
 }
 
+// The roots may be others than at the handshake: one that has ended lets nobody in.
+static int check_again(struct kts_conn *conn)
+{
+    X509 *cert = SSL_get0_peer_certificate(conn->ssl);
+    int rc = kt_pki_cert_check(cert, conn->worker->ca, kt_time_now());
+
+    if (rc == 0)
+        conn->tls_age = conn->worker->tls_age;
+    return rc;
+}
+
 int kts_conn_certificate(struct kts_conn *conn, uint8_t sha256[KT_SHA256_LEN])
 {
     int rc = kt_tls_peer_error(conn->ssl, kt_time_now());
 
     if (rc == KT_ERR_CERTIFICATE_MISSING)
         return rc;
+    if (rc == 0 && conn->worker && conn->tls_age != conn->worker->tls_age)
+        rc = check_again(conn);
     if (!conn->certificate_known && kt_tls_peer_sha256(conn->ssl, conn->certificate))
         return KT_ERR_CERTIFICATE_MISSING;
     if (!conn->certificate_known)

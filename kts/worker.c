@@ -122,6 +122,7 @@ int kts_worker_use_tls(struct kts_worker *worker, const struct kt_tls_pem *pem,
     kt_tls_server_set_tickets(fresh, &worker->tickets);
     SSL_CTX_free(worker->tls); // open connections keep the old one as long as they need it
     worker->tls = fresh;
+    worker->tls_age++;
     X509_free(worker->ca);
     worker->ca = ca;
     return 0;

@@ -25,6 +25,7 @@ struct kts_worker {
     struct kts_status *status;
     struct event_base *base;
     SSL_CTX *tls;
+    uint32_t tls_age; // counts up with each
     struct kt_tls_tickets tickets;
     char cluster_id[KT_UUID_TEXT];
     X509 *ca; // with all of its set: the roots that an auth code may name

@@ -29,7 +29,9 @@ static void set_number(json_t *record, const char *name, uint64_t number)
 // Whose name `name` is.
 static void set_name(json_t *record, const struct kt_change *change)
 {
-    if (change->kind == KT_CHANGE_RECEIPT_KEY_ADD || change->kind == KT_CHANGE_RECEIPT_KEY_RETIRE)
+    if (change->kind == KT_CHANGE_RECEIPT_KEY_ADD ||
+        change->kind == KT_CHANGE_RECEIPT_KEY_CERTIFY ||
+        change->kind == KT_CHANGE_RECEIPT_KEY_RETIRE)
         set_text(record, "receipt_key", change->name);
     else if (change->kind != KT_CHANGE_REGISTER && change->kind != KT_CHANGE_OPERATOR_ADD &&
              change->kind != KT_CHANGE_OPERATOR_REVOKE)

@@ -128,48 +128,58 @@ static int check_none_counts(X509 *set, struct kt_error *error)
             to < kt_time_now())
             continue;
         kt_time_format(to, text);
-        return kt_error_set(error, KT_ERR_EXISTS,
-                            "ktadmin status says how far it is; wait until the older CA has ended",
+        return kt_error_set(error, KT_ERR_EXISTS, "ktadmin rotate --ca --finish ends the older one",
                             "the CA was replaced already, and the older one counts until %s", text);
     }
     return 0;
 }
 
+// What stays beside the next root: all but links to older roots, which that one makes itself.
+static int vouch_for_all(X509 *set, EVP_PKEY *next, X509 *root, X509 **list, size_t *n)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < kt_pki_ca_count(set); i++) {
+        X509 *cert = kt_pki_ca_at(set, i), *back = NULL;
+        int is_root = i == 0 || kt_pki_is_root(cert);
+        if (!is_root && kt_pki_link_kind(cert) == KT_PKI_LINK_BACK)
+            continue;
+        if (*n + 2 > KT_PKI_CA_CERTS_MAX)
+            return KT_ERR_TOO_LARGE;
+        if (is_root && (rc = kt_pki_make_link(KT_PKI_LINK_BACK, next, root, cert, &back)) == 0)
+            list[(*n)++] = back;
+        if (rc == 0 && i > 0 && X509_up_ref(cert) == 1)
+            list[(*n)++] = cert;
+    }
+    return rc;
+}
+
 static int make_next(const struct kt_paths *paths, X509 *set, const char *cluster_id,
                      int64_t lifetime_s, struct kt_error *error)
 {
-    X509 *list[KT_PKI_CA_CERTS_MAX] = {set}, *root = NULL, *forth = NULL, *back = NULL;
+    X509 *list[KT_PKI_CA_CERTS_MAX] = {set}; // from 1 on ours
     EVP_PKEY *key = NULL, *next = NULL;
     size_t n = 1;
     int rc = kt_pki_key_load(paths->ca_key, &key, error);
 
     if (rc)
         return rc;
-    if (kt_pki_ca_count(set) + 3 > KT_PKI_CA_CERTS_MAX)
-        rc = KT_ERR_TOO_LARGE;
+    rc = kt_pki_new_p256(&next);
     if (rc == 0)
-        rc = kt_pki_new_p256(&next);
+        rc = kt_pki_make_ca(next, cluster_id, lifetime_s, &list[1]);
     if (rc == 0)
-        rc = kt_pki_make_ca(next, cluster_id, lifetime_s, &root);
+        rc = kt_pki_make_link(KT_PKI_LINK_FORTH, key, set, list[1], &list[2]);
+    n += (list[1] != NULL) + (list[2] != NULL);
     if (rc == 0)
-        rc = kt_pki_make_link(key, set, root, &forth);
-    if (rc == 0)
-        rc = kt_pki_make_link(next, root, set, &back);
+        rc = vouch_for_all(set, next, list[1], list, &n);
     if (rc)
         kt_error_set(error, rc, NULL, "the next CA cannot be made: %s", kt_err_text(rc));
-    if (rc == 0) {
-        list[n++] = root;
-        list[n++] = forth;
-        list[n++] = back;
-        for (size_t i = 1; i < kt_pki_ca_count(set); i++)
-            list[n++] = kt_pki_ca_at(set, i);
+    else
         rc = save(paths, next, list, n, error);
-    }
     EVP_PKEY_free(key);
     EVP_PKEY_free(next);
-    X509_free(root);
-    X509_free(forth);
-    X509_free(back);
+    while (n > 1)
+        X509_free(list[--n]);
     return rc;
 }
 
@@ -196,7 +206,7 @@ int kt_ca_begin(const struct kt_paths *paths, const char *cluster_id, int64_t li
 static int is_linked(X509 *set, X509 *by, X509 *root)
 {
     for (size_t i = 0; i < kt_pki_ca_count(set); i++) {
-        if (kt_pki_link_check(kt_pki_ca_at(set, i), by, root) == 0)
+        if (kt_pki_link_check(KT_PKI_LINK_FORTH, kt_pki_ca_at(set, i), by, root) == 0)
             return 1;
     }
     return 0;
@@ -284,7 +294,7 @@ int kt_ca_use(const struct kt_paths *paths, struct kt_error *error)
     if (rc)
         return rc;
     if (!next) {
-        rc = roots_in(set) > 1 ? 0
+        rc = kt_pki_ca_count(set) > 1 ? 0
                                : kt_error_set(error, KT_ERR_NOT_FOUND, "run ktadmin rotate --ca",
                                               "this node has no other CA to use");
         goto out;

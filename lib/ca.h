@@ -4,8 +4,9 @@
 //   one     cert.pem: the root                        key.pem: its key
 //   begun   cert.pem: the root, the next one, links   key.pem: as before; next-key.pem: the next one's
 //   both    cert.pem: the next root, the old, links   key.pem: the next one's; the old key is gone
+//   one     cert.pem: the root, a link to it from the older one, and one that tells of that one's end
 //
-// Begun: everybody trusts both, the old one signs. A link is a root signed by the other one's key.
+// Begun: everybody trusts both, the old one signs. Links: kt_pki.h.
 #ifndef KT_CA_H
 #define KT_CA_H
 
@@ -34,6 +35,12 @@ int kt_ca_take(const struct kt_paths *paths, EVP_PKEY *key, X509 *set,
                struct kt_error *error) KT_MUST_CHECK;
 // begun -> both. May be repeated. KT_ERR_NOT_FOUND in `one`.
 int kt_ca_use(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;
+// both -> one: the older root ends now, by a link that the newer one signs. May be repeated.
+// KT_ERR_NOT_FOUND: there is no older one; KT_ERR_NOT_PROVEN in `begun`.
+int kt_ca_end(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;
+// The same by what another node has: the links of `set` that this node's first root has signed. One
+// that says nothing new changes nothing.
+int kt_ca_hear_end(const struct kt_paths *paths, X509 *set, struct kt_error *error) KT_MUST_CHECK;
 // Ends a kt_ca_use that was killed between its two files. For who is about to read them.
 int kt_ca_mend(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;
 

@@ -38,6 +38,7 @@ const char *kt_change_event(enum kt_change_kind kind)
         [KT_CHANGE_RECOVERY_RETIRE] = "recovery.retire",
         [KT_CHANGE_CLOCK_CONFIRM] = "clock.confirm",
         [KT_CHANGE_RECEIPT_KEY_ADD] = "receipt_key.add",
+        [KT_CHANGE_RECEIPT_KEY_CERTIFY] = "receipt_key.certify",
         [KT_CHANGE_RECEIPT_KEY_RETIRE] = "receipt_key.retire",
         [KT_CHANGE_AUTHCODE_REVOKE] = "authcode.revoke",
         [KT_CHANGE_TICK] = "clock.tick",
@@ -75,6 +76,7 @@ enum kt_change_origin kt_change_origin(enum kt_change_kind kind)
     case KT_CHANGE_RECOVERY_RETIRE:
     case KT_CHANGE_CLOCK_CONFIRM:
     case KT_CHANGE_RECEIPT_KEY_ADD:
+    case KT_CHANGE_RECEIPT_KEY_CERTIFY:
     case KT_CHANGE_RECEIPT_KEY_RETIRE:
     case KT_CHANGE_AUTHCODE_REVOKE:
         return KT_FROM_OPERATOR;

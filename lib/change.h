@@ -35,7 +35,8 @@ enum kt_change_kind {
     KT_CHANGE_RECOVERY_ADD,
     KT_CHANGE_RECOVERY_RETIRE,
     KT_CHANGE_CLOCK_CONFIRM,
-    KT_CHANGE_RECEIPT_KEY_ADD,    // name: the key's id in hex; csr: its certificate, PEM
+    KT_CHANGE_RECEIPT_KEY_ADD,     // name: the key's id in hex; csr: its certificate, PEM
+    KT_CHANGE_RECEIPT_KEY_CERTIFY, // name: the id of one that is listed; csr: another certificate of it
     KT_CHANGE_RECEIPT_KEY_RETIRE, // name: the id of the one that stays; all others
     KT_CHANGE_AUTHCODE_REVOKE,    // code_id
     KT_CHANGE_TICK, // actor: the writer itself. Looks at the clock, purges what is due
@@ -93,7 +94,7 @@ struct kt_change {
                                       // GRANT: organisation's name; OPERATOR_*: operator's;
                                       // RECEIPT_KEY_*: key id
     char label[KT_ORG_NAME_MAX + 1];  // KEY_GROUP_ADD: the group's name
-    uint8_t *csr;                     // REGISTER, RENEW, RECEIPT_KEY_ADD: PEM
+    uint8_t *csr;                     // REGISTER, RENEW, RECEIPT_KEY_ADD and _CERTIFY: PEM
     size_t csr_len;
     uint8_t key_sha256[KT_SHA256_LEN]; // REGISTER, RENEW: of the CSR's SubjectPublicKeyInfo
     uint8_t *openpgp;                  // REGISTER, RECOVERY_ADD: binary public key

@@ -172,6 +172,8 @@ int kt_audit_head_sign(struct kt_audit_head *head, struct evp_pkey_st *key,
 // The signature, the certificate by the CA at the time of the head, and that it is the member's.
 // KT_ERR_SIGNATURE, or the codes of kt_pki_cert_check.
 int kt_audit_head_verify(const struct kt_audit_head *head, struct x509_st *ca) KT_MUST_CHECK;
+// One that was kept: also of a time whose root has ended since, as the set `ca` says.
+int kt_audit_head_verify_kept(const struct kt_audit_head *head, struct x509_st *ca) KT_MUST_CHECK;
 int kt_audit_head_format(const struct kt_audit_head *head,
                          char out[KT_AUDIT_HEAD_TEXT]) KT_MUST_CHECK;
 // The head at the beginning of the text; *used receives its length. KT_ERR_TRUNCATED when the text

@@ -164,7 +164,7 @@ int kt_audit_head_sign(struct kt_audit_head *head, EVP_PKEY *key, X509 *certific
     return rc;
 }
 
-int kt_audit_head_verify(const struct kt_audit_head *head, X509 *ca)
+static int verify(const struct kt_audit_head *head, X509 *ca, int is_kept)
 {
     char text[KT_AUDIT_HEAD_TEXT];
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -174,7 +174,7 @@ int kt_audit_head_verify(const struct kt_audit_head *head, X509 *ca)
 
     if (rc == 0)
         rc = kt_pki_cert_from_der(head->certificate, head->certificate_len, &cert);
-    if (rc == 0)
+    if (rc == 0 && !(is_kept && kt_pki_is_of_ended(cert, ca)))
         rc = kt_pki_cert_check(cert, ca, head->time_us);
     if (rc == 0 && !kt_pki_is_node(cert, head->member))
         rc = KT_ERR_SIGNATURE;
@@ -186,4 +186,14 @@ int kt_audit_head_verify(const struct kt_audit_head *head, X509 *ca)
     X509_free(cert);
     EVP_MD_CTX_free(ctx);
     return rc;
+}
+
+int kt_audit_head_verify(const struct kt_audit_head *head, X509 *ca)
+{
+    return verify(head, ca, 0);
+}
+
+int kt_audit_head_verify_kept(const struct kt_audit_head *head, X509 *ca)
+{
+    return verify(head, ca, 1);
 }

@@ -51,6 +51,7 @@ enum kt_pki_role {
     KT_PKI_NODE,
     KT_PKI_CLIENT,  // clientAuth; CN = client UUID, O = organisation name, OU = "keytrustee client"
     KT_PKI_RECEIPT, // digitalSignature only; OU = "keytrustee receipt key"
+    KT_PKI_WITNESS, // a link that signs nothing; as KT_PKI_CA, but CA:FALSE, digitalSignature
 };
 
 struct kt_pki_subject {
@@ -69,6 +70,9 @@ int kt_pki_make_ca(EVP_PKEY *key, const char *cluster_id, int64_t lifetime_s,
 // KT_ERR_INVALID when a server's `names` has one that only nodes have.
 int kt_pki_sign(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
                 const struct kt_pki_subject *subject, X509 **cert) KT_MUST_CHECK;
+// `cert`, of a root that is replaced, once more: the same name, key and beginning, signed by the CA
+// that signs now, as long as that lasts. For receipt keys, whose receipts name them by their key.
+int kt_pki_sign_again(EVP_PKEY *ca_key, X509 *ca_cert, X509 *cert, X509 **again) KT_MUST_CHECK;
 // The names that a certificate has beside those of its role, for another one like it:
 // NULL-terminated, the caller's (kt_pki_names_free). What is neither a host name nor an address is
 // left out.
@@ -96,10 +100,9 @@ int kt_pki_cert_check(X509 *cert, X509 *ca_cert, int64_t now_us) KT_MUST_CHECK;
 
 // --- pki_ca.c: the CA's file ---
 // The root that signs comes first. While the CA is being replaced the other root stands behind it,
-// and links: certificates with one root's name and key, signed by the other (RFC 4210, 4.4), by
-// which who trusts either root can check what the other has signed. All further certificates of the
-// file go along with the first, wherever that is handed.
-#define KT_PKI_CA_CERTS_MAX 16
+// and links: certificates with one root's name and key, signed by the other (RFC 4210, 4.4). All
+// further certificates of the file go along with the first, wherever that is handed.
+#define KT_PKI_CA_CERTS_MAX 24
 // KT_ERR_INVALID: malformed, or none. KT_ERR_TOO_LARGE.
 int kt_pki_ca_from_pem(const void *pem, size_t n, X509 **ca) KT_MUST_CHECK;
 int kt_pki_ca_load(const char *path, X509 **ca, struct kt_error *error) KT_MUST_CHECK;
@@ -115,14 +118,36 @@ int kt_pki_is_root(X509 *cert);
 int kt_pki_ca_to_pem(X509 *ca, struct kt_buf *buf) KT_MUST_CHECK;
 int kt_pki_chain_to_pem(X509 *ca, struct kt_buf *buf) KT_MUST_CHECK;
 int kt_pki_ca_save(const char *path, X509 *ca, struct kt_error *error) KT_MUST_CHECK;
-// `root` again, signed by another root of the same cluster, whose key is `by_key`; as long as the
-// one that ends first. KT_ERR_INVALID: the names differ.
-int kt_pki_make_link(EVP_PKEY *by_key, X509 *by, X509 *root, X509 **link) KT_MUST_CHECK;
-// Whether `link` is `root` again, signed by `by`: 0, or KT_ERR_SIGNATURE. Says nothing of times.
-int kt_pki_link_check(X509 *link, X509 *by, X509 *root) KT_MUST_CHECK;
-// The roots of `offered`, in its order, then those of `known`; `with_links`: and the links between
-// them. KT_ERR_SIGNATURE: `offered` has a root that no root of `known` that counts now vouches for,
-// by a link of `offered`. (pki_trust.c)
-int kt_pki_ca_choose(X509 *known, X509 *offered, int with_links, X509 **set) KT_MUST_CHECK;
+
+// --- links: a root's name and key, signed by another root of the same cluster ---
+enum kt_pki_link {
+    // The root is newer. A CA itself: who trusts the older one only verifies what the newer signs.
+    KT_PKI_LINK_FORTH,
+    // The root is older, and trusted too. No CA: what that root signs is verified by the root alone,
+    // so that it ends when that is taken away.
+    KT_PKI_LINK_BACK,
+    // The root is older, and nothing that it has signed counts any more. No CA, and valid for no
+    // time, since it was made: notBefore and notAfter are the same.
+    KT_PKI_LINK_END,
+};
+enum kt_pki_link kt_pki_link_kind(X509 *link);
+// As long as the root that ends first. KT_ERR_INVALID: the names differ.
+int kt_pki_make_link(enum kt_pki_link kind, EVP_PKEY *by_key, X509 *by, X509 *root,
+                     X509 **link) KT_MUST_CHECK;
+// Whether `link` is of that kind, for `root`, and signed by `by`: 0, or KT_ERR_SIGNATURE. Says
+// nothing of times. `root` NULL: for whatever root but `by`, which KT_PKI_LINK_END tells of.
+int kt_pki_link_check(enum kt_pki_link kind, X509 *link, X509 *by, X509 *root) KT_MUST_CHECK;
+// 1 when a KT_PKI_LINK_END of the set is for this root's name and key.
+int kt_pki_has_ended(X509 *ca, X509 *root);
+// 1 when a root that has ended, as the set says, has signed it. For what was believed before.
+int kt_pki_is_of_ended(X509 *cert, X509 *ca);
+// What to trust after an offer (pki_trust.c). The first of `known` is the newest root that is
+// trusted. It and the newer ones that it leads to, link by link, vouch for others and say which have
+// ended, but for themselves and those that are newer; a root that is older says nothing. The set
+// has the roots, the newest first, and the links that tell of an end. `is_node`: the roots in the
+// order of `offered`, whose first signs, and all links between them.
+// KT_ERR_SIGNATURE: `offered` has a root that is neither trusted, vouched for nor ended, or the
+// first of `known` has ended.
+int kt_pki_ca_choose(X509 *known, X509 *offered, int is_node, X509 **set) KT_MUST_CHECK;
 
 #endif

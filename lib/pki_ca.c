@@ -142,14 +142,16 @@ int kt_pki_is_root(X509 *cert)
     return is_root;
 }
 
-static int put(X509 *ca, int wants_roots, struct kt_buf *buf)
+// `only_cas`: a link that signs nothing leads to no root.
+static int put(X509 *ca, int wants_roots, int only_cas, struct kt_buf *buf)
 {
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < kt_pki_ca_count(ca); i++) {
         X509 *cert = kt_pki_ca_at(ca, i);
         // The first is the CA, whatever else can be said of it.
-        if ((i == 0 || kt_pki_is_root(cert)) == wants_roots)
+        if ((i == 0 || kt_pki_is_root(cert)) == wants_roots &&
+            (!only_cas || i == 0 || kt_pki_link_kind(cert) == KT_PKI_LINK_FORTH))
             rc = kt_pki_cert_to_pem(cert, buf);
     }
     return rc;
@@ -157,16 +159,16 @@ static int put(X509 *ca, int wants_roots, struct kt_buf *buf)
 
 int kt_pki_ca_to_pem(X509 *ca, struct kt_buf *buf)
 {
-    int rc = put(ca, 1, buf);
+    int rc = put(ca, 1, 0, buf);
 
-    return rc ? rc : put(ca, 0, buf);
+    return rc ? rc : put(ca, 0, 0, buf);
 }
 
 int kt_pki_chain_to_pem(X509 *ca, struct kt_buf *buf)
 {
-    int rc = put(ca, 0, buf);
+    int rc = put(ca, 0, 1, buf);
 
-    return rc ? rc : put(ca, 1, buf);
+    return rc ? rc : put(ca, 1, 1, buf);
 }
 
 int kt_pki_ca_save(const char *path, X509 *ca, struct kt_error *error)

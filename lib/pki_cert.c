@@ -40,6 +40,7 @@ static const struct role roles[] = {
                        "clientAuth", 0},
     [KT_PKI_RECEIPT] = {"keytrustee receipt key", "critical,CA:FALSE", "critical,digitalSignature",
                         NULL, 0},
+    [KT_PKI_WITNESS] = {"keytrustee CA", "critical,CA:FALSE", "critical,digitalSignature", NULL, 0},
 };
 
 // NULL for keys whose signature scheme brings its own digest.
@@ -72,14 +73,19 @@ static int add_name(X509_NAME *name, const char *field, const char *text)
 
 // From an hour before now to `lifetime_s` after it, but not beyond the CA's end (`ca_cert` NULL
 // when this is the CA).
-static int set_validity(X509 *cert, const X509 *ca_cert, int64_t lifetime_s)
+static int set_validity(X509 *cert, const X509 *ca_cert, int64_t lifetime_s, const ASN1_TIME *from)
 {
     time_t now = time(NULL);
+    if (from != NULL && lifetime_s == 0)
+        return X509_set1_notBefore(cert, from) == 1 && X509_set1_notAfter(cert, from) == 1
+                   ? 0
+                   : KT_ERR_CRYPTO;
     if (lifetime_s <= 0 || lifetime_s > LIFETIME_MAX_S)
         return KT_ERR_INVALID;
     time_t end = now + (time_t)lifetime_s;
     if (X509_time_adj_ex(X509_getm_notBefore(cert), 0, -CLOCK_SLACK_S, &now) == NULL ||
-        X509_time_adj_ex(X509_getm_notAfter(cert), 0, 0, &end) == NULL)
+        X509_time_adj_ex(X509_getm_notAfter(cert), 0, 0, &end) == NULL ||
+        (from != NULL && X509_set1_notBefore(cert, from) != 1))
         return KT_ERR_CRYPTO;
     if (ca_cert == NULL)
         return 0;
@@ -252,9 +258,10 @@ static int add_extensions(X509 *cert, X509 *issuer, const struct role *role,
     return rc;
 }
 
-// `ca_cert` is NULL for the CA's own certificate, which `ca_key` then signs for itself.
+// `ca_cert` is NULL for the CA's own certificate, which `ca_key` then signs for itself. Validity
+// begins at `from` and ends with the subject's lifetime, unless that is NULL; or there, without one.
 static int make(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
-                const struct kt_pki_subject *subject, X509 **out)
+                const struct kt_pki_subject *subject, const ASN1_TIME *from, X509 **out)
 {
     const struct role *role = &roles[subject->role];
     int rc = KT_ERR_CRYPTO;
@@ -264,7 +271,7 @@ static int make(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
         X509_set_pubkey(cert, public_key) != 1)
         goto out;
     if ((rc = set_serial(cert)) != 0 ||
-        (rc = set_validity(cert, ca_cert, subject->lifetime_s)) != 0 ||
+        (rc = set_validity(cert, ca_cert, subject->lifetime_s, from)) != 0 ||
         (rc = add_name(name, "O", subject->organisation)) != 0 ||
         (rc = add_name(name, "OU", role->unit)) != 0 ||
         (rc = add_name(name, "CN", subject->common_name)) != 0)
@@ -294,82 +301,77 @@ int kt_pki_make_ca(EVP_PKEY *key, const char *cluster_id, int64_t lifetime_s, X5
     // The cluster's id is in the name, so that CAs of two clusters cannot be taken for each other.
     struct kt_pki_subject subject = {
         .role = KT_PKI_CA, .common_name = cluster_id, .lifetime_s = lifetime_s};
-    return make(key, NULL, key, &subject, cert);
+    return make(key, NULL, key, &subject, NULL, cert);
 }
 
 int kt_pki_sign(EVP_PKEY *ca_key, X509 *ca_cert, EVP_PKEY *public_key,
                 const struct kt_pki_subject *subject, X509 **cert)
 {
-    if (subject->role == KT_PKI_CA || (size_t)subject->role >= sizeof(roles) / sizeof(roles[0]) ||
-        subject->common_name == NULL)
+    if (subject->role == KT_PKI_CA || subject->role == KT_PKI_WITNESS ||
+        (size_t)subject->role >= sizeof(roles) / sizeof(roles[0]) || subject->common_name == NULL)
         return KT_ERR_INVALID;
     if (X509_check_private_key(ca_cert, ca_key) != 1) {
         ERR_clear_error();
         return KT_ERR_INVALID;
     }
-    return make(ca_key, ca_cert, public_key, subject, cert);
+    return make(ca_key, ca_cert, public_key, subject, NULL, cert);
 }
 
-int kt_pki_make_link(EVP_PKEY *by_key, X509 *by, X509 *root, X509 **link)
+// Receipt keys' only: what is signed again must not become more than it was.
+int kt_pki_sign_again(EVP_PKEY *ca_key, X509 *ca_cert, X509 *cert, X509 **again)
 {
-    char name[KT_PKI_NAME_TEXT] = "";
-    int64_t begin = 0, end = 0;
-    struct kt_pki_subject subject = {.role = KT_PKI_CA, .common_name = name};
-    X509 *made = NULL;
-    int rc = kt_pki_cert_validity(root, &begin, &end);
+    char unit[KT_PKI_NAME_TEXT] = "", name[KT_PKI_NAME_TEXT] = "";
+    struct kt_pki_subject subject = {.role = KT_PKI_RECEIPT, .common_name = name};
+    X509_NAME *of = X509_get_subject_name(cert);
+    int64_t from = 0, to = 0;
+    int rc = kt_pki_cert_validity(ca_cert, &from, &to);
+
+    X509_NAME_get_text_by_NID(of, NID_organizationalUnitName, unit, sizeof(unit));
+    X509_NAME_get_text_by_NID(of, NID_commonName, name, sizeof(name));
     if (rc != 0)
         return rc;
-    X509_NAME_get_text_by_NID(X509_get_subject_name(root), NID_commonName, name, sizeof(name));
-    subject.lifetime_s = end / 1000000 - (int64_t)time(NULL);
-    if (subject.lifetime_s <= 0)
-        return KT_ERR_CERTIFICATE_EXPIRED;
-    if (name[0] == '\0' || X509_check_private_key(by, by_key) != 1 ||
-        X509_NAME_cmp(X509_get_subject_name(by), X509_get_subject_name(root)) != 0) {
+    if (strcmp(unit, roles[KT_PKI_RECEIPT].unit) != 0 || name[0] == '\0' ||
+        X509_check_private_key(ca_cert, ca_key) != 1) {
         ERR_clear_error();
         return KT_ERR_INVALID;
     }
-    rc = make(by_key, by, X509_get0_pubkey(root), &subject, &made);
+    subject.lifetime_s = to / 1000000 - (int64_t)time(NULL);
+    return make(ca_key, ca_cert, X509_get0_pubkey(cert), &subject, X509_get0_notBefore(cert),
+                again);
+}
+
+int kt_pki_make_link(enum kt_pki_link kind, EVP_PKEY *by_key, X509 *by, X509 *root, X509 **link)
+{
+    char name[KT_PKI_NAME_TEXT] = "";
+    int64_t begin = 0, end = 0;
+    struct kt_pki_subject subject = {.role = kind == KT_PKI_LINK_FORTH ? KT_PKI_CA : KT_PKI_WITNESS,
+                                     .common_name = name};
+    ASN1_TIME *now = kind == KT_PKI_LINK_END ? ASN1_TIME_set(NULL, time(NULL)) : NULL;
+    X509 *made = NULL;
+    int rc = kt_pki_cert_validity(root, &begin, &end);
+
+    X509_NAME_get_text_by_NID(X509_get_subject_name(root), NID_commonName, name, sizeof(name));
+    if (rc == 0 && kind == KT_PKI_LINK_END && now == NULL)
+        rc = KT_ERR_NO_MEMORY;
+    if (kind != KT_PKI_LINK_END)
+        subject.lifetime_s = end / 1000000 - (int64_t)time(NULL);
+    // One that has ended by itself is vouched for too: for what it has signed in its time.
+    if (kind == KT_PKI_LINK_BACK && subject.lifetime_s <= 0)
+        subject.lifetime_s = 1;
+    if (rc == 0 && kind != KT_PKI_LINK_END && subject.lifetime_s <= 0)
+        rc = KT_ERR_CERTIFICATE_EXPIRED;
+    if (rc == 0 && (name[0] == '\0' || X509_check_private_key(by, by_key) != 1 ||
+                    X509_NAME_cmp(X509_get_subject_name(by), X509_get_subject_name(root)) != 0))
+        rc = KT_ERR_INVALID;
     if (rc == 0)
-        rc = kt_pki_link_check(made, by, root);
+        rc = make(by_key, by, X509_get0_pubkey(root), &subject, now, &made);
+    if (rc == 0)
+        rc = kt_pki_link_check(kind, made, by, kind == KT_PKI_LINK_END ? NULL : root);
+    ASN1_TIME_free(now);
+    ERR_clear_error();
     if (rc != 0)
         X509_free(made);
     else
         *link = made;
     return rc;
-}
-
-// Names, key identifiers and the CA's usage first, then the signature itself.
-static int is_signed_by(X509 *cert, X509 *root)
-{
-    EVP_PKEY *key = X509_get0_pubkey(root);
-    int is_signed =
-        key != NULL && X509_check_issued(root, cert) == X509_V_OK && X509_verify(cert, key) == 1;
-    ERR_clear_error();
-    return is_signed;
-}
-
-int kt_pki_link_check(X509 *link, X509 *by, X509 *root)
-{
-    // The key and the name are all that a CA is; whether it may be one its extensions say.
-    return X509_check_ca(link) == 1 && kt_pki_is_root(root) &&
-                   X509_NAME_cmp(X509_get_subject_name(link), X509_get_subject_name(root)) == 0 &&
-                   EVP_PKEY_eq(X509_get0_pubkey(link), X509_get0_pubkey(root)) == 1 &&
-                   is_signed_by(link, by)
-               ? 0
-               : KT_ERR_SIGNATURE;
-}
-
-int kt_pki_cert_check(X509 *cert, X509 *ca_cert, int64_t now_us)
-{
-    int64_t begin = 0, end = 0;
-    int ours = is_signed_by(cert, ca_cert);
-    for (size_t i = 1; !ours && i < kt_pki_ca_count(ca_cert); i++)
-        ours = kt_pki_is_root(kt_pki_ca_at(ca_cert, i)) &&
-               is_signed_by(cert, kt_pki_ca_at(ca_cert, i));
-    if (!ours)
-        return KT_ERR_CERTIFICATE_UNKNOWN_CA;
-    int rc = kt_pki_cert_validity(cert, &begin, &end);
-    if (rc != 0)
-        return rc;
-    return now_us < begin || now_us > end ? KT_ERR_CERTIFICATE_EXPIRED : 0;
 }

@@ -90,22 +90,38 @@ static void set_options(SSL_CTX *ctx)
     SSL_CTX_set_cert_verify_callback(ctx, verify_and_go_on, NULL);
 }
 
-static int set_protocol(SSL_CTX *ctx, const char *cluster_id, struct kt_error *error)
+// Without an id OpenSSL refuses resumption of sessions with a client certificate; with one per
+// cluster, a session of another cluster is not taken over. And with one per set of roots, none that
+// was let in by a root that has ended since.
+static int set_session_id(SSL_CTX *ctx, const char *cluster_id, X509 *ca, struct kt_error *error)
 {
-    uint8_t id[KT_SHA256_LEN];
-    // Without an id OpenSSL refuses resumption of sessions with a client certificate; with one per
-    // cluster, a session of another cluster is not taken over.
+    uint8_t seen[2][KT_SHA256_LEN], id[KT_SHA256_LEN];
     int rc = kt_sha256(cluster_id, strlen(cluster_id), id);
+    for (size_t i = 0; rc == 0 && i < kt_pki_ca_count(ca); i++) {
+        X509 *cert = kt_pki_ca_at(ca, i);
+        if (i > 0 && !kt_pki_is_root(cert))
+            continue;
+        memcpy(seen[0], id, sizeof(id));
+        rc = kt_pki_cert_sha256(cert, seen[1]);
+        if (rc == 0)
+            rc = kt_sha256(seen, sizeof(seen), id);
+    }
     if (rc != 0)
         return kt_error_set(error, rc, NULL, "session id context cannot be made");
+    return SSL_CTX_set_session_id_context(ctx, id, sizeof(id)) == 1
+               ? 0
+               : crypto_error(error, "TLS settings are refused");
+}
+
+static int set_protocol(SSL_CTX *ctx, struct kt_error *error)
+{
     SSL_CTX_set_security_level(ctx, SECURITY_LEVEL);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_max_early_data(ctx, 0) != 1 || // a replayed request is a request
         SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 ||
         SSL_CTX_set1_groups_list(ctx, GROUPS) != 1 ||
         SSL_CTX_set1_sigalgs_list(ctx, SIGNATURES) != 1 ||
-        SSL_CTX_set1_client_sigalgs_list(ctx, SIGNATURES) != 1 ||
-        SSL_CTX_set_session_id_context(ctx, id, sizeof(id)) != 1)
+        SSL_CTX_set1_client_sigalgs_list(ctx, SIGNATURES) != 1)
         return crypto_error(error, "TLS settings are refused");
     return 0;
 }
@@ -163,7 +179,7 @@ static int put_chain(SSL_CTX *ctx, X509 *ca, struct kt_error *error)
     for (int roots = 0; roots <= 1; roots++) {
         for (size_t i = 0; ok && i < kt_pki_ca_count(ca); i++) {
             X509 *cert = kt_pki_ca_at(ca, i);
-            if (kt_pki_is_root(cert) == roots)
+            if (kt_pki_link_kind(cert) == KT_PKI_LINK_FORTH && kt_pki_is_root(cert) == roots)
                 ok = SSL_CTX_add1_chain_cert(ctx, cert) == 1;
         }
     }
@@ -171,7 +187,8 @@ static int put_chain(SSL_CTX *ctx, X509 *ca, struct kt_error *error)
 }
 
 // Peers are checked against the roots alone: a link would make a longer path than is allowed.
-static int trust_ca(SSL_CTX *ctx, const struct kt_tls_pem *pem, struct kt_error *error)
+static int trust_ca(SSL_CTX *ctx, const struct kt_tls_pem *pem, const char *cluster_id,
+                    struct kt_error *error)
 {
     X509 *ca = NULL;
     int rc = kt_pki_ca_from_pem(pem->ca, pem->ca_len, &ca);
@@ -188,6 +205,8 @@ static int trust_ca(SSL_CTX *ctx, const struct kt_tls_pem *pem, struct kt_error 
     if (rc == 0 && kt_pki_ca_count(ca) > 1 &&
         kt_pki_cert_check(SSL_CTX_get0_certificate(ctx), ca, 0) != KT_ERR_CERTIFICATE_UNKNOWN_CA)
         rc = put_chain(ctx, ca, error);
+    if (rc == 0)
+        rc = set_session_id(ctx, cluster_id, ca, error);
     X509_free(ca);
     return rc;
 }
@@ -203,8 +222,9 @@ int kt_tls_server_new_pem(const struct kt_tls_pem *pem, const char *cluster_id, 
         goto out;
     }
     set_options(made);
-    if ((rc = set_protocol(made, cluster_id, error)) != 0 ||
-        (rc = use_own_certificate(made, pem, error)) != 0 || (rc = trust_ca(made, pem, error)) != 0)
+    if ((rc = set_protocol(made, error)) != 0 ||
+        (rc = use_own_certificate(made, pem, error)) != 0 ||
+        (rc = trust_ca(made, pem, cluster_id, error)) != 0)
         goto out;
     *ctx = made;
     made = NULL;

@@ -236,3 +236,6 @@ $$;
 GRANT SELECT ON log_tiles, tree_heads TO kts_reader, kts_writer, kts_agent;
 GRANT INSERT ON log_tiles, tree_heads TO kts_writer;
 GRANT UPDATE (size, root, made_at, receipt_key_id, signature) ON tree_heads TO kts_writer;
+
+-- When the CA's older root ends, the newer one certifies the keys of all receipts anew.
+GRANT UPDATE (certificate) ON receipt_keys TO kts_writer;

@@ -56,7 +56,9 @@ static X509 *link_of(const struct root *by, const struct root *root)
 {
     X509 *link = NULL;
 
-    assert_int_equal(kt_pki_make_link(by->key, by->cert, root->cert, &link), 0);
+    assert_int_equal(kt_pki_make_link(root == &older ? KT_PKI_LINK_BACK : KT_PKI_LINK_FORTH,
+                                      by->key, by->cert, root->cert, &link),
+                     0);
     return link;
 }
 
@@ -121,7 +123,7 @@ static void a_link_that_another_root_has_signed_is_refused(void **state)
 {
     (void)state;
     assert_null(choose(older.cert, newer.cert, link_of(&stranger, &newer), older.cert));
-    assert_null(choose(older.cert, newer.cert, link_of(&newer, &newer), older.cert));
+    assert_null(choose(older.cert, newer.cert, link_of(&newer, &older), older.cert));
 }
 
 static void a_link_to_another_root_is_refused(void **state)
@@ -172,6 +174,178 @@ static void an_older_root_that_has_ended_is_taken_for_its_receipts(void **state)
     X509_free(set);
 }
 
+// --- the end of a root ---
+
+static X509 *end_of(const struct root *by, const struct root *root)
+{
+    X509 *link = NULL;
+
+    assert_int_equal(kt_pki_make_link(KT_PKI_LINK_END, by->key, by->cert, root->cert, &link), 0);
+    return link;
+}
+
+static X509 *made(X509 *a, X509 *b, X509 *c)
+{
+    X509 *list[3] = {a}, *set = NULL;
+    size_t n = 1;
+
+    if (b)
+        list[n++] = b;
+    if (c)
+        list[n++] = c;
+    assert_int_equal(kt_pki_ca_make(list, n, &set), 0);
+    return set;
+}
+
+static int has_root(X509 *set, const X509 *root)
+{
+    for (size_t i = 0; i < kt_pki_ca_count(set); i++) {
+        if (X509_cmp(kt_pki_ca_at(set, i), root) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+// What a client that knew both trusts when it has heard of the end.
+static X509 *told(void)
+{
+    X509 *known = made(newer.cert, older.cert, NULL), *link = end_of(&newer, &older);
+    X509 *set = choose(known, newer.cert, link, NULL);
+
+    assert_non_null(set);
+    X509_free(known);
+    return set;
+}
+
+static void a_root_is_dropped_when_the_newest_tells_of_its_end(void **state)
+{
+    X509 *set = told();
+
+    (void)state;
+    assert_int_equal(X509_cmp(set, newer.cert), 0);
+    assert_false(has_root(set, older.cert));
+    assert_true(kt_pki_has_ended(set, older.cert));
+    assert_int_equal(kt_pki_cert_check(older.cert, set, kt_time_now()),
+                     KT_ERR_CERTIFICATE_UNKNOWN_CA);
+    X509_free(set);
+}
+
+static void who_knows_the_older_root_only_goes_to_the_newer_and_drops_it(void **state)
+{
+    X509 *offered, *forth = link_of(&older, &newer), *gone = end_of(&newer, &older), *set = NULL;
+
+    (void)state;
+    offered = made(newer.cert, forth, gone);
+    assert_int_equal(kt_pki_ca_choose(older.cert, offered, 0, &set), 0);
+    assert_int_equal(X509_cmp(set, newer.cert), 0);
+    assert_false(has_root(set, older.cert));
+    X509_free(set);
+    X509_free(offered);
+    X509_free(forth);
+    X509_free(gone);
+}
+
+// A machine that joins then: its file says as much as those of the others.
+static void a_newcomer_takes_the_links_that_a_root_has_left(void **state)
+{
+    X509 *offered, *forth = link_of(&older, &newer), *gone = end_of(&newer, &older), *set = NULL;
+
+    (void)state;
+    offered = made(newer.cert, forth, gone);
+    assert_int_equal(kt_pki_ca_choose(newer.cert, offered, 1, &set), 0);
+    assert_int_equal(kt_pki_ca_count(set), 3);
+    assert_int_equal(X509_cmp(set, newer.cert), 0);
+    assert_true(kt_pki_has_ended(set, older.cert));
+    X509_free(set);
+    X509_free(offered);
+    X509_free(forth);
+    X509_free(gone);
+}
+
+static void a_root_that_has_ended_is_never_taken_back(void **state)
+{
+    struct root again = {.key = older.key};
+    X509 *set = told(), *after;
+
+    (void)state;
+    after = choose(set, newer.cert, link_of(&newer, &older), older.cert);
+    assert_non_null(after);
+    assert_false(has_root(after, older.cert));
+    X509_free(after);
+    // made anew with the same key, and vouched for by the long link of before
+    assert_int_equal(kt_pki_make_ca(again.key, CLUSTER, 200 * DAY_S, &again.cert), 0);
+    after = choose(set, newer.cert, link_of(&newer, &older), again.cert);
+    assert_non_null(after);
+    assert_false(has_root(after, again.cert));
+    assert_int_equal(kt_pki_ca_count(after), 2);
+    X509_free(after);
+    X509_free(again.cert);
+    X509_free(set);
+}
+
+static void a_root_that_has_ended_leads_to_no_other(void **state)
+{
+    X509 *set = told();
+
+    (void)state;
+    assert_null(choose(set, stranger.cert, link_of(&older, &stranger), older.cert));
+    assert_null(choose(set, stranger.cert, link_of(&older, &stranger), newer.cert));
+    X509_free(set);
+}
+
+// Whoever has the older key by then has it for nothing.
+static void an_older_root_leads_to_no_other_for_who_knows_the_newer(void **state)
+{
+    X509 *known = made(newer.cert, older.cert, NULL), *back = NULL;
+
+    (void)state;
+    assert_null(choose(known, stranger.cert, link_of(&older, &stranger), older.cert));
+    assert_int_equal(
+        kt_pki_make_link(KT_PKI_LINK_BACK, older.key, older.cert, stranger.cert, &back), 0);
+    assert_null(choose(known, older.cert, back, stranger.cert));
+    X509_free(known);
+}
+
+static void an_older_root_cannot_end_the_newer(void **state)
+{
+    X509 *known = made(newer.cert, older.cert, NULL), *set;
+
+    (void)state;
+    set = choose(known, older.cert, end_of(&older, &newer), newer.cert);
+    assert_non_null(set);
+    assert_int_equal(X509_cmp(set, newer.cert), 0);
+    assert_true(has_root(set, older.cert));
+    assert_int_equal(kt_pki_ca_count(set), 2);
+    X509_free(set);
+    X509_free(known);
+}
+
+static void a_stranger_cannot_end_a_root(void **state)
+{
+    X509 *known = made(newer.cert, older.cert, NULL), *set;
+
+    (void)state;
+    set = choose(known, newer.cert, end_of(&stranger, &older), older.cert);
+    assert_non_null(set);
+    assert_true(has_root(set, older.cert));
+    assert_int_equal(kt_pki_ca_count(set), 2);
+    X509_free(set);
+    X509_free(known);
+}
+
+static void a_link_that_is_over_tells_of_no_end(void **state)
+{
+    X509 *known = made(newer.cert, older.cert, NULL), *link = link_of(&newer, &older), *set;
+
+    (void)state;
+    end(link, newer.key);
+    set = choose(known, newer.cert, link, older.cert);
+    assert_non_null(set);
+    assert_true(has_root(set, older.cert));
+    X509_free(set);
+    X509_free(known);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -186,6 +360,15 @@ int main(void)
         CASE(a_link_that_has_ended_is_refused),
         CASE(a_root_that_has_ended_vouches_for_nothing),
         CASE(an_older_root_that_has_ended_is_taken_for_its_receipts),
+        CASE(a_root_is_dropped_when_the_newest_tells_of_its_end),
+        CASE(who_knows_the_older_root_only_goes_to_the_newer_and_drops_it),
+        CASE(a_newcomer_takes_the_links_that_a_root_has_left),
+        CASE(a_root_that_has_ended_is_never_taken_back),
+        CASE(a_root_that_has_ended_leads_to_no_other),
+        CASE(an_older_root_leads_to_no_other_for_who_knows_the_newer),
+        CASE(an_older_root_cannot_end_the_newer),
+        CASE(a_stranger_cannot_end_a_root),
+        CASE(a_link_that_is_over_tells_of_no_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -255,17 +255,21 @@ static void a_malformed_answer_is_refused(void **state)
 
 static void a_confdir_of_another_cluster_is_left_alone(void **state)
 {
-    uint8_t other[KT_SHA256_LEN] = {1};
-    struct kt_authcode code;
-    char text[KT_AUTHCODE_TEXT];
+    EVP_PKEY *key = NULL;
+    X509 *other = NULL, *kept = NULL;
 
     (void)state;
     must_work(enrol(fake.auth_code, "host-1"), &error);
-    assert_int_equal(kt_authcode_new(other, &code), 0);
-    kt_authcode_format(&code, text);
-    assert_int_equal(enrol(text, "host-1"), KEYTRUSTEE_FAILURE);
+    assert_int_equal(kt_pki_new_p256(&key), 0);
+    assert_int_equal(kt_pki_make_ca(key, "another", 86400, &other), 0);
+    assert_int_equal(kt_pki_ca_save(fake_path("ca.pem"), other, NULL), 0);
+    assert_int_equal(enrol(fake.auth_code, "host-1"), KEYTRUSTEE_FAILURE);
     assert_string_equal(error.name, "exists");
-    must_work(keytrustee_put(client, "h", "s", 1, NULL, NULL, &error), &error);
+    assert_int_equal(kt_pki_ca_load(fake_path("ca.pem"), &kept, NULL), 0);
+    assert_int_equal(X509_cmp(kept, other), 0);
+    EVP_PKEY_free(key);
+    X509_free(other);
+    X509_free(kept);
 }
 
 static void a_failed_registration_leaves_a_working_client_as_it_was(void **state)

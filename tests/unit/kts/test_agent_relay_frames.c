@@ -73,7 +73,7 @@ static void list_bad_ones(void)
     assert_int_equal(kt_pki_make_ca(fixture.ca_key, "test", 7200, &fixture.ca), 0);
     fixture_cert("foreign", KT_PKI_NODE, FOREIGN, 3600, sha256);
     fixture_peer(&peers, FOREIGN, 1, sha256, 0);
-    assert_int_equal(kt_pki_make_link(own_key, own, fixture.ca, &link), 0);
+    assert_int_equal(kt_pki_make_link(KT_PKI_LINK_FORTH, own_key, own, fixture.ca, &link), 0);
     save("link", link);
     save("root", fixture.ca);
     X509_free(link);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <setjmp.h> // cmocka.h needs it
@@ -303,6 +304,216 @@ static void what_either_root_has_signed_verifies_with_the_set(void **state)
     X509_free(first);
 }
 
+// --- the end of the older one ---
+
+static void replace(const struct kt_paths *paths)
+{
+    begin(paths);
+    assert_int_equal(kt_ca_use(paths, NULL), 0);
+}
+
+static int hear(const struct kt_paths *to, const struct kt_paths *from)
+{
+    X509 *set = set_of(from);
+    int rc = kt_ca_hear_end(to, set, NULL);
+
+    X509_free(set);
+    return rc;
+}
+
+// What PostgreSQL, libpq and libcurl do with what stands in the file.
+static int verifies(const struct kt_paths *paths, X509 *cert, X509 *set)
+{
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    STACK_OF(X509) *sent = sk_X509_new_null();
+    int is_good;
+
+    assert_int_equal(X509_STORE_load_locations(store, paths->ca_cert, NULL), 1);
+    assert_int_equal(X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN), 1);
+    // links alone: at a root that is not trusted OpenSSL would look no further
+    for (size_t i = 1; i < kt_pki_ca_count(set); i++)
+        assert_true(kt_pki_is_root(kt_pki_ca_at(set, i)) ||
+                    sk_X509_push(sent, kt_pki_ca_at(set, i)) > 0);
+    assert_int_equal(X509_STORE_CTX_init(ctx, store, cert, sent), 1);
+    is_good = X509_verify_cert(ctx) == 1;
+    sk_X509_free(sent);
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    return is_good;
+}
+
+static void nothing_that_the_older_has_signed_counts_after_its_end(void **state)
+{
+    const struct kt_pki_subject subject = {
+        .role = KT_PKI_NODE, .common_name = "kts-01.0123abcd", .lifetime_s = DAY_S};
+    X509 *older = set_of(&node[0]), *both, *set, *forged = NULL;
+    EVP_PKEY *stolen = NULL, *key = NULL;
+
+    (void)state;
+    assert_int_equal(kt_pki_key_load(node[0].ca_key, &stolen, NULL), 0);
+    assert_int_equal(kt_pki_new_p256(&key), 0);
+    assert_int_equal(kt_pki_sign(stolen, older, key, &subject, &forged), 0);
+    replace(&node[0]);
+    both = set_of(&node[0]);
+    assert_true(verifies(&node[0], forged, both)); // so that the next line means something
+    assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+    assert_int_equal(phase_of(&node[0]), KT_CA_ONE);
+    set = set_of(&node[0]);
+    assert_int_equal(kt_pki_cert_check(forged, set, kt_time_now()), KT_ERR_CERTIFICATE_UNKNOWN_CA);
+    assert_int_equal(kt_pki_is_of_ended(forged, set), 1);
+    // whatever of the links that everybody has seen comes with it
+    assert_false(verifies(&node[0], forged, both));
+    assert_false(verifies(&node[0], forged, set));
+    assert_true(key_fits(&node[0]));
+    X509_free(older);
+    X509_free(both);
+    X509_free(set);
+    X509_free(forged);
+    EVP_PKEY_free(stolen);
+    EVP_PKEY_free(key);
+}
+
+static void an_end_may_be_repeated_and_wants_an_older_root(void **state)
+{
+    X509 *first, *second;
+
+    (void)state;
+    assert_int_equal(kt_ca_end(&node[0], NULL), KT_ERR_NOT_FOUND);
+    begin(&node[0]);
+    assert_int_equal(kt_ca_end(&node[0], NULL), KT_ERR_NOT_PROVEN);
+    assert_int_equal(kt_ca_use(&node[0], NULL), 0);
+    assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+    first = set_of(&node[0]);
+    assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+    second = set_of(&node[0]);
+    assert_int_equal(kt_pki_ca_count(first), kt_pki_ca_count(second));
+    X509_free(first);
+    X509_free(second);
+}
+
+static void a_next_ca_can_be_made_after_an_end(void **state)
+{
+    X509 *oldest = set_of(&node[0]), *middle, *set;
+
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        replace(&node[0]);
+        assert_int_equal(phase_of(&node[0]), KT_CA_BOTH);
+        assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+        if (i == 0)
+            middle = set_of(&node[0]);
+    }
+    set = set_of(&node[0]);
+    assert_int_equal(phase_of(&node[0]), KT_CA_ONE);
+    assert_int_equal(kt_pki_has_ended(set, oldest), 1);
+    assert_int_equal(kt_pki_has_ended(set, middle), 1);
+    assert_int_equal(kt_pki_has_ended(set, set), 0);
+    X509_free(oldest);
+    X509_free(middle);
+    X509_free(set);
+}
+
+static void another_node_ends_it_by_the_link_of_its_own_first_root(void **state)
+{
+    X509 *a, *b;
+
+    (void)state;
+    replace(&node[0]);
+    assert_int_equal(take(&node[1], &node[0], node[0].ca_key), 0);
+    assert_int_equal(kt_ca_use(&node[1], NULL), 0);
+    assert_int_equal(hear(&node[1], &node[0]), 0);
+    assert_int_equal(phase_of(&node[1]), KT_CA_BOTH);
+    assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+    assert_int_equal(hear(&node[1], &node[0]), 0);
+    assert_int_equal(phase_of(&node[1]), KT_CA_ONE);
+    a = set_of(&node[0]);
+    b = set_of(&node[1]);
+    assert_int_equal(kt_pki_ca_count(a), kt_pki_ca_count(b));
+    X509_free(a);
+    X509_free(b);
+}
+
+static void a_node_that_was_away_all_the_time_takes_it_and_the_end(void **state)
+{
+    (void)state;
+    replace(&node[0]);
+    assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+    assert_int_equal(hear(&node[1], &node[0]), 0); // of no root that it knows
+    assert_int_equal(phase_of(&node[1]), KT_CA_ONE);
+    assert_int_equal(take(&node[1], &node[0], node[0].ca_key), 0);
+    assert_int_equal(kt_ca_use(&node[1], NULL), 0);
+    assert_int_equal(hear(&node[1], &node[0]), 0);
+    assert_int_equal(phase_of(&node[1]), KT_CA_ONE);
+    assert_true(key_fits(&node[1]));
+}
+
+static void an_older_root_ends_nothing_on_a_node(void **state)
+{
+    X509 *older = set_of(&node[0]), *set, *link = NULL, *list[2], *offered = NULL, *after;
+    EVP_PKEY *stolen = NULL;
+
+    (void)state;
+    assert_int_equal(kt_pki_key_load(node[0].ca_key, &stolen, NULL), 0);
+    replace(&node[0]);
+    set = set_of(&node[0]);
+    assert_int_equal(kt_pki_make_link(KT_PKI_LINK_END, stolen, older, set, &link), 0);
+    list[0] = older;
+    list[1] = link;
+    assert_int_equal(kt_pki_ca_make(list, 2, &offered), 0);
+    assert_int_equal(kt_ca_hear_end(&node[0], offered, NULL), 0);
+    assert_int_equal(phase_of(&node[0]), KT_CA_BOTH);
+    after = set_of(&node[0]);
+    assert_int_equal(kt_pki_ca_count(after), kt_pki_ca_count(set));
+    assert_int_equal(kt_pki_has_ended(after, set), 0);
+    X509_free(after);
+    X509_free(older);
+    X509_free(set);
+    X509_free(link);
+    X509_free(offered);
+    EVP_PKEY_free(stolen);
+}
+
+// Receipts of years are verified by it, and by nothing that ends.
+static void a_receipt_key_is_signed_again_with_its_beginning(void **state)
+{
+    const struct kt_pki_subject subjects[] = {
+        {.role = KT_PKI_RECEIPT, .common_name = "receipt", .lifetime_s = 50 * DAY_S},
+        {.role = KT_PKI_CLIENT, .common_name = "client", .lifetime_s = 50 * DAY_S}};
+    EVP_PKEY *ca_key = NULL, *next = NULL, *key = NULL;
+    X509 *older = set_of(&node[0]), *set, *cert = NULL, *client = NULL, *again = NULL;
+    ASN1_TIME *long_ago = ASN1_TIME_set(NULL, time(NULL) - 90 * DAY_S);
+
+    (void)state;
+    assert_int_equal(kt_pki_new_ed25519(&key), 0);
+    assert_int_equal(kt_pki_key_load(node[0].ca_key, &ca_key, NULL), 0);
+    assert_int_equal(kt_pki_sign(ca_key, older, key, &subjects[0], &cert), 0);
+    assert_int_equal(kt_pki_sign(ca_key, older, key, &subjects[1], &client), 0);
+    assert_int_equal(X509_set1_notBefore(cert, long_ago), 1);
+    assert_true(X509_sign(cert, ca_key, EVP_sha256()) > 0);
+    replace(&node[0]);
+    assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+    set = set_of(&node[0]);
+    assert_int_equal(kt_pki_key_load(node[0].ca_key, &next, NULL), 0);
+    assert_int_equal(kt_pki_sign_again(next, set, client, &again), KT_ERR_INVALID);
+    assert_int_equal(kt_pki_sign_again(ca_key, set, cert, &again), KT_ERR_INVALID);
+    assert_int_equal(kt_pki_sign_again(next, set, cert, &again), 0);
+    assert_int_equal(kt_pki_cert_check(again, set, kt_time_now() - INT64_C(80) * DAY_S * 1000000),
+                     0);
+    assert_int_equal(kt_pki_cert_check(again, set, kt_time_now()), 0);
+    assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(again), key), 1);
+    assert_int_equal(X509_NAME_cmp(X509_get_subject_name(again), X509_get_subject_name(cert)), 0);
+    ASN1_TIME_free(long_ago);
+    EVP_PKEY_free(ca_key);
+    EVP_PKEY_free(next);
+    EVP_PKEY_free(key);
+    X509_free(older);
+    X509_free(set);
+    X509_free(cert);
+    X509_free(client);
+    X509_free(again);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -318,6 +529,13 @@ int main(void)
         CASE(a_node_that_was_away_takes_what_is_in_use_already),
         CASE(a_root_that_its_own_does_not_vouch_for_is_not_taken),
         CASE(what_either_root_has_signed_verifies_with_the_set),
+        CASE(nothing_that_the_older_has_signed_counts_after_its_end),
+        CASE(an_end_may_be_repeated_and_wants_an_older_root),
+        CASE(a_next_ca_can_be_made_after_an_end),
+        CASE(another_node_ends_it_by_the_link_of_its_own_first_root),
+        CASE(a_node_that_was_away_all_the_time_takes_it_and_the_end),
+        CASE(an_older_root_ends_nothing_on_a_node),
+        CASE(a_receipt_key_is_signed_again_with_its_beginning),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

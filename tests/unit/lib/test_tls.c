@@ -393,6 +393,28 @@ static void tickets_of_other_keys_mean_a_full_handshake(void **state)
     }
 }
 
+// The ticket says that the certificate was good, and so it was.
+static void sessions_are_not_resumed_when_a_root_has_ended(void **state)
+{
+    X509 *list[] = {ca, other_ca}, *both = NULL;
+
+    (void)state;
+    assert_int_equal(kt_pki_ca_make(list, 2, &both), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kt_pki_ca_save(ca_file, both, NULL), 0);
+        SSL_CTX *one = new_server(CLUSTER, &tickets), *same = new_server(CLUSTER, &tickets);
+        assert_int_equal(kt_pki_ca_save(ca_file, ca, NULL), 0);
+        SSL_CTX *two = new_server(CLUSTER, &tickets);
+        assert_true(resume(foreign, versions[i], one, same, 0));
+        assert_false(resume(foreign, versions[i], one, two, KT_ERR_CERTIFICATE_UNKNOWN_CA));
+        assert_false(resume(good, versions[i], one, two, 0));
+        SSL_CTX_free(one);
+        SSL_CTX_free(same);
+        SSL_CTX_free(two);
+    }
+    X509_free(both);
+}
+
 static void sessions_of_another_cluster_are_not_resumed(void **state)
 {
     (void)state;
@@ -586,6 +608,7 @@ int main(void)
         cmocka_unit_test(resumed_session_keeps_certificate_and_verdict),
         cmocka_unit_test(tickets_of_the_key_before_are_taken),
         cmocka_unit_test(tickets_of_other_keys_mean_a_full_handshake),
+        cmocka_unit_test(sessions_are_not_resumed_when_a_root_has_ended),
         cmocka_unit_test(sessions_of_another_cluster_are_not_resumed),
         cmocka_unit_test(old_versions_and_suites_are_refused),
         cmocka_unit_test(renegotiation_is_refused),
