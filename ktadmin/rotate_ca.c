@@ -132,8 +132,37 @@ int kta_ca_hand(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t se
     return rc;
 }
 
+static int has_root(const json_t *roots, const json_t *root)
+{
+    json_t *one;
+    size_t i;
+
+    json_array_foreach(roots, i, one)
+    {
+        if (json_equal(one, root))
+            return 1;
+    }
+    return 0;
+}
+
+// A run that was stopped may have left them in another order: some use the next root already.
+static int has_same(const json_t *theirs, const json_t *ours, int in_order)
+{
+    json_t *one;
+    size_t i;
+
+    if (in_order || json_array_size(theirs) != json_array_size(ours))
+        return json_equal(theirs, ours);
+    json_array_foreach(ours, i, one)
+    {
+        if (!has_root(theirs, one))
+            return 0;
+    }
+    return 1;
+}
+
 int kta_ca_wait_until_known(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t self,
-                            struct kt_error *error)
+                            int in_order, struct kt_error *error)
 {
     int64_t until = kt_monotonic_now() + KNOWN_US;
 
@@ -145,7 +174,8 @@ int kta_ca_wait_until_known(const struct kt_cli_run *run, struct kta_nodes *node
         for (size_t i = 0; i < nodes->count; i++) {
             const struct kta_member *member = &nodes->list[i];
             if (!member->is_removed && !kta_ca_is_left_out(run, member) &&
-                (!member->state || !json_equal(roots_of(member), roots_of(&nodes->list[self]))))
+                (!member->state ||
+                 !has_same(roots_of(member), roots_of(&nodes->list[self]), in_order)))
                 missing = member->name;
         }
         if (!missing)
@@ -166,7 +196,7 @@ static int trust_both(const struct kt_cli_run *run, struct kta_nodes *nodes, siz
         rc = ask(nodes, self, "ca.load", NULL, NULL, error);
     if (rc == 0)
         rc = kta_ca_hand(run, nodes, self, 0, error);
-    return rc ? rc : kta_ca_wait_until_known(run, nodes, self, error);
+    return rc ? rc : kta_ca_wait_until_known(run, nodes, self, 0, error);
 }
 
 // The active last: it is the one that signs for clients.
@@ -179,7 +209,7 @@ static int use_next(const struct kt_cli_run *run, struct kta_nodes *nodes, size_
         rc = ask(nodes, self, "ca.use", NULL, NULL, error);
     if (rc == 0)
         rc = ask(nodes, self, "ca.load", NULL, NULL, error);
-    return rc ? rc : kta_ca_wait_until_known(run, nodes, self, error);
+    return rc ? rc : kta_ca_wait_until_known(run, nodes, self, 1, error);
 }
 
 static void show(const struct kt_cli_run *run, const struct kta_nodes *nodes, size_t self)

@@ -14,9 +14,9 @@ int kta_ca_is_left_out(const struct kt_cli_run *run, const struct kta_member *me
 // All nodes but this one are handed what this one has. `use`: its newest root signs.
 int kta_ca_hand(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t self, int use,
                 struct kt_error *error) KT_MUST_CHECK;
-// Until each of them says that it has the same roots, in the same order, as this node.
+// Until each of them says that it has the same roots as this node, and (`in_order`) uses the same one.
 int kta_ca_wait_until_known(const struct kt_cli_run *run, struct kta_nodes *nodes, size_t self,
-                            struct kt_error *error) KT_MUST_CHECK;
+                            int in_order, struct kt_error *error) KT_MUST_CHECK;
 
 // --- rotate_ca_finish.c ---
 // `nodes` were checked, `self` is the active and here.

@@ -198,7 +198,7 @@ static int end(struct finish *f, struct kt_error *error)
     if (rc == 0)
         rc = kta_ca_hand(f->run, f->nodes, f->self, 1, error);
     if (rc == 0)
-        rc = kta_ca_wait_until_known(f->run, f->nodes, f->self, error);
+        rc = kta_ca_wait_until_known(f->run, f->nodes, f->self, 1, error);
     return rc ? rc : cut_sessions(f, error);
 }
 

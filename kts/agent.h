@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "db/queries.h"
@@ -73,7 +74,7 @@ struct kts_agent {
     uint8_t ca_sha256[KT_SHA256_LEN];
     int64_t ca_not_after_us;
     enum kt_ca_phase ca_phase;
-    ino_t ca_inode;                   // of the file that was read: a new one is another
+    struct stat ca_file;              // the file that was read: another one is read again
     int64_t ca_since_us, ca_until_us; // as kt_ca_look
     int ca_outlived;                  // the node's own certificates are of an older root
     json_t *ca_roots;                 // SHA-256 of each, for others to compare

@@ -7,6 +7,7 @@
 #include "kts/agent_ca_rotate.h"
 #include "kts/agent_join.h"
 #include "kts/agent_peers.h"
+#include "kts/agent_seal.h"
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/log.h"
@@ -20,20 +21,24 @@
 #define BUSY_MS       200
 #define HAND_AGAIN_US 5000000 // between attempts to hand it to a node that was away
 
-// What ca.take is asked with. The key is that of the newest root, which is next-key.pem until it is
-// in use. NULL: no memory, or no key.
-static json_t *take_args(const struct kt_paths *paths, int use, struct kt_error *error)
+// What ca.take is asked with, by the agent that has the key of `root`. The key handed over is that of
+// the newest root, which is next-key.pem until it is in use. NULL: `error` says why.
+static json_t *take_args(const struct kts_job *job, const char *root, int use,
+                         struct kt_error *error)
 {
+    const struct kt_paths *paths = job->start->paths;
     const char *file = kt_file_exists(paths->ca_next_key) ? paths->ca_next_key : paths->ca_key;
     struct kt_secret *key = NULL;
     json_t *args = NULL;
-    char *set = NULL;
+    char *set = NULL, *sealed = NULL;
 
     if (kt_secret_from_file(file, KEY_MAX, 0, &key, error) == 0 &&
+        kts_seal_for(job->ca_cert, root, KTS_CA_SEALED, "", kt_secret_text(key), &sealed, error) ==
+            0 &&
         kt_file_read_text(paths->ca_cert, SET_MAX, &set, error) == 0)
-        args = json_pack("{s:s, s:s, s:b}", "key", kt_secret_text(key), "certificates", set, "use",
-                         use);
+        args = json_pack("{s:s, s:s, s:b}", "sealed", sealed, "certificates", set, "use", use);
     kt_secret_free(key);
+    free(sealed);
     free(set);
     return args;
 }
@@ -50,7 +55,8 @@ static json_t *told_args(const struct kt_paths *paths, struct kt_error *error)
     return args;
 }
 
-static int ask(struct kt_node *node, const char *verb, const json_t *args, struct kt_error *error)
+static int ask(struct kt_node *node, const char *verb, const json_t *args, json_t **result,
+               struct kt_error *error)
 {
     int64_t until_us = kt_monotonic_now() + BUSY_US;
 
@@ -59,15 +65,45 @@ static int ask(struct kt_node *node, const char *verb, const json_t *args, struc
         json_t *answer = NULL;
         int rc =
             kt_node_call(node, verb, json_deep_copy(args), CONNECT_MS, TAKE_MS, &answer, error);
-        json_decref(answer);
+        if (rc == 0 && result)
+            *result = answer;
+        else
+            json_decref(answer);
         if (rc != KT_ERR_BUSY || kt_monotonic_now() > until_us)
             return rc;
         nanosleep(&pause, NULL);
     }
 }
 
-static int hand_to(const struct kts_job *job, const struct kt_peer *peer, const char *verb,
-                   const json_t *take, struct kt_error *error)
+// A left-out node whose root has ended here is handed nothing: who has that root's key could open it.
+static int give(const struct kts_job *job, struct kt_node *node, int use, struct kt_error *error)
+{
+    json_t *nothing = json_object(), *state = NULL, *take = NULL;
+    int rc = ask(node, "node.state", nothing, &state, error);
+
+    if (rc == 0 && !(take = take_args(job, kts_seal_root_of(state), use, error)))
+        rc = error->code ? error->code : KT_ERR_NO_MEMORY;
+    if (rc == 0)
+        rc = ask(node, "ca.take", take, NULL, error);
+    json_decref(take);
+    json_decref(state);
+    json_decref(nothing);
+    return rc;
+}
+
+static int tell(const struct kts_job *job, struct kt_node *node, struct kt_error *error)
+{
+    json_t *told = told_args(job->start->paths, error);
+    int rc = told          ? ask(node, "ca.ended", told, NULL, error)
+             : error->code ? error->code
+                           : KT_ERR_NO_MEMORY;
+
+    json_decref(told);
+    return rc;
+}
+
+static int hand_to(const struct kts_job *job, const struct kt_peer *peer, const json_t *args,
+                   struct kt_error *error)
 {
     struct kt_node_credentials credentials = job->credentials;
     struct kt_node *node = NULL;
@@ -77,9 +113,11 @@ static int hand_to(const struct kts_job *job, const struct kt_peer *peer, const 
     credentials.member = peer->member;
     rc = kt_node_remote(peer->address, peer->agent_port, &credentials, &node, error);
     if (rc == 0)
-        rc = ask(node, verb, take, error);
+        rc = json_is_true(json_object_get(args, "told"))
+                 ? tell(job, node, error)
+                 : give(job, node, json_is_true(json_object_get(args, "use")), error);
     if (rc == 0)
-        rc = ask(node, "ca.load", nothing, error);
+        rc = ask(node, "ca.load", nothing, NULL, error);
     json_decref(nothing);
     kt_node_free(node);
     return rc;
@@ -92,23 +130,16 @@ static int job_hand(struct kts_job *job, const json_t *args, json_t **result,
 {
     static struct kt_peers peers;
     json_t *failed = json_array();
-    int told = json_is_true(json_object_get(args, "told"));
-    json_t *take =
-        told ? told_args(job->start->paths, error)
-             : take_args(job->start->paths, json_is_true(json_object_get(args, "use")), error);
-    int rc = take          ? kt_peers_from_json(json_object_get(args, "peers"), &peers, error)
-             : error->code ? error->code
-                           : KT_ERR_NO_MEMORY;
+    int rc = kt_peers_from_json(json_object_get(args, "peers"), &peers, error);
 
     for (size_t i = 0; rc == 0 && i < peers.count; i++) {
         struct kt_error why = {0};
-        if (hand_to(job, &peers.peers[i], told ? "ca.ended" : "ca.take", take, &why) == 0)
+        if (hand_to(job, &peers.peers[i], args, &why) == 0)
             continue;
         kt_log_error(&why, "the next CA is not handed to '%s'", peers.peers[i].member);
         json_array_append_new(
             failed, json_pack("{s:s, s:s}", "member", peers.peers[i].member, "why", why.message));
     }
-    json_decref(take);
     if (rc == 0)
         *result = json_pack("{s:O}", "failed", failed);
     json_decref(failed);
@@ -232,6 +263,7 @@ void kts_ca_hear(struct kts_agent *agent, const char *member, const json_t *stat
     if (!args)
         return;
     tried_us = kt_monotonic_now();
+    kts_agent_audit(agent, json_pack("{s:s, s:s}", "event", "ca.hand", "member", member));
     if (kts_job_start_own(agent, "the agent", "ca.hand", job_hand, 0, args, &why))
         kt_log_error(&why, "'%s' has not heard of the cluster's CA", member);
     json_decref(args);

@@ -7,13 +7,13 @@
 #include <sys/stat.h>
 
 #include "kts/agent_join.h"
+#include "kts/agent_seal.h"
 #include "lib/ca.h"
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/pki.h"
 
-#define KEY_MAX 4096
 #define SET_MAX 32768
 
 // --- what this node has ---
@@ -138,7 +138,7 @@ int kts_agent_load_ca(struct kts_agent *agent, struct kt_error *error)
     agent->ca_ended = ended_json(ca);
     read_serial(paths, agent->node_serial, sizeof(agent->node_serial));
     agent->ca_not_after_us = not_after;
-    agent->ca_inode = st.st_ino;
+    agent->ca_file = st;
     agent->ca_phase = phase;
     agent->ca_since_us = since_us;
     agent->ca_until_us = until_us;
@@ -194,14 +194,17 @@ static int job_use(struct kts_job *job, const json_t *args, json_t **result, str
 static int job_take(struct kts_job *job, const json_t *args, json_t **result,
                     struct kt_error *error)
 {
-    const char *key_pem = NULL, *set_pem = NULL;
+    const char *sealed = NULL, *set_pem = NULL;
+    struct kt_secret *key_pem = NULL;
     EVP_PKEY *key = NULL;
     X509 *set = NULL;
-    int rc = kt_json_string(args, "key", 1, KEY_MAX, &key_pem, error);
+    int rc = kt_json_string(args, "sealed", 1, KTS_SEALED_MAX, &sealed, error);
 
     if (rc == 0)
         rc = kt_json_string(args, "certificates", 1, SET_MAX, &set_pem, error);
-    if (rc == 0 && (kt_pki_key_from_pem(key_pem, strlen(key_pem), &key) ||
+    if (rc == 0)
+        rc = kts_seal_open(job->start->paths, KTS_CA_SEALED, "", sealed, &key_pem, error);
+    if (rc == 0 && (kt_pki_key_from_pem(kt_secret_text(key_pem), kt_secret_len(key_pem), &key) ||
                     kt_pki_ca_from_pem(set_pem, strlen(set_pem), &set)))
         rc = kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "the next CA cannot be read");
     if (rc == 0)
@@ -210,6 +213,7 @@ static int job_take(struct kts_job *job, const json_t *args, json_t **result,
         rc = kt_ca_use(job->start->paths, error);
     if (rc == 0) // those that have ended meanwhile
         rc = kt_ca_hear_end(job->start->paths, set, error);
+    kt_secret_free(key_pem);
     EVP_PKEY_free(key);
     X509_free(set);
     return kts_ca_done(job, rc, result, error);
@@ -231,7 +235,7 @@ int kts_ca_check_from_active(struct kts_call *call, struct kt_error *error)
 static int run_take(struct kts_call *call, const json_t *args, json_t **result,
                     struct kt_error *error)
 {
-    static const char *const MEMBERS[] = {"key", "certificates", "use", NULL};
+    static const char *const MEMBERS[] = {"sealed", "certificates", "use", NULL};
     int rc = kt_json_only(args, MEMBERS, error);
 
     (void)result;
@@ -251,10 +255,25 @@ static int load_everywhere(struct kts_agent *agent, struct kt_error *error)
     return rc;
 }
 
+// Numbers of inodes come again at once: a file that replaced another two times may have the first's.
+static int is_other_file(const struct kts_agent *agent, struct stat *st)
+{
+    const struct stat *read = &agent->ca_file;
+
+    return stat(agent->start->paths->ca_cert, st) == 0 && read->st_ino != 0 &&
+           (st->st_ino != read->st_ino || st->st_size != read->st_size ||
+            st->st_ctim.tv_sec != read->st_ctim.tv_sec ||
+            st->st_ctim.tv_nsec != read->st_ctim.tv_nsec);
+}
+
+// Asked by another node, only when there is something to read: it is a new start for every process.
 static int run_load(struct kts_call *call, const json_t *args, json_t **result,
                     struct kt_error *error)
 {
-    int rc = load_everywhere(kts_call_agent(call), error);
+    struct kts_agent *agent = kts_call_agent(call);
+    struct stat st;
+    int is_here = !kts_call_member(call)[0];
+    int rc = is_here || is_other_file(agent, &st) ? load_everywhere(agent, error) : 0;
 
     (void)args;
     if (rc == 0)
@@ -267,10 +286,9 @@ void kts_ca_look(struct kts_agent *agent)
     struct kt_error why = {0};
     struct stat st = {0};
 
-    if (stat(agent->start->paths->ca_cert, &st) || agent->ca_inode == 0 ||
-        st.st_ino == agent->ca_inode)
+    if (!is_other_file(agent, &st))
         return;
-    agent->ca_inode = st.st_ino; // whatever becomes of it: not again for the same file
+    agent->ca_file = st; // whatever becomes of it: not again for the same file
     if (load_everywhere(agent, &why))
         kt_log_error(&why, "the CA stays as it was");
 }

@@ -5,6 +5,8 @@
 
 #include "kts/agent_job.h"
 
+#define KTS_CA_SEALED "keytrustee next CA" // the purpose of the seal of its key
+
 // Of node.state: {"phase", "since", "until", "renew": its own certificates are of an older root,
 // "roots": [SHA-256, the one that signs first], "ended": [SHA-256 of the key of a root that has ended],
 // "serial": of the node's certificate}.

@@ -63,13 +63,30 @@ static int load(const struct kt_paths *paths, X509 **set, EVP_PKEY **next, struc
     return 0;
 }
 
-static size_t roots_in(X509 *set)
+static int is_linked(X509 *set, X509 *by, X509 *root)
 {
-    size_t count = 0;
+    for (size_t i = 0; i < kt_pki_ca_count(set); i++) {
+        if (kt_pki_link_check(KT_PKI_LINK_FORTH, kt_pki_ca_at(set, i), by, root) == 0)
+            return 1;
+    }
+    return 0;
+}
 
-    for (size_t i = 0; i < kt_pki_ca_count(set); i++)
-        count += i == 0 || kt_pki_is_root(kt_pki_ca_at(set, i));
-    return count;
+// One that the root that signs leads to, without its key (the caller has looked): a kill between the
+// files, when another next CA was taken in place of one whose rotation never ended.
+static int is_left_over(X509 *set, X509 *root)
+{
+    return is_linked(set, set, root);
+}
+
+static int has_older(X509 *set)
+{
+    for (size_t i = 1; i < kt_pki_ca_count(set); i++) {
+        X509 *cert = kt_pki_ca_at(set, i);
+        if (kt_pki_is_root(cert) && !is_left_over(set, cert))
+            return 1;
+    }
+    return 0;
 }
 
 int kt_ca_look(const struct kt_paths *paths, enum kt_ca_phase *phase, int64_t *since_us,
@@ -89,7 +106,7 @@ int kt_ca_look(const struct kt_paths *paths, enum kt_ca_phase *phase, int64_t *s
         first_end = first_end == 0 || to < first_end ? to : first_end;
     }
     if (rc == 0) {
-        *phase = next ? KT_CA_BEGUN : roots_in(set) > 1 ? KT_CA_BOTH : KT_CA_ONE;
+        *phase = next ? KT_CA_BEGUN : has_older(set) ? KT_CA_BOTH : KT_CA_ONE;
         *since_us = newest + CLOCK_SLACK_US;
         *until_us = first_end;
     }
@@ -124,8 +141,8 @@ static int check_none_counts(X509 *set, struct kt_error *error)
         X509 *cert = kt_pki_ca_at(set, i);
         char text[KT_TIME_TEXT];
         int64_t from = 0, to = 0;
-        if (!kt_pki_is_root(cert) || kt_pki_cert_validity(cert, &from, &to) != 0 ||
-            to < kt_time_now())
+        if (!kt_pki_is_root(cert) || is_left_over(set, cert) ||
+            kt_pki_cert_validity(cert, &from, &to) != 0 || to < kt_time_now())
             continue;
         kt_time_format(to, text);
         return kt_error_set(error, KT_ERR_EXISTS, "ktadmin rotate --ca --finish ends the older one",
@@ -142,7 +159,8 @@ static int vouch_for_all(X509 *set, EVP_PKEY *next, X509 *root, X509 **list, siz
     for (size_t i = 0; rc == 0 && i < kt_pki_ca_count(set); i++) {
         X509 *cert = kt_pki_ca_at(set, i), *back = NULL;
         int is_root = i == 0 || kt_pki_is_root(cert);
-        if (!is_root && kt_pki_link_kind(cert) == KT_PKI_LINK_BACK)
+        if ((!is_root && kt_pki_link_kind(cert) == KT_PKI_LINK_BACK) ||
+            (i > 0 && is_root && is_left_over(set, cert)))
             continue;
         if (*n + 2 > KT_PKI_CA_CERTS_MAX)
             return KT_ERR_TOO_LARGE;
@@ -203,18 +221,9 @@ int kt_ca_begin(const struct kt_paths *paths, const char *cluster_id, int64_t li
 
 // --- taking what another node has made ---
 
-static int is_linked(X509 *set, X509 *by, X509 *root)
-{
-    for (size_t i = 0; i < kt_pki_ca_count(set); i++) {
-        if (kt_pki_link_check(KT_PKI_LINK_FORTH, kt_pki_ca_at(set, i), by, root) == 0)
-            return 1;
-    }
-    return 0;
-}
-
 int kt_ca_take(const struct kt_paths *paths, EVP_PKEY *key, X509 *set, struct kt_error *error)
 {
-    X509 *list[KT_PKI_CA_CERTS_MAX], *own = NULL, *root;
+    X509 *list[KT_PKI_CA_CERTS_MAX], *own = NULL, *chosen = NULL, *root;
     EVP_PKEY *next = NULL;
     size_t place = 0, n = 0;
     int rc = kt_ca_mend(paths, error);
@@ -226,7 +235,8 @@ int kt_ca_take(const struct kt_paths *paths, EVP_PKEY *key, X509 *set, struct kt
     root = root_of(set, key, &place);
     if (fits(own, key) || (root && next && fits(root, next)))
         goto out; // it has it
-    if (!root || !is_linked(set, own, root)) {
+    // What is beside the root that is meant must be vouched for as well: all of it is trusted.
+    if (!root || !is_linked(set, own, root) || kt_pki_ca_choose(own, set, 1, &chosen) != 0) {
         rc =
             kt_error_set(error, KT_ERR_SIGNATURE,
                          "it was away for too long, or is of another cluster: remove it and let it "
@@ -236,14 +246,15 @@ int kt_ca_take(const struct kt_paths *paths, EVP_PKEY *key, X509 *set, struct kt
     }
     list[n++] = own;
     list[n++] = root;
-    for (size_t i = 0; i < kt_pki_ca_count(set); i++) {
-        X509 *cert = kt_pki_ca_at(set, i);
-        if (i != place && X509_cmp(cert, own) != 0 && n < KT_PKI_CA_CERTS_MAX)
+    for (size_t i = 0; i < kt_pki_ca_count(chosen); i++) {
+        X509 *cert = kt_pki_ca_at(chosen, i);
+        if (X509_cmp(cert, root) != 0 && X509_cmp(cert, own) != 0 && n < KT_PKI_CA_CERTS_MAX)
             list[n++] = cert;
     }
     rc = save(paths, key, list, n, error);
 out:
     X509_free(own);
+    X509_free(chosen);
     EVP_PKEY_free(next);
     return rc;
 }
@@ -294,9 +305,10 @@ int kt_ca_use(const struct kt_paths *paths, struct kt_error *error)
     if (rc)
         return rc;
     if (!next) {
-        rc = kt_pki_ca_count(set) > 1 ? 0
-                               : kt_error_set(error, KT_ERR_NOT_FOUND, "run ktadmin rotate --ca",
-                                              "this node has no other CA to use");
+        rc = kt_pki_ca_count(set) > 1
+                 ? 0
+                 : kt_error_set(error, KT_ERR_NOT_FOUND, "run ktadmin rotate --ca",
+                                "this node has no other CA to use");
         goto out;
     }
     list[n++] = root_of(set, next, &place);

@@ -119,6 +119,12 @@ says_begun() {
 }
 comes_true 10 says_begun
 
+check "a run that fails between the passive's step and the active's leaves both serving, and is gone on with"
+chmod 0500 "${NODE_DIR[kts-01]}/.keytrustee/ca"
+exits some admin_for 60 kts-01 rotate --ca
+chmod 0700 "${NODE_DIR[kts-01]}/.keytrustee/ca"
+[[ -e $(next_key_of kts-01) && ! -e $(next_key_of kts-02) ]] || problem "it ended elsewhere: $(cat "$KT_TMP/err")"
+
 check "the next run ends it: both nodes sign with the next CA, trust both, and no client notices"
 does kts-01 rotate --ca
 end_load

@@ -273,6 +273,74 @@ static void a_root_that_its_own_does_not_vouch_for_is_not_taken(void **state)
     X509_free(own);
 }
 
+static void a_root_beside_it_that_nobody_vouches_for_is_not_taken(void **state)
+{
+    X509 *set, *list[KT_PKI_CA_CERTS_MAX], *other = NULL, *mixed = NULL;
+    EVP_PKEY *key = NULL;
+    size_t n = 0;
+
+    (void)state;
+    begin(&node[0]);
+    set = set_of(&node[0]);
+    for (; n < kt_pki_ca_count(set); n++)
+        list[n] = kt_pki_ca_at(set, n);
+    assert_int_equal(kt_pki_new_p256(&key), 0);
+    assert_int_equal(kt_pki_make_ca(key, CLUSTER, 100 * DAY_S, &other), 0);
+    list[n++] = other;
+    assert_int_equal(kt_pki_ca_make(list, n, &mixed), 0);
+    assert_int_equal(kt_pki_ca_save(node[0].ca_cert, mixed, NULL), 0);
+    assert_int_equal(take(&node[1], &node[0], node[0].ca_next_key), KT_ERR_SIGNATURE);
+    assert_int_equal(phase_of(&node[1]), KT_CA_ONE);
+    EVP_PKEY_free(key);
+    X509_free(other);
+    X509_free(mixed);
+    X509_free(set);
+}
+
+static void the_older_ca_is_not_taken_back(void **state)
+{
+    EVP_PKEY *older = NULL;
+    X509 *set;
+
+    (void)state;
+    assert_int_equal(kt_pki_key_load(node[1].ca_key, &older, NULL), 0);
+    begin(&node[0]);
+    assert_int_equal(kt_ca_use(&node[0], NULL), 0);
+    assert_int_equal(take(&node[1], &node[0], node[0].ca_key), 0);
+    assert_int_equal(kt_ca_use(&node[1], NULL), 0);
+    set = set_of(&node[0]);
+    assert_int_equal(kt_ca_take(&node[1], older, set, NULL), KT_ERR_SIGNATURE);
+    assert_int_equal(phase_of(&node[1]), KT_CA_BOTH);
+    assert_true(key_fits(&node[1]));
+    EVP_PKEY_free(older);
+    X509_free(set);
+}
+
+static void what_a_kill_left_of_a_next_ca_without_its_key_is_replaced(void **state)
+{
+    EVP_PKEY *another = NULL;
+    X509 *set;
+    int roots = 0;
+
+    (void)state;
+    begin(&node[0]);
+    assert_int_equal(take(&node[1], &node[0], node[0].ca_next_key), 0);
+    assert_int_equal(kt_pki_new_p256(&another), 0);
+    assert_int_equal(kt_pki_key_save(node[1].ca_next_key, another, NULL), 0);
+    assert_int_equal(phase_of(&node[1]), KT_CA_ONE);
+    begin(&node[1]);
+    assert_int_equal(phase_of(&node[1]), KT_CA_BEGUN);
+    set = set_of(&node[1]);
+    for (size_t i = 0; i < kt_pki_ca_count(set); i++)
+        roots += kt_pki_is_root(kt_pki_ca_at(set, i));
+    assert_int_equal(roots, 2);
+    assert_int_equal(kt_ca_use(&node[1], NULL), 0);
+    assert_int_equal(phase_of(&node[1]), KT_CA_BOTH);
+    assert_true(key_fits(&node[1]));
+    EVP_PKEY_free(another);
+    X509_free(set);
+}
+
 static void what_either_root_has_signed_verifies_with_the_set(void **state)
 {
     const struct kt_pki_subject subject = {
@@ -528,6 +596,9 @@ int main(void)
         CASE(another_node_takes_it_in_either_phase),
         CASE(a_node_that_was_away_takes_what_is_in_use_already),
         CASE(a_root_that_its_own_does_not_vouch_for_is_not_taken),
+        CASE(a_root_beside_it_that_nobody_vouches_for_is_not_taken),
+        CASE(the_older_ca_is_not_taken_back),
+        CASE(what_a_kill_left_of_a_next_ca_without_its_key_is_replaced),
         CASE(what_either_root_has_signed_verifies_with_the_set),
         CASE(nothing_that_the_older_has_signed_counts_after_its_end),
         CASE(an_end_may_be_repeated_and_wants_an_older_root),
