@@ -83,6 +83,15 @@ static int look_into(const struct kts_agent *agent, const struct kts_relay_call 
     return rc;
 }
 
+// What this node asks of itself goes by the unix socket. Through the door its certificate comes from
+// whoever has the door, which holds the key.
+static int is_own(const struct kts_agent *agent, const char *member)
+{
+    const struct kt_peer *own = kts_agent_own_peer(agent);
+
+    return own && strcmp(own->member, member) == 0;
+}
+
 static void become(struct kts_call *call, enum kts_asker caller, const char *what,
                    const char *member, const char *name)
 {
@@ -105,6 +114,9 @@ int kts_caller_identify(struct kts_call *call, const struct kts_relay_call *from
         rc = look_into(call->agent, from, &listed);
     }
     call->member[0] = '\0';
+    if (listed.peer && is_own(call->agent, listed.peer->member))
+        return kt_error_set(error, KT_ERR_NOT_MEMBER, "ask a node itself by its unix socket",
+                            "the certificate is this node's own");
     if (listed.peer)
         become(call, KTS_CALLER_NODE, "node", listed.peer->member, listed.peer->member);
     else if (listed.admin)

@@ -33,7 +33,8 @@ json_t *kts_call_error_json(const struct kt_error *error);
 struct kts_relay_call;
 // Fills in caller, actor and member of a call whose agent is filled in, by what the door says of the
 // certificate. It counts when it is listed, and what it is listed as: the CA's signature alone is
-// any client's. KT_ERR_NOT_MEMBER, KT_ERR_CERTIFICATE_EXPIRED, _UNKNOWN_CA.
+// any client's. This node's own counts for nothing. KT_ERR_NOT_MEMBER, KT_ERR_CERTIFICATE_EXPIRED,
+// _UNKNOWN_CA.
 int kts_caller_identify(struct kts_call *call, const struct kts_relay_call *from,
                         struct kt_error *error) KT_MUST_CHECK;
 

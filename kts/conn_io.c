@@ -177,7 +177,7 @@ int kts_conn_write(struct kts_conn *conn)
             wait_for(conn, n, "writing");
             return 0;
         }
-        if (kt_buf_consume(&conn->out, sent))
+        if (kt_buf_consume_wiped(&conn->out, sent))
             conn->dead = 1;
     }
     return !conn->dead;

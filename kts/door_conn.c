@@ -55,7 +55,7 @@ static int begin_request(struct kts_door_conn *conn, const struct kts_http_head 
 
     if (kts_door_call_head(conn, head, &error))
         return refuse(conn, &error);
-    if (kt_buf_consume(&conn->io.in, used)) // from here on *head is not valid any more
+    if (kt_buf_consume_wiped(&conn->io.in, used)) // from here on *head is not valid any more
         conn->io.dead = 1;
     conn->io.state = KTS_CONN_QUEUED;
     kts_conn_deadline(&conn->io, LEAVE_MS);
@@ -99,7 +99,7 @@ static int step_body(struct kts_door_conn *conn)
         return refuse(conn, &error);
     conn->io.state = KTS_CONN_WORKING;
     event_del(conn->io.timer);
-    if (kt_buf_consume(&conn->io.in, expected))
+    if (kt_buf_consume_wiped(&conn->io.in, expected))
         conn->io.dead = 1;
     return !conn->io.dead;
 }

@@ -26,6 +26,7 @@ struct kts_link {
     int broken; // KT_ERR_PROTOCOL: the other side broke the framing; KT_ERR_NETWORK: nothing can be
                 // sent any more, but what has arrived can still be read
     struct kt_buf in;
+    size_t seen; // bytes at the front of `in` of the message that is being handled
     struct kt_buf out;
 };
 
@@ -82,6 +83,14 @@ static void number_to(uint8_t *p, size_t n, uint64_t v)
         p[i - 1] = (uint8_t)v;
 }
 
+// The message before has been handled. On these links go auth codes, tokens, and the keys that nodes
+// hand each other: no process is to hold them longer than it needs them.
+static void forget_last(struct kts_link *link)
+{
+    (void)!kt_buf_consume_wiped(&link->in, link->seen);
+    link->seen = 0;
+}
+
 // One recv of at most READ_STEP bytes: the count, 0 at the end of the stream, or an error.
 static int receive_step(struct kts_link *link, size_t *got)
 {
@@ -107,6 +116,7 @@ int kts_link_receive(struct kts_link *link)
 
     if (link->broken == KT_ERR_PROTOCOL)
         return link->broken;
+    forget_last(link);
     if (kt_buf_left(&link->in) == 0 && link->in.cap > KEEP_MAX)
         kt_buf_free(&link->in);
     // With that much a whole message is here (or its length is a lie): the caller takes it out.
@@ -128,10 +138,12 @@ int kts_link_receive(struct kts_link *link)
 
 int kts_link_next(struct kts_link *link, struct kts_message *message)
 {
-    const uint8_t *head = kt_buf_ptr(&link->in);
-    size_t left = kt_buf_left(&link->in);
-    size_t n;
+    const uint8_t *head;
+    size_t left, n;
 
+    forget_last(link);
+    head = kt_buf_ptr(&link->in);
+    left = kt_buf_left(&link->in);
     if (link->broken == KT_ERR_PROTOCOL)
         return link->broken;
     if (left < HEADER)
@@ -145,9 +157,9 @@ int kts_link_next(struct kts_link *link, struct kts_message *message)
         return 0;
     message->type = (uint16_t)number_at(head + 4, 2);
     message->id = number_at(head + 8, 8);
-    // A view: the storage stays as it is until the next receive, also when all of it is consumed.
     message->payload = (struct kt_buf){link->in.data + link->in.off + HEADER, n, n, 0, n};
-    return kt_buf_consume(&link->in, HEADER + n) ? KT_ERR_INTERNAL : 1;
+    link->seen = HEADER + n;
+    return 1;
 }
 
 // Writes header and payload without copying when nothing is queued before them.
@@ -218,7 +230,7 @@ int kts_link_flush(struct kts_link *link)
             continue;
         if (w < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return KT_ERR_AGAIN;
-        if (w < 0 || kt_buf_consume(&link->out, (size_t)w)) {
+        if (w < 0 || kt_buf_consume_wiped(&link->out, (size_t)w)) {
             link->broken = KT_ERR_NETWORK;
             return KT_ERR_NETWORK;
         }

@@ -35,7 +35,7 @@ struct kts_link;
 struct kts_message {
     uint16_t type;
     uint64_t id;
-    struct kt_buf payload; // a view: valid until the next receive on this link; do not free
+    struct kt_buf payload; // a view: wiped by the next kts_link_next or _receive; do not free
 };
 
 // Takes `fd` over (made non-blocking). Frame: u32 payload length, u16 type, u16 0, u64 id, payload.

@@ -39,8 +39,7 @@ static const int BASE[] = {
     SCMP_SYS(dup2),
     SCMP_SYS(dup3),
     // sockets that are there: the links, the control socket, libpq's, a worker's connections
-    SCMP_SYS(recvfrom), // sendto is below
-    SCMP_SYS(sendmsg),
+    SCMP_SYS(recvfrom), // sendto and sendmsg are below
     SCMP_SYS(recvmsg),
     SCMP_SYS(getsockopt),
     SCMP_SYS(setsockopt),
@@ -213,6 +212,9 @@ static int allow_by_argument(scmp_filter_ctx ctx)
     ALLOW(prlimit64, 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
     ALLOW(getrlimit, 1, SCMP_A0(SCMP_CMP_GE, 0));
 #endif
+    // With MSG_FASTOPEN it connects, to the address in the memory that it points to: a listener too,
+    // once shutdown() has ended its listening.
+    ALLOW(sendmsg, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
     // Not F_SETOWN and F_SETSIG: with them the kernel signals any process of the account.
     static const int FCNTL[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC};
     for (size_t i = 0; i < sizeof(FCNTL) / sizeof(FCNTL[0]); i++)
@@ -245,7 +247,7 @@ static int allow_caller(scmp_filter_ctx ctx)
     return rc;
 }
 
-// Copies for syslog go by a datagram socket that was made before; MSG_FASTOPEN would connect.
+// Copies for syslog go by a datagram socket that was made before.
 static int allow_audit(scmp_filter_ctx ctx)
 {
     int rc = 0;

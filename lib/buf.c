@@ -50,6 +50,15 @@ int kt_buf_consume(struct kt_buf *buf, size_t n)
     return 0;
 }
 
+int kt_buf_consume_wiped(struct kt_buf *buf, size_t n)
+{
+    if (n > kt_buf_left(buf))
+        return KT_ERR_TRUNCATED;
+    if (n > 0)
+        kt_wipe(buf->data + buf->off, n);
+    return kt_buf_consume(buf, n);
+}
+
 // Not realloc: it may leave a copy of the old bytes behind.
 static int grow(struct kt_buf *buf, size_t need)
 {
@@ -81,6 +90,7 @@ int kt_buf_reserve(struct kt_buf *buf, size_t n, uint8_t **where)
     if (n > buf->cap - buf->len && buf->off > 0) {
         memmove(buf->data, buf->data + buf->off, buf->len - buf->off);
         buf->len -= buf->off;
+        kt_wipe(buf->data + buf->len, buf->off); // the second copy of what was moved
         buf->off = 0;
     }
     if (n > buf->cap - buf->len || !buf->data) {

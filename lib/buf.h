@@ -33,6 +33,8 @@ const uint8_t *kt_buf_ptr(const struct kt_buf *buf);
 // Consumes n bytes; KT_ERR_TRUNCATED if there are fewer. Storage
 // is moved down when all is consumed.
 int kt_buf_consume(struct kt_buf *buf, size_t n) KT_MUST_CHECK;
+// The same, and they are wiped: for what may hold a key or a token.
+int kt_buf_consume_wiped(struct kt_buf *buf, size_t n) KT_MUST_CHECK;
 // Room for n more bytes at the end, to be written by the caller and then counted by kt_buf_commit.
 int kt_buf_reserve(struct kt_buf *buf, size_t n, uint8_t **where) KT_MUST_CHECK;
 void kt_buf_commit(struct kt_buf *buf, size_t n);

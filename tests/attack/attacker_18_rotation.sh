@@ -83,6 +83,18 @@ passive_asks_for_the_receipt_key() {
         agent_call "$PASSIVE_NODE" receipt.take "{\"id\": \"$RECEIPT_ID\", \"sealed\": \"$(lines_of "$KT_TMP/rotation/false.key" "$KT_TMP/rotation/false.pem")\"}"
     done
 }
+attempt own-node-at-its-own-door '403 not_member' 'a node'"'"'s own certificate, which its door holds, at that door: for any verb of nodes, and the receipt key' own_node_at_its_own_door
+own_node_at_its_own_door() {
+    local own verb
+
+    for target in kts-01 kts-02; do
+        own=${NODE_DIR[$target]}/.keytrustee/tls/node
+        agent_call "$own" receipt.hand "$(hand_args)"
+        for verb in node.state receipt.state ca.load receipt.load node.add; do
+            agent_call "$own" "$verb" '{}'
+        done
+    done
+}
 attempt keys-are-as-they-were 'as before' 'after all that: CA and receipt keys of both nodes' keys_are_as_they_were
 keys_are_as_they_were() {
     local node

@@ -97,6 +97,33 @@ for round in 1 2 3 4; do
     is "$(holders "$KT_TMP/marker.$round" "$KT_TMP"/images/*)" "" "images that hold a secret"
 done
 
+check "what has passed through the door it holds no longer: the tokens that an operator was given and has sent"
+succeeds admin kts-01 operator new watcher --output "$KT_TMP/watcher.pem"
+# ask VERB BODY OPTION...
+ask() {
+    curl -s --max-time 20 --cacert "$(ca_of kts-01)" --resolve "keytrustee-node:${NODE_DOOR_PORT[kts-01]}:127.0.0.1" \
+        -H 'Content-Type: application/json' -d "$2" "${@:3}" \
+        "https://keytrustee-node:${NODE_DOOR_PORT[kts-01]}/v1/cluster/$1" >"$KT_TMP/verb"
+}
+token() {
+    ask token.new '{}' --cert "$KT_TMP/watcher.pem"
+    grep -o '"token": *"[^"]*"' "$KT_TMP/verb" | cut -d'"' -f4 | tr -d '\n' >"$1"
+    [[ $(wc -c <"$1") -gt 40 ]] || problem "no token: $(cat "$KT_TMP/verb")"
+}
+token "$KT_TMP/passed.1"
+sed 's/.$/!/' "$KT_TMP/passed.1" | tr -d '\n' >"$KT_TMP/passed.2"
+ask join.begin '{}' -H "Authorization: Keytrustee $(cat "$KT_TMP/passed.2")"
+has "$KT_TMP/verb" '"error"'
+printf '{"expires_s": "%s"}' "$(head -c 3000 /dev/urandom | base64 -w 0)" >"$KT_TMP/body.3"
+ask token.new "@$KT_TMP/body.3" --cert "$KT_TMP/watcher.pem"
+has "$KT_TMP/verb" '"error"'
+head -c 3000 "$KT_TMP/body.3" | tail -c 64 >"$KT_TMP/passed.3"
+token "$KT_TMP/passed.4" # the last: nothing has come over it yet
+take_images
+for round in 1 2 3 4; do
+    is "$(holders "$KT_TMP/passed.$round" "$KT_TMP"/images/kts:_door.*)" "" "images that hold what passed ($round)"
+done
+
 check "the account itself cannot take an image: the processes are not dumpable"
 plain=$(pgrep -P "${NODE_PID[kts-01]}" | head -n 1)
 exits some unshare -U --map-current-user "$IMAGE" "$plain" "$KT_TMP/forbidden"

@@ -6,6 +6,7 @@
 // usage: worker_probe CONFDIR DATABASE_PORT [door]   (as the server's account, the server running)
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,9 @@
 static struct kt_paths paths;
 static char database_socket[KT_PATH_MAX];
 static int spare_socket = -1; // made before the filter: connect() itself is tried
-static int writer_link = -1;  // a worker has one: what it sends is another matter
+static int listener = -1;     // as the one that it was given; it is connected to `target`
+static struct sockaddr_in target = {.sin_family = AF_INET};
+static int writer_link = -1; // a worker has one: what it sends is another matter
 static pid_t parent;
 static int in_doors_place;
 
@@ -80,6 +83,18 @@ static int connect_to_agent(void)
 static int connect_to_database(void)
 {
     return connect_to(database_socket);
+}
+
+static int connect_the_listener(void)
+{
+    char byte = 'x';
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {
+        .msg_name = &target, .msg_namelen = sizeof(target), .msg_iov = &part, .msg_iovlen = 1};
+
+    if (shutdown(listener, SHUT_RD))
+        return 0;
+    return (int)sendmsg(listener, &message, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static int make_unix_socket(void)
@@ -194,6 +209,7 @@ static const struct {
     {"make a file", write_any_file},
     {"connect to the agent's socket", connect_to_agent},
     {"connect to PostgreSQL's socket", connect_to_database},
+    {"connect the socket it listens on", connect_the_listener},
     {"make a unix socket", make_unix_socket},
     {"make an inet socket", make_inet_socket},
     {"execute a program", run_program},
@@ -230,6 +246,19 @@ static int try_all(void)
     return possible;
 }
 
+// Two on loopback: `listener`, and the one that `target` names.
+static int make_listeners(void)
+{
+    socklen_t n = sizeof(target);
+    int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return listener >= 0 && other >= 0 && bind(other, (struct sockaddr *)&target, n) == 0 &&
+           getsockname(other, (struct sockaddr *)&target, &n) == 0 && listen(other, 1) == 0 &&
+           listen(listener, 1) == 0;
+}
+
 // What is to be refused must be there, or the refusals would prove nothing.
 static int is_there(const char *path)
 {
@@ -242,7 +271,7 @@ static int is_there(const char *path)
 int main(int argc, char **argv)
 {
     struct kt_error error = {0};
-    int status, link[2], taken;
+    int status, link[2], taken, has_listeners;
     pid_t pid;
 
     in_doors_place = argc == 4 && strcmp(argv[3], "door") == 0;
@@ -259,12 +288,13 @@ int main(int argc, char **argv)
         !is_there(paths.promise) || !is_there(paths.agent_socket) || !is_there(database_socket))
         return 2;
     spare_socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    has_listeners = make_listeners();
     parent = getpid();
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) == 0)
         writer_link = link[0];
     fflush(stdout);
     pid = fork();
-    if (pid < 0 || spare_socket < 0 || writer_link < 0)
+    if (pid < 0 || spare_socket < 0 || writer_link < 0 || !has_listeners)
         return 2;
     if (pid == 0)
         _exit(try_all());

@@ -116,10 +116,22 @@ static void without_peers_all_were_asked(void **state)
     assert_int_equal(fixture.agent.peers->pid, 0);
 }
 
-// This agent's door in the peer's place, with the peer's certificate.
+// This agent's door in the peer's place, with the peer's certificate. It is asked with that too: an
+// agent refuses its own certificate.
 static void open_door_of_peer(void)
 {
+    snprintf(fixture.paths.node_cert, KT_PATH_MAX, "%s/peer.pem", temp_dir);
+    snprintf(fixture.paths.node_key, KT_PATH_MAX, "%s/peer-key.pem", temp_dir);
     fixture_open_door("peer");
+}
+
+static struct kt_peers *peer_at_the_door(void)
+{
+    struct kt_peers *peers = one(PEER, fixture.port, 2);
+
+    memcpy(peers->peers[0].cert_sha256,
+           kt_peers_by_member(kts_agent_peers(&fixture.agent), PEER)->cert_sha256, KT_SHA256_LEN);
+    return peers;
 }
 
 static void an_answer_of_a_peer_is_kept(void **state)
@@ -128,7 +140,7 @@ static void an_answer_of_a_peer_is_kept(void **state)
 
     (void)state;
     open_door_of_peer();
-    kts_agent_peers_learn(&fixture.agent, one(PEER, fixture.port, 2));
+    kts_agent_peers_learn(&fixture.agent, peer_at_the_door());
     wait_for(PEER, 1);
     assert_string_equal(json_string_value(json_object_get(
                             kts_agent_peer_state(&fixture.agent, PEER, &asked_us), "node")),
@@ -149,7 +161,7 @@ static void a_heartbeat_that_dies_is_replaced(void **state)
     assert_int_equal(kill(first, SIGKILL), 0);
     while (fixture.agent.peers->pid == first || fixture.agent.peers->pid == 0)
         event_base_loop(fixture.agent.base, EVLOOP_ONCE);
-    kts_agent_peers_learn(&fixture.agent, one(PEER, fixture.port, 2));
+    kts_agent_peers_learn(&fixture.agent, peer_at_the_door());
     wait_for(PEER, 1);
     fixture_close_door();
 }
@@ -163,7 +175,7 @@ static void a_peer_that_was_heard_of_is_told_with_its_age(void **state)
 
     (void)state;
     open_door_of_peer();
-    kts_agent_peers_learn(&fixture.agent, one(PEER, fixture.port, 2));
+    kts_agent_peers_learn(&fixture.agent, peer_at_the_door());
     wait_for(PEER, 1);
     assert_int_equal(verb->run(&call, args, &result, &why), 0);
     assert_int_equal(json_array_size(result), 1); // neither this node nor the removed one

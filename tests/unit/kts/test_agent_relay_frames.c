@@ -15,6 +15,8 @@
 #define EXPIRED "kts-09.00000009"
 #define FORGED  "kts-07.00000007"
 
+#define OWN_CERT ".keytrustee/tls/node"
+
 static struct kts_link *door;
 static uint64_t last_id;
 static int answer_code;
@@ -228,6 +230,7 @@ static void listed_ones_are_known_and_strangers_are_not(void **state)
     assert_int_equal(is_known("removed"), 0);
     assert_int_equal(is_known("client"), 0);
     assert_int_equal(is_known("foreign"), 0);
+    assert_int_equal(is_known(OWN_CERT), 0);
     assert_int_equal(is_known(NULL), 0);
 }
 
@@ -245,6 +248,19 @@ static void a_certificate_that_the_door_calls_good_is_looked_at(void **state)
         send_call(KTS_MSG_CALL, "expired", "node.add", 0);
     while (kt_monotonic_now() < until && is_let_in());
     assert_int_equal(answer_code, KT_ERR_CERTIFICATE_EXPIRED);
+}
+
+// A door that was taken over has it at hand.
+static void this_nodes_own_certificate_is_nobodys(void **state)
+{
+    static const char *const VERBS[] = {"node.state",   "node.add", "receipt.state", "receipt.hand",
+                                        "receipt.take", "ca.take",  "node.removed"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(VERBS) / sizeof(VERBS[0]); i++) {
+        send_call(KTS_MSG_CALL, OWN_CERT, VERBS[i], 2);
+        assert_int_equal(answered(), KT_ERR_NOT_MEMBER);
+    }
 }
 
 static void a_link_of_this_ca_lets_in_who_the_next_has_signed_and_no_other_does(void **state)
@@ -426,6 +442,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(listed_ones_are_known_and_strangers_are_not),
         CASE(a_certificate_that_the_door_calls_good_is_looked_at),
+        CASE(this_nodes_own_certificate_is_nobodys),
         CASE(a_link_of_this_ca_lets_in_who_the_next_has_signed_and_no_other_does),
         CASE(bytes_that_are_no_certificate_are_nobodys),
         CASE(a_call_is_let_in_and_answered),

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +16,7 @@
 #include <unistd.h>
 
 #include "kts/link.h"
+#include "lib/secret.h"
 
 struct pair {
     struct kts_link *a, *b;
@@ -205,6 +208,109 @@ static void queue_of_a_slow_reader_is_bounded(void **state)
     free(block);
 }
 
+// --- what is left behind ---
+
+static int holds(const struct kt_buf *buf, size_t cap, const char *text)
+{
+    return memmem(buf->data, cap, text, strlen(text)) != NULL;
+}
+
+// The storage that the view points into is kept for the next message.
+static void a_message_is_wiped_once_it_was_handled(void **state)
+{
+    struct pair *pair = *state;
+    struct kts_message first, second, none;
+
+    assert_int_equal(kts_link_send(pair->a, KTS_MSG_BODY, 1, "first key", 9), 0);
+    assert_int_equal(kts_link_send(pair->a, KTS_MSG_BODY, 2, "second key", 10), 0);
+    assert_int_equal(kts_link_receive(pair->b), 0);
+    assert_int_equal(kts_link_next(pair->b, &first), 1);
+    assert_memory_equal(kt_buf_ptr(&first.payload), "first key", 9);
+    assert_int_equal(kts_link_next(pair->b, &second), 1);
+    assert_false(holds(&first.payload, 9, "first"));
+    assert_memory_equal(kt_buf_ptr(&second.payload), "second key", 10);
+    assert_int_equal(kts_link_next(pair->b, &none), 0);
+    assert_false(holds(&second.payload, 10, "second"));
+}
+
+static void the_last_message_is_wiped_by_the_next_receive_too(void **state)
+{
+    struct pair *pair = *state;
+    struct kts_message m;
+
+    assert_int_equal(kts_link_send(pair->a, KTS_MSG_BODY, 1, "the key", 7), 0);
+    assert_int_equal(kts_link_receive(pair->b), 0);
+    assert_int_equal(kts_link_next(pair->b, &m), 1);
+    assert_int_equal(kts_link_receive(pair->b), 0);
+    assert_false(holds(&m.payload, 7, "key"));
+}
+
+// Bytes that stand nowhere but where a message has been: they are computed where they are looked for.
+static volatile unsigned step = 37;
+
+static uint8_t byte_at(size_t i)
+{
+    return (uint8_t)(i * step + 11);
+}
+
+static int begins_at(const uint8_t *p)
+{
+    size_t i = 0;
+
+    while (i < 32 && p[i] == byte_at(i))
+        i++;
+    return i == 32;
+}
+
+// In all memory of this process that can be written.
+static int copies(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    int found = 0;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps)) {
+        uintptr_t from, to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " rw-p", &from, &to) != 2 ||
+            !strstr(line, " rw-p"))
+            continue;
+        for (const uint8_t *p = (const uint8_t *)from; p + 32 <= (const uint8_t *)to; p++)
+            found += begins_at(p);
+    }
+    assert_int_equal(fclose(maps), 0);
+    return found;
+}
+
+static void nothing_of_a_message_is_left_at_either_end(void **state)
+{
+    struct pair *pair = *state;
+    const size_t size = 400u << 10; // the socket does not take it at once; the storage is kept
+    uint8_t *block = malloc(size);
+    struct kts_message m;
+    int rc;
+
+    assert_non_null(block);
+    for (size_t i = 0; i < size; i++)
+        block[i] = byte_at(i);
+    assert_true(copies() > 0);
+    assert_int_equal(kts_link_send(pair->a, KTS_MSG_BODY, 1, "before", 6), 0);
+    assert_int_equal(kts_link_send(pair->a, KTS_MSG_BODY, 2, block, size), 0);
+    kt_wipe(block, size);
+    free(block);
+    assert_true(kts_link_wants_write(pair->a));
+    while ((rc = kts_link_next(pair->b, &m)) != 1 || m.id != 2) {
+        assert_true(rc >= 0);
+        (void)!kts_link_flush(pair->a);
+        assert_int_equal(kts_link_receive(pair->b), 0);
+    }
+    assert_false(kts_link_wants_write(pair->a));
+    assert_int_equal(kt_buf_left(&m.payload), size);
+    assert_true(copies() > 0);
+    assert_int_equal(kts_link_next(pair->b, &m), 0);
+    assert_int_equal(copies(), 0);
+}
+
 // --- calls ---
 
 static void call_gives_the_answer(void **state)
@@ -327,6 +433,9 @@ int main(void)
         CASE(end_is_told_after_the_last_message),
         CASE(sending_to_nobody_is_an_error_but_what_came_is_read),
         CASE(queue_of_a_slow_reader_is_bounded),
+        CASE(a_message_is_wiped_once_it_was_handled),
+        CASE(the_last_message_is_wiped_by_the_next_receive_too),
+        CASE(nothing_of_a_message_is_left_at_either_end),
         CASE(call_gives_the_answer),
         CASE(call_gives_up_at_its_deadline),
         CASE(late_answer_to_an_earlier_call_is_dropped),

@@ -105,6 +105,39 @@ static void consumed_bytes_make_room_again(void **state)
     kt_buf_free(&buf);
 }
 
+static void consumed_bytes_can_be_wiped(void **state)
+{
+    static const uint8_t ZERO[8] = {0};
+    struct kt_buf buf = KT_BUF_INIT(64);
+
+    (void)state;
+    assert_int_equal(kt_buf_consume_wiped(&buf, 0), 0);
+    assert_int_equal(kt_buf_consume_wiped(&buf, 1), KT_ERR_TRUNCATED);
+    assert_int_equal(kt_buf_put(&buf, "keykeykey rest", 14), 0);
+    assert_int_equal(kt_buf_consume_wiped(&buf, 8), 0);
+    assert_memory_equal(buf.data, ZERO, 8);
+    assert_memory_equal(kt_buf_ptr(&buf), "y rest", 6);
+    assert_int_equal(kt_buf_consume_wiped(&buf, 6), 0);
+    assert_memory_equal(buf.data + 8, ZERO, 6);
+    assert_int_equal(kt_buf_left(&buf), 0);
+    kt_buf_free(&buf);
+}
+
+static void what_is_moved_to_the_front_leaves_no_second_copy(void **state)
+{
+    static const uint8_t ZERO[3] = {0};
+    struct kt_buf buf = KT_BUF_INIT(8);
+    uint8_t *where;
+
+    (void)state;
+    assert_int_equal(kt_buf_put(&buf, "abcdefgh", 8), 0);
+    assert_int_equal(kt_buf_consume(&buf, 3), 0);
+    assert_int_equal(kt_buf_reserve(&buf, 3, &where), 0);
+    assert_memory_equal(kt_buf_ptr(&buf), "defgh", 5);
+    assert_memory_equal(where, ZERO, 3);
+    kt_buf_free(&buf);
+}
+
 static void growth_keeps_the_content(void **state)
 {
     struct kt_buf buf = KT_BUF_INIT(1 << 20);
@@ -218,6 +251,8 @@ int main(void)
         cmocka_unit_test(put_up_to_the_bound_works_and_beyond_is_too_large),
         cmocka_unit_test(block_that_does_not_fit_leaves_nothing_behind),
         cmocka_unit_test(consumed_bytes_make_room_again),
+        cmocka_unit_test(consumed_bytes_can_be_wiped),
+        cmocka_unit_test(what_is_moved_to_the_front_leaves_no_second_copy),
         cmocka_unit_test(growth_keeps_the_content),
         cmocka_unit_test(reset_wipes_and_keeps_the_storage),
         cmocka_unit_test(blocks_come_back_and_their_bounds_hold),

@@ -426,6 +426,16 @@ static void sessions_of_another_cluster_are_not_resumed(void **state)
     }
 }
 
+// OpenSSL's buffers are freed as they are.
+static void what_was_read_is_wiped(void **state)
+{
+    SSL_CTX *s = new_server(CLUSTER, &tickets);
+
+    (void)state;
+    assert_true(SSL_CTX_get_options(s) & SSL_OP_CLEANSE_PLAINTEXT);
+    SSL_CTX_free(s);
+}
+
 static void old_versions_and_suites_are_refused(void **state)
 {
     (void)state;
@@ -610,6 +620,7 @@ int main(void)
         cmocka_unit_test(tickets_of_other_keys_mean_a_full_handshake),
         cmocka_unit_test(sessions_are_not_resumed_when_a_root_has_ended),
         cmocka_unit_test(sessions_of_another_cluster_are_not_resumed),
+        cmocka_unit_test(what_was_read_is_wiped),
         cmocka_unit_test(old_versions_and_suites_are_refused),
         cmocka_unit_test(renegotiation_is_refused),
         cmocka_unit_test(wrong_server_files_are_refused),
