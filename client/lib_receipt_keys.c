@@ -18,7 +18,7 @@
 
 // --- keys ---
 
-// Signed by the CA at `now_us`, of the receipt role, an Ed25519 key whose id is `id`.
+// Signed by the CA, in its validity at `now_us`, of the receipt role, an Ed25519 key whose id is `id`.
 static int check_receipt_cert(X509 *cert, X509 *ca, int64_t now_us, const char *id,
                               uint8_t pub[KT_ED25519_PUB_LEN], struct kt_error *error)
 {
@@ -54,6 +54,7 @@ static int keep_key(const struct keytrustee *client, const json_t *entry, X509 *
     uint8_t raw[KT_KEY_ID_LEN], pub[KT_ED25519_PUB_LEN];
     char path[KT_PATH_MAX];
     X509 *cert = NULL;
+    int64_t begin = 0, end = 0;
     int is_over, rc = kt_json_string(entry, "id", KEY_ID_TEXT - 1, KEY_ID_TEXT - 1, &id, error);
 
     if (rc == 0)
@@ -63,12 +64,17 @@ static int keep_key(const struct keytrustee *client, const json_t *entry, X509 *
     if (kt_hex_decode(id, raw, sizeof raw) != 0) // it becomes a file name
         return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "a receipt key's id is malformed");
     rc = kt_pki_cert_from_pem(pem, strlen(pem), &cert);
-    if (rc != 0)
+    if (rc == 0)
+        rc = kt_pki_cert_validity(cert, &begin, &end);
+    if (rc != 0) {
+        X509_free(cert);
         return kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "certificate %s cannot be read", id);
+    }
     // Of a server that is behind, and for nothing: the key's other certificate comes from the active.
     is_over = kt_pki_is_of_ended(cert, ca);
+    // Not as of now: what it signed while it was valid is still to be verified (find_key).
     if (!is_over)
-        rc = check_receipt_cert(cert, ca, kt_time_now(), id, pub, error);
+        rc = check_receipt_cert(cert, ca, begin, id, pub, error);
     if (rc == 0 && !is_over)
         rc = ktc_path_in(client, "receipt-keys", id, ".pem", path);
     if (rc == 0 && !is_over)

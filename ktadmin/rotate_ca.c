@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ktadmin/rotate_ca.h"
+#include "ktadmin/rotate_receipt.h"
 #include "lib/json.h"
 
 #define STEP_MS  60000
@@ -228,6 +229,9 @@ static void show(const struct kt_cli_run *run, const struct kta_nodes *nodes, si
             printf("On %s run ktadmin rotate: its certificates are of the older CA.\n",
                    member->name);
     }
+    if (kta_receipt_is_of_older_ca(&nodes->own.paths))
+        printf("The receipt key's certificate is of the older CA: run ktadmin rotate --receipt-key "
+               "before that ends.\n");
     printf(
         "Clients renew theirs by themselves; ktadmin rotate --ca --finish ends the older one then. "
         "Make a backup now.\n");

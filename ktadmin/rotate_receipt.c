@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/json.h"
+#include "lib/pki.h"
 #include "lib/receipt_key.h"
 
 #define STEP_MS  30000
@@ -53,6 +54,20 @@ int kta_receipt_is_settled(const struct kta_member *member)
 {
     return strcmp(kta_receipt_text(member, "key"), kta_receipt_text(member, "newest")) == 0 &&
            !kta_receipt_text(member, "next")[0] && open_keys(member) == 1;
+}
+
+int kta_receipt_is_of_older_ca(const struct kt_paths *paths)
+{
+    X509 *ca = NULL, *newest = NULL, *cert = NULL;
+    int is_older = kt_pki_ca_load(paths->ca_cert, &ca, NULL) == 0 &&
+                   kt_pki_ca_make(&ca, 1, &newest) == 0 &&
+                   kt_pki_cert_load(paths->receipt_cert, &cert, NULL) == 0 &&
+                   kt_pki_cert_check(cert, newest, kt_time_now()) == KT_ERR_CERTIFICATE_UNKNOWN_CA;
+
+    X509_free(ca);
+    X509_free(newest);
+    X509_free(cert);
+    return is_older;
 }
 
 // What a killed run has left is finished first, unless nobody could have signed by it yet: then it is

@@ -11,5 +11,7 @@ int kta_rotate_receipt_key(const struct kt_cli_run *run);
 const char *kta_receipt_text(const struct kta_member *member, const char *name);
 // 1 when the node has the newest key in its place, and no other one.
 int kta_receipt_is_settled(const struct kta_member *member);
+// 1 when the CA that signs now is not the one that certified this node's receipt key.
+int kta_receipt_is_of_older_ca(const struct kt_paths *paths);
 
 #endif

@@ -127,6 +127,7 @@ chmod 0700 "${NODE_DIR[kts-01]}/.keytrustee/ca"
 
 check "the next run ends it: both nodes sign with the next CA, trust both, and no client notices"
 does kts-01 rotate --ca
+has "$KT_TMP/out" "receipt key's certificate is of the older CA: run ktadmin rotate --receipt-key"
 end_load
 for node in kts-01 kts-02; do
     signs "$node"
@@ -202,9 +203,11 @@ for root in old-root new-root; do
         "$(url_of kts-03)/v1/health")" 200 "status of kts-03 by $root"
 done
 
-check "a second run changes nothing"
+check "a second run changes nothing, and says nothing of a receipt key that the next CA has certified"
 cp "$(ca_of kts-01)" "$KT_TMP/before.pem"
+does kts-01 rotate --receipt-key
 does kts-01 rotate --ca
+hasnt "$KT_TMP/out" 'receipt key'
 same "$KT_TMP/before.pem" "$(ca_of kts-01)"
 
 check "after a failover all clients go on, the one that knows the older root too"
