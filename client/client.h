@@ -368,7 +368,8 @@ int ktc_recovery_save(const struct keytrustee *client, const struct ktc_recovery
 // Empty when there is no file.
 int ktc_recovery_load(const struct keytrustee *client, struct ktc_recovery *recovery,
                       struct kt_error *error) KT_MUST_CHECK;
-// Asks the server which keys are in force, and takes those that were accepted into the keyring.
+// Asks the server which keys are in force, and takes those that were accepted into the keyring; gives
+// what is accepted by the file then. Takes ktc_lock.
 // KT_ERR_SIGNATURE when it gives another key under an accepted fingerprint; any code of a call.
 int ktc_recovery_refresh(struct keytrustee *client, int barrier, struct ktc_recovery *recovery,
                          struct kt_error *error) KT_MUST_CHECK;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/client.h"
 #include "lib/json.h"
@@ -48,6 +49,7 @@ static int import(struct keytrustee *client, const char *fingerprint, const char
     return rc;
 }
 
+// Sets what is in force, and nothing else.
 static int take_keys(struct keytrustee *client, const json_t *self, struct ktc_recovery *recovery,
                      struct kt_error *error)
 {
@@ -79,17 +81,28 @@ int ktc_recovery_refresh(struct keytrustee *client, int barrier, struct ktc_reco
                          struct kt_error *error)
 {
     const struct ktc_call call = {.method = "GET", .path = "/v1/clients/self", .barrier = barrier};
-    struct ktc_recovery fresh = *recovery;
+    struct ktc_recovery fresh;
     struct ktc_answer answer = {0};
     json_t *self = NULL;
+    int fd = -1, was_in_force = 0;
     int rc = ktc_call_json(client, &call, &answer, &self, error);
 
+    // The user may have accepted or forgotten a key while the server was asked: what is accepted
+    // stands in the file, and only there.
     if (rc == 0)
+        rc = ktc_lock(client, &fd, error);
+    if (rc == 0)
+        rc = ktc_recovery_load(client, &fresh, error);
+    if (rc == 0) {
+        was_in_force = fresh.in_force.count > 0;
         rc = ktc_protocol(error, answer.server, take_keys(client, self, &fresh, error));
-    if (rc == 0 && (fresh.accepted.count > 0 || recovery->in_force.count > 0))
+    }
+    if (rc == 0 && (fresh.accepted.count > 0 || was_in_force))
         rc = ktc_recovery_save(client, &fresh, error);
     if (rc == 0)
         *recovery = fresh;
+    if (fd >= 0)
+        close(fd);
     json_decref(self);
     ktc_answer_free(&answer);
     return rc;
