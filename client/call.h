@@ -16,13 +16,16 @@ struct ktc_talk {
     struct ktc_answer older; // a good answer of an older epoch, in case that nobody else has one
     int has_older;
     int told_later; // how often a server had too many requests
+    // A read leaves those that had too many alone until then; monotonic microseconds.
+    int64_t later_until[KTC_NODES_MAX];
     // of the last round
     struct kt_error words; // of all servers
     int again;             // another round is worth it
+    int soon;              // and not for a passive alone
     int definite;          // no other server was asked behind its answer: none can do better
     int passives, others;  // nodes that are no active; those that answered anything else
     int unchecked;         // its answer is of a node that may not be up to date
-    int later_s;           // with KT_ERR_TOO_MANY_REQUESTS: see struct ktc_verdict
+    int later_s;           // until the first of those that had too many can be asked; 0: none had
     char asked[KTC_NODES_MAX];
 };
 

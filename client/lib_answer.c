@@ -259,8 +259,10 @@ int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc
     rc = ktc_answer_error(http, answer->server, &verdict->error);
     if (rc == KT_ERR_VOTES_REQUIRED)
         note_request(client, http);
-    if (rc == KT_ERR_TOO_MANY_REQUESTS)
+    if (rc == KT_ERR_TOO_MANY_REQUESTS) {
         verdict->later_s = retry_after(http);
+        verdict->elsewhere = !call->change; // its count is its own; a change is the active's alone
+    }
     if (http->status >= 500 || rc == KT_ERR_PASSIVE || rc == KT_ERR_FENCED ||
         rc == KT_ERR_NO_QUORUM) {
         verdict->elsewhere = 1;

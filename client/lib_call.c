@@ -131,7 +131,7 @@ static int check_with_others(struct ktc_talk *talk, int local_rc, struct kt_erro
     const struct ktc_call *call = talk->call;
     struct kt_error local = talk->words, why = {0};
     struct ktc_call fresh = *call;
-    int rc = 0;
+    int later_s = 0, rc = 0;
 
     fresh.barrier = 1;
     talk->call = &fresh;
@@ -142,15 +142,22 @@ static int check_with_others(struct ktc_talk *talk, int local_rc, struct kt_erro
         return rc;
     }
     why = talk->words;
+    later_s = talk->soon ? 0 : talk->later_s;
     talk->positive_only = 1;
     rc = ktc_round(talk);
     talk->positive_only = 0;
-    if (rc == 0 || rc == KT_ERR_TOO_MANY_REQUESTS) {
+    if (rc == 0) {
         *error = talk->words;
         return rc;
     }
     talk->again = 1;
     talk->definite = 0;
+    if (later_s > 0) { // the active is there, and knows
+        talk->later_s = later_s;
+        talk->soon = 0;
+        *error = why;
+        return KT_ERR_TOO_MANY_REQUESTS;
+    }
     return say_unchecked(call, local_rc, &local, &why, error);
 }
 
@@ -182,13 +189,23 @@ static int run_read(struct ktc_talk *talk, struct kt_error *error)
                 until = talk->client->deadline;
             rc = check_with_others(talk, rc, &why);
         }
-        if (rc == KT_ERR_TOO_MANY_REQUESTS && wait_as_told(talk, &why))
-            continue;
         if (rc == 0 || talk->definite)
             break;
+        if (rc == KT_ERR_TOO_MANY_REQUESTS && !talk->soon) {
+            if (wait_as_told(talk, &why))
+                continue;
+            break;
+        }
         if (talk->has_older && !talk->current)
             rc = take_older(talk);
-        if (rc == 0 || !talk->again || talk->call->once || !pause_before(until, &pause_ms))
+        if (rc == 0)
+            break;
+        if (talk->again && !talk->call->once && pause_before(until, &pause_ms))
+            continue;
+        if (talk->later_s == 0 || rc == KT_ERR_SIGNATURE)
+            break;
+        rc = KT_ERR_TOO_MANY_REQUESTS;
+        if (!wait_as_told(talk, &why))
             break;
     }
     if (talk->has_older)

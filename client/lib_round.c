@@ -74,7 +74,7 @@ static int not_asked(const struct ktc_talk *talk, size_t i)
 {
     const struct ktc_servers *servers = &talk->client->servers;
 
-    if (i >= servers->count)
+    if (i >= servers->count || kt_monotonic_now() < talk->later_until[i])
         return 0;
     for (size_t k = 0; k < servers->count; k++)
         if (talk->asked[k] && ktc_servers_same(servers, i, k))
@@ -189,6 +189,36 @@ static void collect_dead(struct ktc_talk *talk)
     }
 }
 
+// What a read's round comes to where servers had too many requests. Those that can answer soon are
+// asked again before anybody waits for these; a passive without a proof of freshness is none.
+static void settle_later(struct ktc_talk *talk)
+{
+    const struct ktc_servers *servers = &talk->client->servers;
+    int64_t now = kt_monotonic_now(), first = INT64_MAX;
+    struct kt_error one = {0};
+    int code = talk->words.code;
+    size_t at = KTC_NONE;
+
+    for (size_t i = 0; i < servers->count; i++) {
+        if (talk->later_until[i] <= now || talk->later_until[i] >= first)
+            continue;
+        first = talk->later_until[i];
+        at = i;
+    }
+    if (at == KTC_NONE)
+        return;
+    talk->later_s = (int)((first - now + 999999) / 1000000);
+    if (!talk->asked[at]) {
+        kt_error_set(&one, KT_ERR_TOO_MANY_REQUESTS, NULL,
+                     "%s has too many requests of this client", servers->list[at].name);
+        collect(&talk->words, KT_ERR_TOO_MANY_REQUESTS, &one);
+    }
+    if (talk->soon)
+        talk->words.code = code;
+    else if (talk->words.code != KT_ERR_SIGNATURE)
+        talk->words.code = KT_ERR_TOO_MANY_REQUESTS;
+}
+
 static void remember_success(const struct ktc_talk *talk, size_t i)
 {
     if (talk->call->change || talk->answer->fresh)
@@ -216,8 +246,8 @@ int ktc_round(struct ktc_talk *talk)
 
     memset(talk->asked, 0, sizeof talk->asked);
     memset(&talk->words, 0, sizeof talk->words);
-    talk->again = talk->unchecked = talk->definite = 0;
-    talk->passives = talk->others = 0;
+    talk->again = talk->soon = talk->unchecked = talk->definite = 0;
+    talk->passives = talk->others = talk->later_s = 0;
     while (ktc_time_left(talk->client) > 0 && (i = choose(talk, named)) != KTC_NONE) {
         struct ktc_verdict verdict = {.active = KTC_NONE};
         rc = try_server(talk, i, &verdict);
@@ -229,6 +259,9 @@ int ktc_round(struct ktc_talk *talk)
         talk->answer->doubt |= verdict.doubt;
         talk->again |= verdict.again;
         talk->current |= verdict.current;
+        talk->soon |= verdict.again && rc != KT_ERR_PASSIVE && rc != KT_ERR_FENCED;
+        if (verdict.elsewhere && verdict.later_s > 0)
+            talk->later_until[i] = kt_monotonic_now() + (int64_t)verdict.later_s * 1000000;
         talk->passives += rc == KT_ERR_PASSIVE || rc == KT_ERR_FENCED;
         talk->others += rc != KT_ERR_PASSIVE && rc != KT_ERR_FENCED && rc != KT_ERR_NETWORK &&
                         rc != KT_ERR_TIMEOUT;
@@ -245,6 +278,7 @@ int ktc_round(struct ktc_talk *talk)
     }
     talk->rounds++;
     collect_dead(talk);
+    settle_later(talk);
     if (talk->words.code == 0)
         kt_error_set(&talk->words, KT_ERR_TIMEOUT, NULL, "no answer within %d ms",
                      talk->client->timeout_ms);

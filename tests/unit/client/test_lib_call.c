@@ -416,18 +416,24 @@ static void timeouts_and_servers_can_be_given(void **state)
 // --- servers that have too many requests ---
 
 static int limited;             // so many requests to come
+static const char *limited_at;  // of this node; NULL: of any
 static const char *retry_after; // or NULL
+
+static int is_limited(const char *server)
+{
+    return limited_at == NULL || strcmp(limited_at, server) == 0;
+}
 
 static int declines_limited(const char *server, const struct kt_http_request *request)
 {
-    return limited > 0 || fake_declines(server, request);
+    return (limited > 0 && is_limited(server)) || fake_declines(server, request);
 }
 
 static void speak_limited(const char *server, const struct kt_http_request *request,
                           struct kt_http_answer *answer)
 {
     fake_speak(server, request, answer);
-    if (limited <= 0)
+    if (limited <= 0 || !is_limited(server))
         return;
     limited--;
     fake_error(answer, KT_ERR_TOO_MANY_REQUESTS);
@@ -438,6 +444,7 @@ static void speak_limited(const char *server, const struct kt_http_request *requ
 static void be_limited(int times, const char *seconds)
 {
     limited = times;
+    limited_at = NULL;
     retry_after = seconds;
     fake.declines = declines_limited;
     fake.meddle = speak_limited;
@@ -472,11 +479,84 @@ static void who_comes_too_often_waits_as_the_server_asks(void **state)
     assert_true(now_ms() - begun >= 1000);
     assert_string_equal(fake_asked(), "one one "); // no other server: the limit is for this client
     assert_non_null(strstr(warned, "trying again in 1 s, as the server asks"));
+    assert_int_equal(fake.deposit_count, 1);
+}
+
+static void a_read_that_a_node_has_no_room_for_is_answered_by_another(void **state)
+{
+    int64_t begun = 0;
+
+    (void)state;
+    must_work(put("h"), &error);
     begun = now_ms();
-    be_limited(1, "1");
+    be_limited(99, "60");
+    limited_at = "one";
+    must_work(get("h", 0), &error);
+    assert_string_equal(fake_asked(), "one two ");
+    assert_string_equal(warned, "");
+    assert_true(now_ms() - begun < 1000);
+}
+
+static void a_read_waits_when_no_node_has_room_and_asks_each_as_late_as_it_says(void **state)
+{
+    int64_t begun = 0;
+
+    (void)state;
+    must_work(put("h"), &error);
+    client->timeout_ms = 10000;
+    be_limited(3, "1");
+    begun = now_ms();
     must_work(get("h", 0), &error);
     assert_true(now_ms() - begun >= 1000);
-    assert_int_equal(fake.deposit_count, 1);
+    assert_string_equal(fake_asked(), "one two three one ");
+    assert_non_null(strstr(warned, "trying again in 1 s, as the server asks"));
+
+    be_limited(1, "2"); // the others may come back any moment
+    fake_nodes[1].dead = fake_nodes[2].dead = 2;
+    begun = now_ms();
+    must_work(get("h", 0), &error);
+    assert_true(now_ms() - begun >= 2000);
+    assert_int_equal(strncmp(fake.asked, "one two three two three ", 24), 0);
+    assert_string_equal(fake.asked + strlen(fake.asked) - 4, "one ");
+    assert_null(strstr(fake.asked + 4, " one two"));
+    (void)fake_asked();
+
+    be_limited(99, "60"); // and when they do not, that one is named
+    assert_int_equal(get("h", 0), KEYTRUSTEE_UNAVAILABLE);
+    assert_string_equal(error.name, "too_many_requests");
+    assert_non_null(strstr(error.message, "one has too many requests of this client"));
+    assert_null(strstr(fake.asked + 4, "one "));
+}
+
+static void an_absence_that_the_active_has_no_room_for_is_looked_for_at_the_others_first(
+    void **state)
+{
+    int64_t begun = 0;
+
+    (void)state;
+    must_work(put("h"), &error);
+    client->timeout_ms = 10000;
+    ktc_servers_prefer(client, 1);
+    fake_nodes[1].behind = 1;
+    be_limited(99, "60");
+    limited_at = "one";
+    begun = now_ms();
+    must_work(get("h", 0), &error);
+    assert_true(now_ms() - begun < 1000);
+    assert_string_equal(fake_asked(), "two one two three two three ");
+
+    ktc_servers_prefer(client, 1);
+    fake_nodes[2].behind = 1; // then the active has to be waited for
+    be_limited(1, "1");
+    limited_at = "one";
+    begun = now_ms();
+    must_work(get("h", 0), &error);
+    assert_true(now_ms() - begun >= 1000);
+    assert_int_equal(get("none", 0), KEYTRUSTEE_NOT_FOUND);
+    be_limited(99, "60");
+    limited_at = "one";
+    assert_int_equal(get("none", 0), KEYTRUSTEE_UNAVAILABLE);
+    assert_string_equal(error.name, "too_many_requests");
 }
 
 static void a_wait_that_the_deadline_does_not_allow_is_not_begun(void **state)
@@ -559,6 +639,9 @@ int main(void)
         CASE(a_read_waits_for_nodes_that_are_restarted),
         CASE(timeouts_and_servers_can_be_given),
         CASE(who_comes_too_often_waits_as_the_server_asks),
+        CASE(a_read_that_a_node_has_no_room_for_is_answered_by_another),
+        CASE(a_read_waits_when_no_node_has_room_and_asks_each_as_late_as_it_says),
+        CASE(an_absence_that_the_active_has_no_room_for_is_looked_for_at_the_others_first),
         CASE(a_wait_that_the_deadline_does_not_allow_is_not_begun),
         CASE(a_server_that_never_has_room_holds_nobody_beyond_the_deadline),
         CASE(a_lost_answer_and_too_many_requests_end_as_one_deposit),
