@@ -231,6 +231,8 @@ void ktc_history_remember(struct keytrustee *client, const struct kt_incarnation
 // The incarnations that the present one goes back to, newest first, each with the last log index up
 // to which its log is that of the present one (UINT64_MAX: to its end), and the root of the log up to
 // there, as the cluster's key has signed it.
+// The line may be cut off: behind KTC_LINE_MAX, or where a cluster was restored without the statement
+// of before. Of what came earlier nothing is known then.
 #define KTC_LINE_MAX 65
 struct ktc_line {
     size_t count;
@@ -245,6 +247,8 @@ int ktc_line_read(struct keytrustee *client, const char *server, struct ktc_line
                   struct kt_error *error) KT_MUST_CHECK;
 // 0 for an incarnation that is not in the line.
 uint64_t ktc_line_last(const struct ktc_line *line, const struct kt_incarnation *incarnation);
+// 1 when this incarnation may have been in the part of the line that is cut off.
+int ktc_line_unknown(const struct ktc_line *line, const struct kt_incarnation *incarnation);
 // Takes over what other processes of this confdir have accepted since.
 void ktc_history_reload(struct keytrustee *client);
 

@@ -10,6 +10,7 @@ static const char *const PROBLEMS[] = {
     [KEYTRUSTEE_LOG_BEHIND] = "behind the end of the log",
     [KEYTRUSTEE_LOG_MISSING] = "not in the log",
     [KEYTRUSTEE_LOG_CHANGED] = "changed in the database",
+    [KEYTRUSTEE_LOG_UNKNOWN] = "history unknown, not in the log",
 };
 
 static void print_problem(void *arg, enum keytrustee_log_problem problem, const char *deposit_id,

@@ -428,10 +428,15 @@ KEYTRUSTEE_API int keytrustee_vote(struct keytrustee *client, const char *reques
 
 /* What is wrong with one receipt of this host. */
 enum keytrustee_log_problem {
-    KEYTRUSTEE_LOG_LOST = 1,   /* the backup that the cluster was restored from lacks the deposit */
-    KEYTRUSTEE_LOG_BEHIND = 2, /* the signed head ends before it */
+    /* The backup that the cluster was restored from lacks the deposit, by the cluster's own
+     * statement, and it is not in the log. */
+    KEYTRUSTEE_LOG_LOST = 1,
+    KEYTRUSTEE_LOG_BEHIND = 2,  /* the signed head ends before it */
     KEYTRUSTEE_LOG_MISSING = 3, /* there is no proof that it is in the log */
-    KEYTRUSTEE_LOG_CHANGED = 4  /* it is in the log, but the server's row says something else now */
+    KEYTRUSTEE_LOG_CHANGED = 4, /* it is in the log, but the server's row says something else now */
+    /* It is not in the log, and of an incarnation before those that the cluster's statements tell
+     * of: nobody can say from them whether it was lost. */
+    KEYTRUSTEE_LOG_UNKNOWN = 5
 };
 typedef void (*keytrustee_log_fn)(void *arg, enum keytrustee_log_problem problem,
                                   const char *deposit_id, uint64_t log_index);

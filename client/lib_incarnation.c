@@ -317,3 +317,11 @@ uint64_t ktc_line_last(const struct ktc_line *line, const struct kt_incarnation 
             return line->list[i].last;
     return 0;
 }
+
+int ktc_line_unknown(const struct ktc_line *line, const struct kt_incarnation *incarnation)
+{
+    uint32_t oldest = line->list[line->count - 1].incarnation.number;
+
+    // A cluster begins as number 1, and each restore has a higher one than what it goes on from.
+    return oldest > 1 && incarnation->number < oldest;
+}

@@ -6,70 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/client.h"
+#include "client/log.h"
 #include "lib/json.h"
-#include "lib/merkle.h"
 
-#define WHAT_TO_DO                                                                                 \
-    "report this to the operator with the files log-head and log-head.refused of the confdir, "    \
-    "and "                                                                                         \
-    "deposit elsewhere until it is explained"
-
-// What a receipt says of its place in the log.
-struct place {
-    char id[KT_UUID_TEXT];
-    struct kt_incarnation incarnation;
-    uint64_t index;
-    uint8_t leaf[KT_SHA256_LEN];
-};
-
-struct check {
-    struct keytrustee *client;
-    struct kt_buf places; // of struct place
-    int unreadable;       // code of the first receipt that could not be read, with `unreadable_why`
-    struct kt_error unreadable_why;
-    char known_text[KT_TREE_HEAD_TEXT]; // "" = none
-    char head_text[KT_TREE_HEAD_TEXT];
-    struct kt_tree_head known, head; // size 0: an empty log
-    struct ktc_line line;
-    char server[KTC_SERVER_TEXT];
-    keytrustee_log_fn each;
-    void *arg;
-    struct keytrustee_log log;
-    uint64_t log_lost;    // deposits of the known head that a restored cluster does not have
-    uint64_t lost, wrong; // receipts
-};
+#define HINT_UNKNOWN                                                                               \
+    "keep the receipts; try keytrustee get on each handle, and let the operator run ktadmin "      \
+    "receipts check on what keytrustee receipts export prints"
 
 static int same(const struct kt_incarnation *a, const struct kt_incarnation *b)
 {
     return a->number == b->number && a->bits == b->bits;
 }
 
-// --- what this host has ---
-
-static int add_place(void *arg, const char *text, size_t len)
-{
-    struct check *check = arg;
-    struct kt_receipt receipt;
-    struct place place = {.index = 0};
-    char leaf[KT_LEAF_TEXT];
-
-    if (kt_receipt_parse(text, len, &receipt) != 0)
-        return 0; // was looked at before
-    kt_uuid_format(&receipt.leaf.deposit_id, place.id);
-    place.incarnation = receipt.leaf.incarnation;
-    place.index = receipt.leaf.log_index;
-    kt_leaf_format(&receipt.leaf, leaf);
-    if (kt_merkle_leaf(leaf, strlen(leaf), place.leaf) != 0 ||
-        kt_buf_put(&check->places, &place, sizeof place) != 0)
-        check->unreadable = KT_ERR_NO_MEMORY;
-    return check->unreadable == KT_ERR_NO_MEMORY;
-}
-
 // --- what the server says ---
 
 // Behind a barrier: a passive that is behind would look like a server that was rolled back.
-static int fetch_head(struct check *check, struct kt_error *error)
+static int fetch_head(struct ktc_log_check *check, struct kt_error *error)
 {
     const struct ktc_call call = {.method = "GET", .path = "/v1/log/head", .barrier = 1};
     struct ktc_answer answer = {0};
@@ -94,11 +46,11 @@ static int fetch_head(struct check *check, struct kt_error *error)
 
 // Statements cost a request and a run of gpg: they are asked for where an earlier incarnation plays
 // a part.
-static int read_line(struct check *check, struct kt_error *error)
+static int read_line(struct ktc_log_check *check, struct kt_error *error)
 {
     const struct kt_incarnation *now = &check->client->state.incarnation;
-    const struct place *places = (const struct place *)kt_buf_ptr(&check->places);
-    size_t count = kt_buf_left(&check->places) / sizeof(struct place);
+    const struct ktc_log_place *places = (const struct ktc_log_place *)kt_buf_ptr(&check->places);
+    size_t count = kt_buf_left(&check->places) / sizeof(struct ktc_log_place);
     int needed = (check->known.size > 0 && !same(&check->known.incarnation, now)) ||
                  (check->head.size > 0 && !same(&check->head.incarnation, now));
 
@@ -116,21 +68,23 @@ static int read_line(struct check *check, struct kt_error *error)
 
 // A head of an incarnation from which the present one went on ends where that began: in the present
 // one nothing was deposited yet.
-static int check_place(const struct check *check, struct kt_error *error)
+static int check_place(const struct ktc_log_check *check, struct kt_error *error)
 {
     uint64_t last = ktc_line_last(&check->line, &check->head.incarnation);
     char name[KT_INCARNATION_TEXT];
 
     if (check->head.size == 0 || last == UINT64_MAX)
         return 0;
+    if (last == 0 && ktc_line_unknown(&check->line, &check->head.incarnation))
+        last = check->line.list[check->line.count - 1].last; // nothing was deposited since either
     kt_incarnation_format(&check->head.incarnation, name);
     if (last == 0)
-        return kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
+        return kt_error_set(error, KT_ERR_SIGNATURE, KTC_LOG_WHAT_TO_DO,
                             "%s shows a log of incarnation %s, which is not in the cluster's line "
                             "of history",
                             check->server, name);
     if (check->head.size != last)
-        return kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
+        return kt_error_set(error, KT_ERR_SIGNATURE, KTC_LOG_WHAT_TO_DO,
                             "%s shows a log of %" PRIu64 " deposits of incarnation %s, but the "
                             "cluster was restored with %" PRIu64,
                             check->server, check->head.size, name, last);
@@ -138,7 +92,7 @@ static int check_place(const struct check *check, struct kt_error *error)
 }
 
 // 1 when the head is of an older time than the one that is kept.
-static int is_before_known(const struct check *check)
+static int is_before_known(const struct ktc_log_check *check)
 {
     int order = 0;
 
@@ -148,17 +102,17 @@ static int is_before_known(const struct check *check)
            order < 0;
 }
 
-static int rewritten(const struct check *check, const char *what, uint64_t size,
+static int rewritten(const struct ktc_log_check *check, const char *what, uint64_t size,
                      struct kt_error *error)
 {
-    return kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
+    return kt_error_set(error, KT_ERR_SIGNATURE, KTC_LOG_WHAT_TO_DO,
                         "the log was rewritten: what %s shows with %" PRIu64
                         " deposits does not continue the %" PRIu64 " that %s",
                         check->server, check->head.size, size, what);
 }
 
 // What survived each restore, by its statement, is in the log that is shown.
-static int check_survived(const struct check *check, struct kt_error *error)
+static int check_survived(const struct ktc_log_check *check, struct kt_error *error)
 {
     const struct ktc_line *line = &check->line;
 
@@ -172,7 +126,7 @@ static int check_survived(const struct check *check, struct kt_error *error)
             continue;
         memcpy(survived.root, line->list[i].root, sizeof survived.root);
         if (check->head.size < survived.size)
-            return kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
+            return kt_error_set(error, KT_ERR_SIGNATURE, KTC_LOG_WHAT_TO_DO,
                                 "the log was rolled back: %s shows %" PRIu64 " deposits, but the "
                                 "cluster was restored with %" PRIu64,
                                 check->server, check->head.size, survived.size);
@@ -188,7 +142,7 @@ static int check_survived(const struct check *check, struct kt_error *error)
 
 // The head that is kept covers what a restore has lost: nobody can prove any more what else it
 // covered. An older one that covers less can still be compared.
-static int check_past(const struct check *check, struct kt_error *error)
+static int check_past(const struct ktc_log_check *check, struct kt_error *error)
 {
     struct kt_tree_head best = {.size = 0};
     struct kt_error why = {0};
@@ -208,7 +162,28 @@ static int check_past(const struct check *check, struct kt_error *error)
     return rc;
 }
 
-static int check_continues(struct check *check, struct kt_error *error)
+// The head that is kept covers more than the restores left, by the cluster's own statements; or none
+// of them leads back to it, and nobody can say what they left. Whatever the log continues is there.
+static int check_restored(struct ktc_log_check *check, uint64_t last, struct kt_error *error)
+{
+    const struct kt_tree_head *known = &check->known, *head = &check->head;
+    struct kt_error why = {0};
+    int rc = KT_ERR_SIGNATURE;
+
+    if (known->size <= head->size)
+        rc = ktc_log_consistency(check->client, known, head, &why);
+    if (rc == KT_ERR_SIGNATURE) {
+        if (ktc_line_unknown(&check->line, &known->incarnation))
+            check->log_unknown = known->size;
+        else
+            check->log_lost = known->size - last;
+        return check_past(check, error);
+    }
+    *error = why;
+    return rc;
+}
+
+static int check_continues(struct ktc_log_check *check, struct kt_error *error)
 {
     const struct kt_tree_head *known = &check->known, *head = &check->head;
     struct kt_error why = {0};
@@ -217,12 +192,10 @@ static int check_continues(struct check *check, struct kt_error *error)
     if (known->size == 0)
         return 0;
     uint64_t last = ktc_line_last(&check->line, &known->incarnation);
-    if (known->size > last) { // a restore, by the cluster's own statement
-        check->log_lost = known->size - last;
-        return check_past(check, error);
-    }
+    if (known->size > last)
+        return check_restored(check, last, error);
     if (is_before_known(check))
-        return kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
+        return kt_error_set(error, KT_ERR_SIGNATURE, KTC_LOG_WHAT_TO_DO,
                             "the log was rolled back: %s shows %" PRIu64
                             " deposits of epoch %" PRIu64 ", but %" PRIu64 " of epoch %" PRIu64
                             " had been signed",
@@ -234,61 +207,9 @@ static int check_continues(struct check *check, struct kt_error *error)
     return rc;
 }
 
-static void tell(struct check *check, const struct place *place,
-                 enum keytrustee_log_problem problem)
-{
-    if (problem == KEYTRUSTEE_LOG_LOST)
-        check->lost++;
-    else
-        check->wrong++;
-    if (check->each != NULL)
-        check->each(check->arg, problem, place->id, place->index);
-}
-
-static int check_receipt(struct check *check, const struct place *place, int prove,
-                         struct kt_error *error)
-{
-    int rc = 0;
-
-    if (place->index > ktc_line_last(&check->line, &place->incarnation)) {
-        tell(check, place, KEYTRUSTEE_LOG_LOST);
-    } else if (place->index > check->head.size) {
-        tell(check, place, KEYTRUSTEE_LOG_BEHIND);
-    } else if (prove) {
-        ktc_begin(check->client); // the timeout is for each of them
-        rc = ktc_log_inclusion(check->client, &check->head, place->index, place->leaf, error);
-        if (rc == KT_ERR_SIGNATURE)
-            tell(check, place, KEYTRUSTEE_LOG_MISSING);
-        else if (rc == KT_ERR_DEPOSIT_ID_CONFLICT)
-            tell(check, place, KEYTRUSTEE_LOG_CHANGED);
-        else if (rc != 0)
-            return rc;
-        else
-            check->log.proven++;
-    }
-    check->log.receipts++;
-    return 0;
-}
-
-static int check_receipts(struct check *check, unsigned flags, struct kt_error *error)
-{
-    const struct place *places = (const struct place *)kt_buf_ptr(&check->places);
-    size_t count = kt_buf_left(&check->places) / sizeof(struct place);
-    int rc = 0;
-
-    for (size_t i = 0; i < count && rc == 0; i++)
-        rc = check_receipt(check, &places[i], (flags & KEYTRUSTEE_LOG_RECEIPTS) != 0, error);
-    if (rc == 0 && check->wrong > 0)
-        rc = kt_error_set(error, KT_ERR_SIGNATURE, WHAT_TO_DO,
-                          "%" PRIu64 " deposits that were acknowledged to this host are not in the "
-                          "log of %s as its receipts say",
-                          check->wrong, check->server);
-    return rc;
-}
-
 // --- all of it ---
 
-static void fill(struct check *check)
+static void fill(struct ktc_log_check *check)
 {
     const struct kt_tree_head *head = &check->head;
     struct keytrustee_log *log = &check->log;
@@ -304,7 +225,7 @@ static void fill(struct check *check)
 }
 
 // What a restore has lost is no lie of the server's, and yet no success.
-static int say_lost(const struct check *check, struct kt_error *error)
+static int say_lost(const struct ktc_log_check *check, struct kt_error *error)
 {
     char name[KT_INCARNATION_TEXT];
 
@@ -314,6 +235,18 @@ static int say_lost(const struct check *check, struct kt_error *error)
                  "%" PRIu64 " of the %" PRIu64 " deposits that were in the log of incarnation %s "
                  "are not in the restored cluster's",
                  check->log_lost, check->known.size, name);
+    if (check->log_unknown > 0)
+        ktc_warn(check->client, "the head of before is kept beside the new one",
+                 "history unknown: whether the %" PRIu64 " deposits that were in the log of "
+                 "incarnation %s are in the restored cluster's cannot be told: its statements do "
+                 "not lead back to there",
+                 check->log_unknown, name);
+    if (check->lost > 0 && check->unknown > 0)
+        ktc_warn(check->client, HINT_UNKNOWN,
+                 "history unknown: whether %" PRIu64
+                 " more deposits of this host are lost cannot be "
+                 "told; they are not in the log",
+                 check->unknown);
     if (check->lost > 0)
         return kt_error_set(
             error, KT_ERR_SIGNATURE,
@@ -322,6 +255,20 @@ static int say_lost(const struct check *check, struct kt_error *error)
             "%" PRIu64 " deposits of this host are lost: the cluster was restored "
             "from a backup of before",
             check->lost);
+    if (check->unknown > 0)
+        return kt_error_set(error, KT_ERR_SIGNATURE, HINT_UNKNOWN,
+                            "history unknown: %" PRIu64
+                            " deposits of this host, of before what the server's "
+                            "statements tell of, are not in its log as their receipts say",
+                            check->unknown);
+    if (check->log_unknown > 0)
+        return kt_error_set(
+            error, KT_ERR_SIGNATURE,
+            "none of this host's deposits is missing; this is told once; the operator "
+            "has to explain it",
+            "history unknown: the log does not continue the %" PRIu64 " deposits "
+            "that this host had seen, and no statement says why",
+            check->log_unknown);
     if (check->log_lost > 0)
         return kt_error_set(error, KT_ERR_SIGNATURE,
                             "none of this host is among them; this is told once",
@@ -332,7 +279,7 @@ static int say_lost(const struct check *check, struct kt_error *error)
 }
 
 // The head, from its signature to what stands in it.
-static int check_head(struct check *check, unsigned flags, struct kt_error *error)
+static int check_head(struct ktc_log_check *check, unsigned flags, struct kt_error *error)
 {
     int rc = 0;
 
@@ -347,13 +294,14 @@ static int check_head(struct check *check, unsigned flags, struct kt_error *erro
     if (rc == 0)
         rc = check_continues(check, error);
     // Behind a loss each deposit of this host is looked for: the head cannot say that it is there.
+    if (check->log_lost > 0 || check->log_unknown > 0)
+        flags |= KEYTRUSTEE_LOG_RECEIPTS;
     if (rc == 0)
-        rc = check_receipts(check, check->log_lost > 0 ? flags | KEYTRUSTEE_LOG_RECEIPTS : flags,
-                            error);
+        rc = ktc_log_receipts_check(check, flags, error);
     return rc;
 }
 
-static int log_check(struct check *check, unsigned flags, struct kt_error *error)
+static int log_check(struct ktc_log_check *check, unsigned flags, struct kt_error *error)
 {
     struct keytrustee *client = check->client;
     struct kt_error why = {0};
@@ -364,9 +312,7 @@ static int log_check(struct check *check, unsigned flags, struct kt_error *error
         rc = ktc_log_known(client, check->known_text, &check->known, error);
     if (rc != 0)
         return rc;
-    int unreadable = ktc_receipts_each(client, add_place, check, &check->unreadable_why);
-    if (check->unreadable == 0)
-        check->unreadable = unreadable;
+    ktc_log_receipts_read(check);
     rc = fetch_head(check, error);
     if (rc != 0)
         return rc;
@@ -375,7 +321,8 @@ static int log_check(struct check *check, unsigned flags, struct kt_error *error
         ktc_log_refused(client, check->head_text, &why) != 0)
         ktc_warn(client, NULL, "the head could not be kept as evidence: %s", why.message);
     if (rc == 0 && check->head.size > 0)
-        rc = ktc_log_keep(client, check->known_text, check->head_text, check->log_lost > 0, error);
+        rc = ktc_log_keep(client, check->known_text, check->head_text,
+                          check->log_lost > 0 || check->log_unknown > 0, error);
     if (rc == 0)
         rc = say_lost(check, error);
     if (rc == 0 && check->unreadable != 0) {
@@ -388,7 +335,7 @@ static int log_check(struct check *check, unsigned flags, struct kt_error *error
 int keytrustee_log_check(struct keytrustee *client, unsigned flags, keytrustee_log_fn each,
                          void *arg, struct keytrustee_log *log, struct keytrustee_error *error)
 {
-    struct check *check = calloc(1, sizeof *check);
+    struct ktc_log_check *check = calloc(1, sizeof *check);
     struct kt_error why = {0};
     int rc = check ? 0 : KT_ERR_NO_MEMORY;
 

@@ -587,6 +587,115 @@ static void older_heads_are_thinned_and_reach_back(void **state)
     assert_string_equal(warned, "");
 }
 
+// THIRD was restored from a backup of SECOND with `last` deposits, in which SECOND's own statement
+// was left out: nothing leads back to FIRST.
+static void cut_off(uint64_t last)
+{
+    if (last <= server.size)
+        naive_root(0, last, fake_root);
+    fake_restore(THIRD, SECOND, last);
+    server.size = last;
+    server.incarnation = FIRST;
+}
+
+static void a_line_that_is_cut_off_loses_nothing_that_the_log_has(void **state)
+{
+    (void)state;
+    cut_off(7);
+    must_work(look(0), &error);
+    assert_int_equal(told.proven, 2); // without being asked to: no statement vouches for them
+    assert_string_equal(problems, "");
+    grow(THIRD, 12);
+    must_work(look(0), &error);
+    assert_int_equal(told.known_size, 7);
+    server.leaf_changed = 6;
+    assert_int_equal(look(0), KEYTRUSTEE_INTEGRITY);
+    assert_string_equal(problems, "4 at 6, ");
+}
+
+static void what_a_line_that_is_cut_off_does_not_tell_of_is_not_called_lost(void **state)
+{
+    (void)state;
+    cut_off(5);
+    assert_int_equal(look(0), KEYTRUSTEE_INTEGRITY);
+    assert_string_equal(problems, "5 at 6, ");
+    assert_non_null(strstr(error.message, "history unknown: 1 deposits of this host"));
+    assert_non_null(strstr(error.hint, "keep the receipts"));
+    assert_non_null(strstr(warned, "history unknown: whether the 7 deposits"));
+    assert_null(strstr(warned, "not in the restored cluster's"));
+    assert_int_equal(kept("log-head"), 5);
+    assert_int_equal(kept("log-head." FIRST), 7);
+    grow(THIRD, 9); // something else is at its place
+    assert_int_equal(look(0), KEYTRUSTEE_INTEGRITY);
+    assert_string_equal(problems, "5 at 6, ");
+    assert_non_null(strstr(error.hint, "keep the receipts"));
+}
+
+static void a_log_that_a_cut_off_line_does_not_explain_is_told_once(void **state)
+{
+    (void)state;
+    cut_off(6);
+    assert_int_equal(look(0), KEYTRUSTEE_INTEGRITY);
+    assert_string_equal(problems, "");
+    assert_non_null(strstr(error.message, "history unknown: the log does not continue the 7"));
+    assert_int_equal(kept("log-head." FIRST), 7);
+    must_work(look(0), &error);
+}
+
+static void a_head_of_before_a_cut_off_line_is_held_to_its_oldest_statement(void **state)
+{
+    (void)state;
+    cut_off(5);
+    server.size = 7;
+    found_out(0, "was restored with 5");
+}
+
+static void what_the_statements_of_a_cut_off_line_lose_is_lost(void **state)
+{
+    (void)state;
+    naive_root(0, 7, fake_root);
+    fake_restore(SECOND, FIRST, 7);
+    grow(SECOND, 12);
+    must_work(look(0), &error);
+    cut_off(10);
+    server.incarnation = SECOND;
+    assert_int_equal(look(0), KEYTRUSTEE_INTEGRITY);
+    assert_string_equal(problems, "1 at 12, ");
+    assert_non_null(strstr(error.message, "1 deposits of this host are lost"));
+}
+
+static void what_the_log_has_is_not_called_lost_whatever_a_statement_says(void **state)
+{
+    (void)state;
+    restore(5);
+    server.size = 7; // with what it had there before
+    server.incarnation = SECOND;
+    must_work(look(0), &error);
+    assert_int_equal(told.proven, 1);
+    assert_string_equal(problems, "");
+    assert_null(strstr(warned, "were in the log"));
+}
+
+static void a_line_of_the_greatest_length_may_be_cut_off(void **state)
+{
+    struct ktc_line *line = calloc(1, sizeof *line);
+    struct kt_incarnation older = {.number = 4}, sibling = {.number = 5, .bits = 1};
+
+    (void)state;
+    assert_non_null(line);
+    line->count = KTC_LINE_MAX;
+    for (uint32_t i = 0; i < KTC_LINE_MAX; i++)
+        line->list[i].incarnation.number = KTC_LINE_MAX - i + 4;
+    assert_int_equal(ktc_line_unknown(line, &older), 1);
+    assert_int_equal(ktc_line_unknown(line, &sibling), 0);
+    assert_int_equal(ktc_line_last(line, &sibling), 0);
+    line->list[KTC_LINE_MAX - 1].incarnation.number = 1; // where the cluster began
+    assert_int_equal(ktc_line_unknown(line, &older), 0);
+    older.number = 0;
+    assert_int_equal(ktc_line_unknown(line, &older), 0);
+    free(line);
+}
+
 static void a_log_of_another_line_is_found_out(void **state)
 {
     (void)state;
@@ -626,6 +735,13 @@ int main(void)
         KNOWN_CASE(a_deposit_of_this_host_that_was_changed_before_a_lossy_restore_is_found),
         KNOWN_CASE(what_is_changed_behind_a_restore_is_found_by_its_statement),
         KNOWN_CASE(older_heads_are_thinned_and_reach_back),
+        KNOWN_CASE(a_line_that_is_cut_off_loses_nothing_that_the_log_has),
+        KNOWN_CASE(what_a_line_that_is_cut_off_does_not_tell_of_is_not_called_lost),
+        KNOWN_CASE(a_log_that_a_cut_off_line_does_not_explain_is_told_once),
+        KNOWN_CASE(a_head_of_before_a_cut_off_line_is_held_to_its_oldest_statement),
+        KNOWN_CASE(what_the_statements_of_a_cut_off_line_lose_is_lost),
+        KNOWN_CASE(what_the_log_has_is_not_called_lost_whatever_a_statement_says),
+        KNOWN_CASE(a_line_of_the_greatest_length_may_be_cut_off),
         KNOWN_CASE(a_log_of_another_line_is_found_out),
     };
 
