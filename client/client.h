@@ -113,6 +113,7 @@ struct keytrustee {
     struct kt_gpg *gpg;              // made at first use
     char request[KT_UUID_TEXT];      // that the last answer named as waiting for votes, or ""
     int64_t deadline;                // of the present call, monotonic microseconds
+    int64_t expiry_told_us; // when the certificate's end was last warned of, monotonic; 0: never
 };
 
 // Where the confdir is when the caller names none. KT_ERR_USAGE without a home directory.
@@ -122,8 +123,8 @@ int ktc_path(const struct keytrustee *client, const char *name,
              char out[KT_PATH_MAX]) KT_MUST_CHECK;
 int ktc_path_in(const struct keytrustee *client, const char *folder, const char *name,
                 const char *suffix, char out[KT_PATH_MAX]) KT_MUST_CHECK;
-// Every public call begins and ends with these. The end renews the certificate when that is due,
-// and turns a code and its words into the public form.
+// Every public call begins and ends with these. The end renews the certificate when that is due, or
+// warns of its end, and turns a code and its words into the public form.
 void ktc_begin(struct keytrustee *client);
 int ktc_end(struct keytrustee *client, int rc, const struct kt_error *why,
             struct keytrustee_error *error);
@@ -491,5 +492,13 @@ int ktc_certificate_request(const struct keytrustee *client, char **pem,
                             struct kt_error *error) KT_MUST_CHECK;
 // Renews it when that is due; failing is only a warning.
 void ktc_certificate_renew(struct keytrustee *client);
+// 1 when its renewal is due and less than 30 days are left; one that is made for fewer is not always
+// about to expire.
+int ktc_certificate_expires_soon(int64_t renew_us, int64_t not_after_us);
+// Warns then: behind a call that failed, which renews nothing.
+void ktc_certificate_warn(struct keytrustee *client);
+#define KTC_HINT_RENEW                                                                             \
+    "any command that reaches the active renews it, as keytrustee status does; if it does not, "   \
+    "ask the operator"
 
 #endif

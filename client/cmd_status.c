@@ -18,8 +18,6 @@ static void print_node(const struct keytrustee_status *status)
                (unsigned)status->node_w, (unsigned)status->node_members);
 }
 
-#define DAYS_LEAST 30 // of a certificate, without a warning
-
 static void print_server(const struct keytrustee_server *server)
 {
     printf("server       %s: ", server->name);
@@ -41,8 +39,9 @@ static void print(const struct keytrustee_status *status)
     printf("OpenPGP key  %s\n", status->fingerprint);
     printf("certificate  until %s, %d days left%s\n", status->certificate_not_after,
            status->certificate_days_left,
-           status->certificate_days_left < DAYS_LEAST
-               ? ": any command that reaches the active renews it; if it does not, ask the operator"
+           status->certificate_expires_soon
+               ? ": it could not be renewed yet; any command that reaches the active does, or ask "
+                 "the operator"
                : "");
     printf("cluster      %s, epoch %llu of incarnation %s\n", status->cluster,
            (unsigned long long)status->epoch, status->incarnation);
@@ -100,8 +99,9 @@ static json_t *make_json(const struct keytrustee_status *status)
     json_t *node =
         json_pack("{s:s, s:s, s:I, s:I}", "name", status->node, "role", status->node_role,
                   "members", (json_int_t)status->node_members, "w", (json_int_t)status->node_w);
-    json_t *certificate = json_pack("{s:s, s:i}", "not_after", status->certificate_not_after,
-                                    "days_left", status->certificate_days_left);
+    json_t *certificate =
+        json_pack("{s:s, s:i, s:b}", "not_after", status->certificate_not_after, "days_left",
+                  status->certificate_days_left, "expires_soon", status->certificate_expires_soon);
 
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:I}",
                      "client", status->client, "name", status->name, "organisation",

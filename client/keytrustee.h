@@ -94,7 +94,7 @@ struct keytrustee_options {
     /* For each call as a whole, retries included. 0: 30 seconds. */
     int timeout_ms;
     /* Told of what is worth knowing but no failure: a retry, a certificate that could not be
-     * renewed, a cluster that was restored from a backup. May be NULL. The texts are valid during
+     * renewed or is about to expire, a cluster that was restored from a backup. May be NULL. The texts are valid during
      * the call; `hint` may be "". Must not call the library. */
     void (*warn)(void *arg, const char *message, const char *hint);
     void *warn_arg;
@@ -550,6 +550,8 @@ struct keytrustee_status {
     const struct keytrustee_grant *grants;
     size_t server_count;
     const struct keytrustee_server *servers;
+    /* 1: less than 30 days are left, and it should have been renewed by now. */
+    int certificate_expires_soon;
 };
 
 /* Asks every server that is known how it is, and one of them about this client. */

@@ -10,6 +10,8 @@
 #include "lib/pki.h"
 
 #define RENEW_TIMEOUT_MS 10000
+#define DAY_US           ((int64_t)86400 * 1000000)
+#define EXPIRES_SOON_US  (30 * DAY_US)
 
 static int load_key(const struct keytrustee *client, EVP_PKEY **key, struct kt_error *error)
 {
@@ -152,6 +154,24 @@ out:
     return rc;
 }
 
+int ktc_certificate_expires_soon(int64_t renew_us, int64_t not_after_us)
+{
+    int64_t now = kt_time_now();
+
+    return now >= renew_us && not_after_us - now < EXPIRES_SOON_US;
+}
+
+// A command that makes many calls says it once; a process that goes on for months, each day.
+static int is_to_be_told(struct keytrustee *client)
+{
+    int64_t now = kt_monotonic_now();
+
+    if (client->expiry_told_us != 0 && now - client->expiry_told_us < DAY_US)
+        return 0;
+    client->expiry_told_us = now;
+    return 1;
+}
+
 void ktc_certificate_renew(struct keytrustee *client)
 {
     struct kt_error why = {0};
@@ -165,8 +185,26 @@ void ktc_certificate_renew(struct keytrustee *client)
     if (client->timeout_ms > RENEW_TIMEOUT_MS) // the call itself is done: do not hold it up
         client->deadline = kt_monotonic_now() + (int64_t)RENEW_TIMEOUT_MS * 1000;
     int rc = renew(client, &why);
-    if (rc != 0)
+    if (rc != 0 && is_to_be_told(client))
         ktc_warn(client, why.hint, "cannot renew the certificate, which ends in %lld days: %s",
-                 (long long)((not_after_us - kt_time_now()) / 86400000000),
+                 (long long)((not_after_us - kt_time_now()) / DAY_US),
                  why.code == rc && why.message[0] ? why.message : kt_err_text(rc));
+}
+
+void ktc_certificate_warn(struct keytrustee *client)
+{
+    int64_t renew_us = 0, not_after_us = 0, now = kt_time_now();
+    char until[KT_TIME_TEXT];
+
+    if (client->state.client[0] == '\0' ||
+        ktc_certificate_times(client, &renew_us, &not_after_us, NULL) != 0 ||
+        !ktc_certificate_expires_soon(renew_us, not_after_us) || !is_to_be_told(client))
+        return;
+    kt_time_format(not_after_us, until);
+    if (now >= not_after_us)
+        ktc_warn(client, "register this client again, with a new auth code: it keeps its keys",
+                 "this client's certificate has expired, at %s", until);
+    else
+        ktc_warn(client, KTC_HINT_RENEW, "this client's certificate expires in %lld days, at %s",
+                 (long long)((not_after_us - now) / DAY_US), until);
 }

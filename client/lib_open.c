@@ -174,6 +174,8 @@ int ktc_end(struct keytrustee *client, int rc, const struct kt_error *why,
         struct keytrustee_source source = client->source;
         ktc_certificate_renew(client);
         client->source = source;
+    } else if (client != NULL) {
+        ktc_certificate_warn(client);
     }
     if (error == NULL)
         return info->exit;

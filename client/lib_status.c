@@ -191,20 +191,28 @@ static int take_self(struct full_status *full, struct kt_error *error)
     return rc;
 }
 
+static void take_certificate(struct keytrustee *client, struct full_status *full)
+{
+    struct keytrustee_status *status = &full->status;
+    int64_t renew_us = 0, not_after_us = 0;
+
+    status->certificate_not_after = full->not_after;
+    if (ktc_certificate_times(client, &renew_us, &not_after_us, NULL) != 0)
+        return;
+    kt_time_format(not_after_us, full->not_after);
+    status->certificate_days_left = (int)((not_after_us - kt_time_now()) / DAY_US);
+    status->certificate_expires_soon = ktc_certificate_expires_soon(renew_us, not_after_us);
+}
+
 static void take_local(struct keytrustee *client, struct full_status *full)
 {
     struct keytrustee_status *status = &full->status;
     struct kt_uuid *ids = calloc(KTC_PENDING_MAX, sizeof *ids);
-    int64_t renew_us = 0, not_after_us = 0;
     size_t pending = 0;
 
     snprintf(full->confdir, sizeof full->confdir, "%s", client->confdir);
     full->state = client->state;
     kt_incarnation_format(&full->state.incarnation, full->incarnation);
-    if (ktc_certificate_times(client, &renew_us, &not_after_us, NULL) == 0) {
-        kt_time_format(not_after_us, full->not_after);
-        status->certificate_days_left = (int)((not_after_us - kt_time_now()) / DAY_US);
-    }
     if (ids != NULL && ktc_pending_list(client, ids, KTC_PENDING_MAX, &pending, NULL) != 0)
         pending = 0;
     free(ids);
@@ -214,7 +222,6 @@ static void take_local(struct keytrustee *client, struct full_status *full)
     status->cluster = full->state.cluster;
     status->incarnation = full->incarnation;
     status->epoch = full->state.epoch;
-    status->certificate_not_after = full->not_after;
 }
 
 static int get_status(struct keytrustee *client, struct full_status *full, struct kt_error *error)
@@ -249,11 +256,12 @@ int keytrustee_status(struct keytrustee *client, struct keytrustee_status **stat
     ktc_begin(client);
     if (rc == 0)
         rc = get_status(client, full, &why);
+    int result = ktc_end(client, rc, &why, error); // it may renew the certificate
     if (rc == 0) {
+        take_certificate(client, full);
         *status = &full->status;
-        full = NULL;
-    }
-    if (full != NULL)
+    } else if (full != NULL) {
         keytrustee_status_free(&full->status);
-    return ktc_end(client, rc, &why, error);
+    }
+    return result;
 }

@@ -264,6 +264,7 @@ stop_server kts-01
 postmaster_of kts-01 || problem "PostgreSQL has stopped with the server"
 
 check "after a restart of server and database everything is there"
+set_setting kts-01 certificates client_lifetime 20min # for a client that comes later
 start_server kts-01
 comes_true 20 ready kts-01
 succeeds admin kts-01 db --stop
@@ -274,6 +275,22 @@ same "$key" "$got"
 succeeds client host-1 put db/master "$key"
 succeeds client host-1 get db/master --version 3 -o "$got"
 same "$key" "$got"
+
+check "a client whose certificate is about to expire says so once where it renews nothing, and not with --quiet"
+new_client kts-01 acme short || problem "register: $(cat "$KT_TMP/short.register.out")"
+exits 3 client short get none
+is "$(grep -c 'warning: this client.s certificate expires in 0 days' "$KT_TMP/err")" 1 "warnings"
+has "$KT_TMP/err" 'hint: any command that reaches the active renews it'
+exits 3 client short --quiet get none
+hasnt "$KT_TMP/err" 'certificate'
+exits 3 client host-1 get none
+hasnt "$KT_TMP/err" 'certificate'
+succeeds client short status --json
+has "$KT_TMP/out" '"expires_soon": true'
+succeeds client host-1 status --json
+has "$KT_TMP/out" '"expires_soon": false'
+
+check "a node that is stopped leaves no process behind"
 stop_node kts-01
 is "$(pgrep -f "$dir" | wc -l)" 0 "processes left behind"
 

@@ -30,7 +30,8 @@ static void status_tells_client_node_and_servers(void **state)
     assert_string_equal(status->node, "kts-01");
     assert_string_equal(status->node_role, "standalone");
     assert_int_equal(status->node_w, 0);
-    assert_int_equal(status->certificate_days_left, 0); // a day, less a moment
+    assert_int_equal(status->certificate_days_left, 0);    // a day, less a moment
+    assert_int_equal(status->certificate_expires_soon, 0); // it is made for a day, and new
     assert_int_equal(status->grant_count, 2);
     assert_string_equal(status->grants[1].right, "browse");
     assert_string_equal(status->grants[1].prefix, "a/");
@@ -174,6 +175,10 @@ static void a_failed_renewal_only_warns(void **state)
     assert_non_null(strstr(warned, "cannot renew"));
     warned[0] = '\0';
     assert_int_equal(kt_file_read(fake_path("client-cert.pem"), &before, NULL), 0);
+    must_work(keytrustee_put(client, "h", "s", 1, NULL, NULL, &error), &error);
+    assert_string_equal(warned, ""); // a client says so once
+    keytrustee_close(client);
+    fake_open(2000);
     fake.meddle = foreign_certificate;
     must_work(keytrustee_put(client, "h", "s", 1, NULL, NULL, &error), &error);
     assert_non_null(strstr(warned, "cannot renew"));
@@ -182,6 +187,84 @@ static void a_failed_renewal_only_warns(void **state)
     assert_memory_equal(kt_buf_ptr(&before), kt_buf_ptr(&after), kt_buf_left(&after));
     kt_buf_free(&before);
     kt_buf_free(&after);
+}
+
+// Gives the client a certificate that began and ends so many days from now.
+static void certify_for(int64_t begin_days, int64_t end_days)
+{
+    X509 *cert = NULL;
+
+    assert_int_equal(kt_pki_cert_load(fake_path("client-cert.pem"), &cert, NULL), 0);
+    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(cert), begin_days * 86400));
+    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(cert), end_days * 86400 + 60));
+    assert_true(X509_sign(cert, fake.ca_key, EVP_sha256()) > 0);
+    assert_int_equal(kt_pki_cert_save(fake_path("client-cert.pem"), cert, NULL, NULL), 0);
+    X509_free(cert);
+}
+
+static int nobody_answers(const char *server, const struct kt_http_request *request, int *sent)
+{
+    (void)server, (void)request;
+    *sent = 0;
+    return KT_ERR_NETWORK;
+}
+
+static size_t warnings_of(const char *words)
+{
+    size_t count = 0;
+
+    for (const char *at = warned; (at = strstr(at, words)) != NULL; at++)
+        count++;
+    return count;
+}
+
+static void a_certificate_that_is_about_to_expire_is_told_once_where_it_is_not_renewed(void **state)
+{
+    static const struct {
+        int64_t begin, end;
+        const char *words; // NULL: nothing is said
+    } cases[] = {
+        {-367, 31, NULL},
+        {-368, 29, "certificate expires in 29 days"},
+        {-397, 0, "certificate expires in 0 days"},
+        {-398, -1, "certificate has expired"},
+        {-1, 20, NULL}, // it is made for that
+        {-15, 5, "certificate expires in 5 days"},
+    };
+
+    (void)state;
+    fake.network = nobody_answers;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        keytrustee_close(client);
+        fake_open(300);
+        warned[0] = '\0';
+        certify_for(cases[i].begin, cases[i].end);
+        assert_int_equal(keytrustee_delete(client, "h", 0, NULL, &error), KEYTRUSTEE_UNAVAILABLE);
+        assert_int_equal(keytrustee_delete(client, "h", 0, NULL, &error), KEYTRUSTEE_UNAVAILABLE);
+        assert_int_equal(warnings_of("certificate"), cases[i].words != NULL);
+        if (cases[i].words != NULL)
+            assert_non_null(strstr(warned, cases[i].words));
+    }
+}
+
+static void status_tells_that_the_certificate_is_about_to_expire(void **state)
+{
+    struct keytrustee_status *status = NULL;
+
+    (void)state;
+    certify_for(-368, 29);
+    fake.meddle = no_renewal;
+    must_work(keytrustee_status(client, &status, &error), &error);
+    assert_int_equal(status->certificate_days_left, 29);
+    assert_int_equal(status->certificate_expires_soon, 1);
+    assert_int_equal(warnings_of("certificate"), 1);
+    keytrustee_status_free(status);
+    fake.meddle = NULL;
+    fake.certificate_lifetime_s = 864000;
+    must_work(keytrustee_status(client, &status, &error), &error); // and renews it itself
+    assert_int_equal(status->certificate_days_left, 9);
+    assert_int_equal(status->certificate_expires_soon, 0); // nor is it due again
+    keytrustee_status_free(status);
 }
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, fake_registered, fake_teardown)
@@ -197,6 +280,8 @@ int main(void)
         CASE(a_fresh_certificate_is_not_renewed),
         OLD(a_certificate_in_its_last_third_is_renewed),
         OLD(a_failed_renewal_only_warns),
+        CASE(a_certificate_that_is_about_to_expire_is_told_once_where_it_is_not_renewed),
+        CASE(status_tells_that_the_certificate_is_about_to_expire),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
