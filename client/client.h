@@ -112,7 +112,9 @@ struct keytrustee {
     struct keytrustee_source source; // of the last answer
     struct kt_gpg *gpg;              // made at first use
     char request[KT_UUID_TEXT];      // that the last answer named as waiting for votes, or ""
-    int64_t deadline;                // of the present call, monotonic microseconds
+    // Which other key of the cluster a node named last, once its statements were looked at; or "".
+    char key_asked[KT_OPENPGP_FINGERPRINT_TEXT];
+    int64_t deadline;       // of the present call, monotonic microseconds
     int64_t expiry_told_us; // when the certificate's end was last warned of, monotonic; 0: never
 };
 
@@ -218,6 +220,26 @@ int ktc_answer_error(const struct kt_http_answer *answer, const char *server,
 // statement cannot be had now. Nothing of an answer may be used unless this returns 0.
 int ktc_observe(struct keytrustee *client, const struct kt_http_answer *answer, const char *server,
                 enum ktc_seen *seen, struct kt_error *error) KT_MUST_CHECK;
+
+// --- the cluster's OpenPGP key (lib_cluster_key.c) ---
+// An answer of `server` names another key than the one that is known: follows the statements. A line
+// that forks, or a statement that is not good, is a warning, and the key stays.
+void ktc_cluster_key_seen(struct keytrustee *client, const struct kt_http_answer *answer,
+                          const char *server);
+// Follows the statements that `server` shows from the key that is known, and remembers the newest. 0
+// also when there are none. `pin` as in struct ktc_call. KT_ERR_SIGNATURE, KT_ERR_UNCHECKED.
+int ktc_cluster_key_follow(struct keytrustee *client, const char *server, const uint8_t *pin,
+                           struct kt_error *error) KT_MUST_CHECK;
+// Registering again at the same cluster, whose answer names this key. KT_ERR_SIGNATURE when it does
+// not follow the one that is known.
+int ktc_cluster_key_named(struct keytrustee *client, const char *cluster, const char *named,
+                          const char *server, const uint8_t *pin,
+                          struct kt_error *error) KT_MUST_CHECK;
+// 0 when the newest key said, when it came, that `text` is the statement of this incarnation: the
+// older key that signed it counted then. KT_ERR_NOT_FOUND; KT_ERR_SIGNATURE, KT_ERR_UNCHECKED.
+int ktc_cluster_key_closed(struct keytrustee *client, const char *server,
+                           const struct kt_incarnation *incarnation, const char *text,
+                           struct kt_error *error) KT_MUST_CHECK;
 
 // --- restored clusters (lib_incarnation.c) ---
 // A higher incarnation than the one that is known, as `server` claims: asks it for the statement,

@@ -149,13 +149,22 @@ static int take_history(const json_t *object, struct kt_incarnation *incarnation
 int ktc_identity_history(struct keytrustee *client, const json_t *object, const char *server,
                          const struct kt_authcode *code, struct kt_error *error)
 {
+    const json_t *cluster = json_object_get(object, "cluster");
+    char id[KT_UUID_TEXT], named[KT_OPENPGP_FINGERPRINT_TEXT];
     struct kt_incarnation incarnation;
     enum ktc_seen seen = KTC_SEEN_SAME;
     int64_t epoch = 0;
     int rc = take_history(object, &incarnation, &epoch, error);
 
+    if (rc == 0)
+        rc = copy_text(cluster, "id", id, sizeof id, error);
+    if (rc == 0)
+        rc = copy_text(cluster, "openpgp_fingerprint", named, sizeof named, error);
     if (rc != 0)
         return ktc_protocol(error, server, rc);
+    rc = ktc_cluster_key_named(client, id, named, server, code->ca_sha256, error);
+    if (rc != 0)
+        return rc;
     if (ktc_state_compare(&client->state, &incarnation, (uint64_t)epoch, &seen) != 0 ||
         seen != KTC_SEEN_RESTORED)
         return 0; // ktc_identity_keep refuses what is not the newest history

@@ -2,6 +2,7 @@
 // The place in the cluster's history that this client remembers. A cluster that was restored from a
 // backup is believed by its statement only, which its OpenPGP key has signed.
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "client/client.h"
@@ -123,10 +124,26 @@ static int fetch(struct keytrustee *client, const char *server, const uint8_t *p
                         server, why.message[0] ? why.message : kt_err_text(rc));
 }
 
-static int check(const struct keytrustee *client, const char *text,
-                 const struct kt_incarnation *incarnation, const char *server,
+// How a statement by an older key of the cluster is known to be of the time when that key counted.
+enum older_key {
+    OLDER_NEVER,  // it began only now
+    OLDER_CLOSED, // by the word of the newest key
+    OLDER_HASHED, // by the hash in the statement behind it
+};
+
+static int is_of_time(struct keytrustee *client, enum older_key older, const char *server,
+                      const struct kt_incarnation *incarnation, const char *text)
+{
+    return older == OLDER_HASHED ||
+           (older == OLDER_CLOSED &&
+            ktc_cluster_key_closed(client, server, incarnation, text, NULL) == 0);
+}
+
+static int check(struct keytrustee *client, const char *text,
+                 const struct kt_incarnation *incarnation, enum older_key older, const char *server,
                  struct kt_statement *statement, struct kt_error *error)
 {
+    char signer[KT_OPENPGP_FINGERPRINT_TEXT] = "";
     char name[KT_INCARNATION_TEXT];
     struct kt_statement read = {0};
     struct kt_error why = {0};
@@ -140,7 +157,12 @@ static int check(const struct keytrustee *client, const char *text,
                             "%s says that the cluster was restored as incarnation %s, and shows no "
                             "statement of it by the cluster's OpenPGP key",
                             server, name);
-    rc = kt_statement_verify(client->state.cluster_fingerprint, text, strlen(text), &read, &why);
+    rc = kt_statement_verify_any(text, strlen(text), signer, &read, &why);
+    if (rc == 0 && strcasecmp(signer, client->state.cluster_fingerprint) != 0 &&
+        !is_of_time(client, older, server, incarnation, text))
+        rc = kt_error_set(&why, KT_ERR_SIGNATURE, NULL,
+                          "the statement is signed by key %s, not by the cluster's, which is %s",
+                          signer, client->state.cluster_fingerprint);
     if (rc != 0 && rc != KT_ERR_SIGNATURE && rc != KT_ERR_PROTOCOL)
         return kt_error_set(error, KT_ERR_UNCHECKED, why.hint[0] ? why.hint : NULL,
                             "the statement of incarnation %s cannot be verified here: %.250s", name,
@@ -192,10 +214,14 @@ int ktc_restored_accept(struct keytrustee *client, const struct kt_incarnation *
     const struct kt_incarnation known = client->state.incarnation;
     struct kt_statement statement = {0};
     json_t *object = NULL;
-    int rc = fetch(client, server, pin, &object, error);
+    // A key that was replaced says nothing any more: first which one the cluster has.
+    int rc = ktc_cluster_key_follow(client, server, pin, error);
 
     if (rc == 0)
-        rc = check(client, find(object, incarnation), incarnation, server, &statement, error);
+        rc = fetch(client, server, pin, &object, error);
+    if (rc == 0)
+        rc = check(client, find(object, incarnation), incarnation, OLDER_NEVER, server, &statement,
+                   error);
     if (rc == 0) {
         ktc_history_remember(client, incarnation, epoch);
         tell(client, &statement, &known);
@@ -282,7 +308,8 @@ static int follow(struct keytrustee *client, const json_t *object, const char *s
 
         if (rc != 0 || text == NULL)
             return rc;
-        rc = check(client, text, incarnation, server, &statement, error);
+        rc = check(client, text, incarnation, line->count == 1 ? OLDER_CLOSED : OLDER_HASHED,
+                   server, &statement, error);
         if (rc == 0 && line->count > 1 && statement.number != after.number - 1)
             rc = hidden(incarnation, server, error);
         if (rc == 0)

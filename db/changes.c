@@ -31,6 +31,7 @@ static const struct db_change_ops *const all_changes[] = {
     &db_change_receipt_key_add,
     &db_change_receipt_key_certify,
     &db_change_receipt_key_retire,
+    &db_change_cluster_key_add,
 };
 
 const struct db_change_ops *db_change_ops(enum kt_change_kind kind)

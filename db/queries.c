@@ -333,12 +333,22 @@ int db_query_listed(struct db_session *session, json_t **listed, struct kt_error
         "'receipt_keys', (SELECT coalesce(json_agg(json_build_object('id', encode(r.key_id, 'hex'),"
         "    'retired', r.retired_at IS NOT NULL) ORDER BY r.created_at DESC), '[]')"
         "  FROM receipt_keys r),"
-        "'settings', (SELECT json_object_agg(s.name, s.setting ORDER BY s.name)"
-        "  FROM pg_settings s WHERE s.name IN ('data_checksums', 'full_page_writes',"
-        "    'fsync', 'hot_standby_feedback', 'jit', 'max_connections',"
-        "    'max_prepared_transactions', 'max_replication_slots', 'max_slot_wal_keep_size',"
-        "    'max_wal_senders', 'server_version_num', 'ssl_min_protocol_version', 'wal_level',"
-        "    'wal_log_hints')))";
+        "'cluster_keys', (SELECT coalesce(json_agg(json_build_object('number', k.number,"
+        "    'fingerprint', k.fingerprint, 'before', k.before, 'sha256',"
+        "    encode(sha256(convert_to(k.statement, 'UTF8')), 'hex'), 'since', " ISO(
+            "k.made_at") ") ORDER BY k.number DESC), '[]') FROM cluster_keys k),"
+                         "'restored', (SELECT encode(sha256(i.statement), 'hex') FROM incarnations "
+                         "i"
+                         "  ORDER BY i.number DESC LIMIT 1),"
+                         "'settings', (SELECT json_object_agg(s.name, s.setting ORDER BY s.name)"
+                         "  FROM pg_settings s WHERE s.name IN ('data_checksums', "
+                         "'full_page_writes',"
+                         "    'fsync', 'hot_standby_feedback', 'jit', 'max_connections',"
+                         "    'max_prepared_transactions', 'max_replication_slots', "
+                         "'max_slot_wal_keep_size',"
+                         "    'max_wal_senders', 'server_version_num', 'ssl_min_protocol_version', "
+                         "'wal_level',"
+                         "    'wal_log_hints')))";
 
     return db_object_of(session, SQL, listed, error);
 }

@@ -30,7 +30,9 @@ int db_session_check(struct db_session *session, struct kt_error *error) KT_MUST
 int db_query_look(struct db_session *session, json_t **look, struct kt_error *error) KT_MUST_CHECK;
 // Changes rarely: "nodes" (as kt_peers_from_json takes them) and "operators", an array of {"name",
 // "cert_sha256"} of the certificates that are listed now; "receipt_keys", an array of {"id",
-// "retired"}, the newest first; "settings", an object of those that must be equal on all nodes, name
+// "retired"}, the newest first; "cluster_keys", an array of {"number", "fingerprint", "before",
+// "sha256" (of the statement), "since"}, the newest first; "restored", SHA-256 of the statement of the
+// present incarnation, or null; "settings", an object of those that must be equal on all nodes, name
 // to value.
 int db_query_listed(struct db_session *session, json_t **listed,
                     struct kt_error *error) KT_MUST_CHECK;

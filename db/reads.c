@@ -360,6 +360,15 @@ int db_read_incarnations(struct db_reader *reader, db_answer_done done, void *ar
                           arg, read);
 }
 
+int db_read_cluster_keys(struct db_reader *reader, db_answer_done done, void *arg,
+                         struct db_read **read)
+{
+    const struct db_params none = {0};
+
+    return db_reader_send(reader, statement(CLUSTER_KEYS), &none, public_done, (void (*)(void))done,
+                          arg, read);
+}
+
 int db_read_log_head(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],
                      db_answer_done done, void *arg, struct db_read **read)
 {

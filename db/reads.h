@@ -67,7 +67,7 @@ struct db_answer {
     enum db_release release; // reads that want the body of a deposit with a policy
     const uint8_t *bytes;    // the body, or the OpenPGP key; NULL unless granted and released
     size_t len;
-    // db_read_self, _incarnations, _requests, _log_*: a JSON object; db_read_receipt: the release
+    // db_read_self, _incarnations, _cluster_keys, _requests, _log_*: a JSON object; db_read_receipt: the release
     // policy as one, or NULL
     const char *text;
     size_t text_len;
@@ -123,6 +123,9 @@ int db_read_operator(struct db_reader *reader, const uint8_t certificate[KT_SHA2
 // The newest 64 incarnations with their statements, newest last: `text`. Anybody may ask: nobody is
 // `known`.
 int db_read_incarnations(struct db_reader *reader, db_answer_done done, void *arg,
+                         struct db_read **read) KT_MUST_CHECK;
+// The statements about the cluster's OpenPGP keys, newest last: `text`. Anybody may ask.
+int db_read_cluster_keys(struct db_reader *reader, db_answer_done done, void *arg,
                          struct db_read **read) KT_MUST_CHECK;
 // The newest signed head of the log of deposits, {"head": text | null}: `text`.
 int db_read_log_head(struct db_reader *reader, const uint8_t certificate[KT_SHA256_LEN],

@@ -21,6 +21,7 @@ enum statement {
     OPENPGP,
     OPERATOR,
     INCARNATIONS,
+    CLUSTER_KEYS,
     REQUESTS,
     LOG_HEAD,
     LOG_INCLUSION,

@@ -280,6 +280,13 @@ static const struct db_statement STATEMENTS[] = {
                       "  THEN encode(i.statement, 'escape') END) ORDER BY i.number), '[]'))::text"
                       " FROM (SELECT * FROM incarnations ORDER BY number DESC LIMIT 64) i",
                       0, {0}},
+    // As above; the table lets no longer statement in.
+    [CLUSTER_KEYS] = {"cluster_keys",
+                      "SELECT json_build_object('cluster_keys', coalesce(json_agg("
+                      "json_build_object('number', k.number, 'fingerprint', k.fingerprint,"
+                      " 'statement', k.statement) ORDER BY k.number), '[]'))::text"
+                      " FROM cluster_keys k",
+                      0, {0}},
     // The newest head's text (docs/formats.md). encode() breaks lines of base64.
     [LOG_HEAD] = {"log_head",
                   WHO "SELECT " WHO_COLUMNS ", json_build_object('head', CASE WHEN w.good THEN"

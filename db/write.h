@@ -152,7 +152,7 @@ extern const struct db_change_ops db_change_deposit, db_change_delete, db_change
     db_change_vote, db_change_lock, db_change_undelete, db_change_purge, db_change_org_set,
     db_change_clock_confirm, db_change_tick, db_change_key_group_add, db_change_recovery_add,
     db_change_recovery_retire, db_change_receipt_key_add, db_change_receipt_key_certify,
-    db_change_receipt_key_retire;
+    db_change_receipt_key_retire, db_change_cluster_key_add;
 // The list of them all (changes.c).
 const struct db_change_ops *const *db_changes_all(size_t *count);
 // NULL for KT_CHANGE_BARRIER.

@@ -9,6 +9,7 @@
 #include "ktadmin/commands.h"
 #include "ktadmin/nodes.h"
 #include "ktadmin/rotate.h"
+#include "ktadmin/rotate_cluster_key.h"
 #include "ktadmin/rotate_receipt.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -413,17 +414,22 @@ static int run_rotate(struct kt_cli_run *run)
     int node = kt_cli_flag(run, "node-cert"), server = kt_cli_flag(run, "server-cert");
     int wants[KT_PAIRS] = {[KT_PAIR_NODE] = node || !server, [KT_PAIR_SERVER] = server || !node};
     struct kt_error error = {0};
-    int ca = kt_cli_flag(run, "ca"), receipt = kt_cli_flag(run, "receipt-key"), rc;
+    int ca = kt_cli_flag(run, "ca"), receipt = kt_cli_flag(run, "receipt-key"),
+        cluster = kt_cli_flag(run, "cluster-key"), rc;
 
-    if (receipt + ca + (node || server) > 1)
+    if (receipt + ca + cluster + (node || server) > 1)
         rc = kt_error_set(&error, KT_ERR_USAGE, NULL,
-                          "--receipt-key and --ca stand alone, --ca renews certificates too");
-    else if (kt_cli_count(run, "without") && !receipt && !ca)
-        rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--without goes with --receipt-key or --ca");
+                          "--receipt-key, --cluster-key and --ca stand alone, --ca renews "
+                          "certificates too");
+    else if (kt_cli_count(run, "without") && !receipt && !ca && !cluster)
+        rc = kt_error_set(&error, KT_ERR_USAGE, NULL,
+                          "--without goes with --receipt-key, --cluster-key or --ca");
     else if (kt_cli_flag(run, "finish") && !ca)
         rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--finish goes with --ca");
     else if (kt_cli_flag(run, "force") && !kt_cli_flag(run, "finish"))
         rc = kt_error_set(&error, KT_ERR_USAGE, NULL, "--force goes with --finish");
+    else if (cluster)
+        return kta_rotate_cluster_key(run);
     else if (receipt)
         return kta_rotate_receipt_key(run);
     else
@@ -438,7 +444,8 @@ static const struct kt_cli_option OPTIONS[] = {
     {"ca", 0, NULL, "replace the cluster's CA, on all nodes; on the active"},
     {"finish", 0, NULL, "with --ca: end the older CA now, on all nodes; on the active"},
     {"force", 0, NULL, "with --finish: though clients or operators have no other certificate yet"},
-    {"without", 0, "NODE", "with these two: go on though it does not answer; repeatable"},
+    {"cluster-key", 0, NULL, "replace the cluster's OpenPGP key, on all nodes; on the active"},
+    {"without", 0, "NODE", "with these three: go on though it does not answer; repeatable"},
     {"dry-run", 0, NULL, "show what would be renewed, and for how long; change nothing"},
     {NULL},
 };

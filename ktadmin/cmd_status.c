@@ -6,6 +6,7 @@
 
 #include "db/cluster.h"
 #include "ktadmin/commands.h"
+#include "ktadmin/rotate_cluster_key.h"
 #include "ktadmin/status.h"
 #include "lib/agent_call.h"
 
@@ -98,6 +99,7 @@ static void print_cluster(struct kta_nodes *nodes, const json_t *status)
 
     printf("\n");
     kta_status_print_nodes(nodes);
+    kta_status_print_cluster_key(status);
     if (nodes->count > 1 && json_array_size(proofs) > 0) {
         printf("\nwho could be promoted:\n");
         kta_status_print_proofs(proofs);
@@ -119,6 +121,7 @@ static int add_cluster(struct kta_nodes *nodes, json_t *status, int *exit_code)
     static const char *const HEALTH[] = {"degraded", "no writes", "down"};
     int rc = kta_nodes_look(nodes, NULL);
 
+    kta_status_note_cluster_key(nodes, status);
     json_object_set_new(status, "nodes", kta_status_nodes(nodes));
     json_object_set_new(status, "proofs", kta_status_proofs(nodes));
     json_object_set_new(status, "overrides", kta_status_overrides(nodes));

@@ -6,6 +6,7 @@
 
 #include "ktadmin/init.h"
 #include "lib/ca.h"
+#include "lib/cluster_key.h"
 #include "lib/file.h"
 #include "lib/gpg.h"
 #include "lib/pki.h"
@@ -184,17 +185,32 @@ int kta_init_receipt(struct kta_init *init, int *done, struct kt_error *error)
                      &subject, 0, done, error);
 }
 
+// The one that `fingerprint` names, when it names one: in the middle of a rotation there are two. Else
+// the first.
+static int find_secret(struct kt_gpg *gpg, const char *user_id,
+                       char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT], struct kt_error *error)
+{
+    struct kt_gpg_named list[KT_CLUSTER_KEYS_MAX];
+    size_t count = 0;
+    int rc = kt_gpg_list_named(gpg, user_id, 1, list, KT_CLUSTER_KEYS_MAX, &count, error);
+
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (strcmp(list[i].fingerprint, fingerprint) == 0)
+            return 0;
+    }
+    return rc ? rc : kt_gpg_find_secret(gpg, user_id, fingerprint, error);
+}
+
 int kta_init_openpgp(struct kta_init *init, int *done, struct kt_error *error)
 {
-    char id[KT_UUID_TEXT], user_id[sizeof("keytrustee cluster ") + KT_UUID_TEXT];
+    char user_id[KT_CLUSTER_USER_ID];
     struct kt_gpg *gpg = NULL;
     int rc = kt_gpg_new(init->paths.gnupg, &gpg, error);
 
     if (rc)
         return rc;
-    kt_uuid_format(&init->info.cluster_id, id);
-    snprintf(user_id, sizeof(user_id), "keytrustee cluster %s", id);
-    rc = kt_gpg_find_secret(gpg, user_id, init->info.openpgp_fingerprint, error);
+    kt_cluster_key_user_id(&init->info.cluster_id, user_id);
+    rc = find_secret(gpg, user_id, init->info.openpgp_fingerprint, error);
     *done = rc == 0;
     if (rc == KT_ERR_NOT_FOUND && kt_file_exists(init->paths.cluster))
         rc = kt_error_set(error, rc, "restore it from a backup of the confdir",

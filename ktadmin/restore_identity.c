@@ -9,6 +9,7 @@
 
 #include "db/replication.h"
 #include "ktadmin/restore.h"
+#include "lib/cluster_key.h"
 #include "lib/file.h"
 #include "lib/gpg.h"
 #include "lib/json.h"
@@ -237,6 +238,25 @@ static int sign(struct kta_restore *restore, const struct kt_statement *statemen
     return rc;
 }
 
+// By a key that the cluster has, or had: the backup's keyring holds all of them.
+static int verify_before(const struct kta_restore *restore, const char *before,
+                         struct kt_statement *statement, struct kt_error *error)
+{
+    char signer[KT_OPENPGP_FINGERPRINT_TEXT], user_id[KT_CLUSTER_USER_ID];
+    struct kt_gpg *gpg = NULL;
+    int rc = kt_statement_verify_any(before, strlen(before), signer, statement, error);
+
+    if (rc || strcmp(signer, restore->init.info.openpgp_fingerprint) == 0)
+        return rc;
+    kt_cluster_key_user_id(&restore->init.info.cluster_id, user_id);
+    rc = kt_gpg_new(restore->init.paths.gnupg, &gpg, error);
+    if (rc == 0 && !kt_gpg_is_named(gpg, signer, user_id))
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, NULL,
+                          "it is signed by key %s, which is none of the cluster's", signer);
+    kt_gpg_free(gpg);
+    return rc;
+}
+
 // Ties the statement to the one before it. One that is seen not to be the cluster's is no link: then the
 // new one begins a chain, and clients that know a place before it say so. One that could not be looked
 // at may be a link, and a chain must not break for want of memory or of room in TMPDIR.
@@ -250,8 +270,7 @@ static int follow(struct kta_restore *restore, const char *before, struct kt_sta
     statement->number = 1;
     if (!before)
         return 0;
-    rc = kt_statement_verify(restore->init.info.openpgp_fingerprint, before, strlen(before),
-                             &parsed, &why);
+    rc = verify_before(restore, before, &parsed, &why);
     if (rc && rc != KT_ERR_SIGNATURE && rc != KT_ERR_PROTOCOL)
         return kt_error_set(error, rc, why.hint[0] ? why.hint : "mend that, then run it again",
                             "the statement of the incarnation before cannot be checked: %.300s",

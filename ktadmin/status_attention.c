@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "ktadmin/rotate_cluster_key.h"
 #include "ktadmin/rotate_receipt.h"
 #include "ktadmin/status.h"
 
@@ -199,9 +200,6 @@ static void compare(const struct kta_nodes *nodes, json_t *list)
             first = member;
             continue;
         }
-        if (!same(kta_state_text(first, "fingerprint"), kta_state_text(member, "fingerprint")))
-            say(list, "%s and %s have different OpenPGP keys: one of them is not of this cluster",
-                first->name, member->name);
         if (!same(settings_hash(first), settings_hash(member)))
             say(list, "%s and %s have different settings", first->name, member->name);
         if (strcmp(kta_state_text(first, "version"), kta_state_text(member, "version")) != 0)
@@ -326,6 +324,7 @@ json_t *kta_status_attention(const struct kta_nodes *nodes, const json_t *proofs
         look_at_node(member, list);
     }
     compare(nodes, list);
+    kta_status_look_at_cluster_key(nodes, list);
     kta_status_look_at_backups(nodes, list);
     if (kta_nodes_active(nodes, &active, NULL) == 0) {
         const struct kta_member *member = &nodes->list[active];

@@ -139,7 +139,7 @@ static const char *signature_text(const struct kt_backup_file *file)
 {
     switch (file->signature) {
     case KT_SIGNATURE_GOOD:
-        return "good";
+        return file->by_older_key ? "good, by a key that the cluster has had before" : "good";
     case KT_SIGNATURE_UNCHECKED:
         return "not checked: no key here (--key FILE)";
     case KT_SIGNATURE_NONE:
@@ -155,16 +155,16 @@ static void print_json(const struct verify *verify)
     json_t *object;
 
     kt_time_format(manifest->time_us, time);
-    object =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I}", "artefact",
-                  verify->source.file.artefact, "verified", LEVELS[verify->level], "signature",
-                  verify->source.file.signature == KT_SIGNATURE_GOOD        ? "good"
-                  : verify->source.file.signature == KT_SIGNATURE_UNCHECKED ? "unchecked"
-                                                                            : "none",
-                  "chain", verify->chain, "time", time, "sequence", (json_int_t)manifest->sequence,
-                  "bytes", (json_int_t)manifest->bytes, "proven", manifest->is_proven, "deposits",
-                  (json_int_t)kt_manifest_rows(manifest, "deposits"), "log_index",
-                  (json_int_t)manifest->log_index);
+    object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I}", "artefact",
+                       verify->source.file.artefact, "verified", LEVELS[verify->level], "signature",
+                       verify->source.file.signature == KT_SIGNATURE_GOOD        ? "good"
+                       : verify->source.file.signature == KT_SIGNATURE_UNCHECKED ? "unchecked"
+                                                                                 : "none",
+                       "signer", manifest->signer, "chain", verify->chain, "time", time, "sequence",
+                       (json_int_t)manifest->sequence, "bytes", (json_int_t)manifest->bytes,
+                       "proven", manifest->is_proven, "deposits",
+                       (json_int_t)kt_manifest_rows(manifest, "deposits"), "log_index",
+                       (json_int_t)manifest->log_index);
     json_dumpf(object, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
     putchar('\n');
     json_decref(object);

@@ -285,6 +285,8 @@ int ktb_trust_open(const struct kt_cli_run *run, const struct ktb_place *place,
     if (place->confdir[0] == '\0' || place->gnupg[0] == '\0')
         return 0;
     memcpy(trust->trust.signer, place->signer, sizeof(trust->trust.signer));
+    if (place->kind == KT_BACKUP_SERVER)
+        kt_cluster_key_user_id(&place->cluster_id, trust->trust.older_user_id);
     return kt_gpg_new(place->gnupg, &trust->trust.gpg, error);
 }
 

@@ -157,6 +157,21 @@ static int sign(struct ktb_run *backup, struct kt_buf *out, struct kt_error *err
     return rc;
 }
 
+// What was packed names the key that signs; replaced meanwhile, they would not be of one cluster.
+static int check_key(const struct ktb_run *backup, struct kt_error *error)
+{
+    struct kt_cluster_info now;
+    int rc;
+
+    if (backup->place.kind != KT_BACKUP_SERVER)
+        return 0;
+    rc = kt_cluster_info_load(backup->place.paths.cluster, &now, error);
+    if (rc == 0 && strcmp(now.openpgp_fingerprint, backup->place.signer) != 0)
+        rc = kt_error_set(error, KT_ERR_BUSY, "run it again",
+                          "the cluster's OpenPGP key was replaced while the backup was made");
+    return rc;
+}
+
 static int make(struct ktb_run *backup, struct kt_error *error)
 {
     const char *suffix = backup->recipient_count ? KT_BACKUP_ENCRYPTED : KT_BACKUP_CLEARTEXT;
@@ -191,6 +206,8 @@ static int make(struct ktb_run *backup, struct kt_error *error)
     rc = ktb_seal(&seal, fd, &backup->manifest, error);
     if (close(fd) != 0 && rc == 0)
         rc = kt_error_errno(error, "cannot write '%s'", backup->path);
+    if (rc == 0)
+        rc = check_key(backup, error);
     if (rc == 0)
         rc = sign(backup, &manifest, error);
     if (rc == 0)

@@ -44,7 +44,7 @@ int ktb_source_open(const struct kt_cli_run *run, const char *path, int decrypts
     // With a key to check by, only what that key has signed is good: who replaces both files by those of
     // a cluster of his own must not pass.
     if (rc == 0 && source->trust.trust.gpg && source->file.manifest.signer[0] &&
-        strcmp(source->trust.trust.signer, source->file.manifest.signer) != 0)
+        !kt_backup_trusts(&source->trust.trust, source->file.manifest.signer))
         return kt_error_set(error, KT_ERR_SIGNATURE,
                             "to check a backup of another cluster, give its public key: --key FILE",
                             "the manifest is signed by key %s, not by %s",

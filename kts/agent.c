@@ -155,6 +155,7 @@ static void reload(struct kts_agent *agent, struct kts_control_message *message)
     kt_settings_free(agent->start->settings);
     agent->start->settings = fresh.settings;
     kts_reload_level(fresh.settings);
+    kts_reload_info(agent->start->info, &fresh);
     if (kts_agent_load_ca(agent, &why))
         kt_log_error(&why, "the CA stays as it was");
     kts_agent_load_server_cert(agent);

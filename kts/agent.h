@@ -181,11 +181,12 @@ extern const struct kts_verb kts_cluster_verbs[]; // ends with name NULL
 extern const struct kts_verb kts_peers_verbs[];
 extern const struct kts_verb kts_token_verbs[];
 extern const struct kts_verb kts_join_verbs[];
-extern const struct kts_verb kts_operator_verbs[]; // agent_operator.c
-extern const struct kts_verb kts_cert_verbs[];     // agent_cert.c
-extern const struct kts_verb kts_receipt_verbs[];  // agent_receipt_key.c
-extern const struct kts_verb kts_ca_verbs[];       // agent_ca_rotate.c
-extern const struct kts_verb kts_ca_end_verbs[];   // agent_ca_end.c
+extern const struct kts_verb kts_operator_verbs[];    // agent_operator.c
+extern const struct kts_verb kts_cert_verbs[];        // agent_cert.c
+extern const struct kts_verb kts_receipt_verbs[];     // agent_receipt_key.c
+extern const struct kts_verb kts_ca_verbs[];          // agent_ca_rotate.c
+extern const struct kts_verb kts_ca_end_verbs[];      // agent_ca_end.c
+extern const struct kts_verb kts_cluster_key_verbs[]; // agent_cluster_key.c
 
 // --- agent_change.c ---
 // Hands the change to the writer, which answers later: KT_ERR_AGAIN, or why not. `code` (an auth

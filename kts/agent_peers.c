@@ -9,6 +9,7 @@
 
 #include "kts/agent_audit.h"
 #include "kts/agent_ca_rotate.h"
+#include "kts/agent_cluster_key.h"
 #include "kts/agent_peers_inner.h"
 #include "kts/agent_role.h"
 #include "kts/agent_view.h"
@@ -237,6 +238,7 @@ static int take_one(struct kts_agent_peers *peers, const json_t *one)
         seen->state = json_incref(state);
         kts_agent_audit_hear(peers->agent, member, state);
         kts_ca_hear(peers->agent, member, state);
+        kts_cluster_key_hear(peers->agent, member, state);
     }
     return news;
 }

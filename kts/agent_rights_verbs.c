@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "db/rights.h"
-#include "kts/agent_job.h"
+#include "kts/agent_cluster_key.h"
 #include "lib/json.h"
 
 // --- key groups ---
@@ -92,7 +92,7 @@ static int take_bytes(const json_t *args, struct kt_change *change, struct kt_er
 }
 
 // What the cluster itself could open is no deposit, whoever asks for it.
-static int check_key(const char *cluster_fingerprint, struct kt_change *change,
+static int check_key(const struct kts_agent *agent, struct kt_change *change,
                      struct kt_error *error)
 {
     struct kt_openpgp_key key;
@@ -104,10 +104,10 @@ static int check_key(const char *cluster_fingerprint, struct kt_change *change,
     kt_hex_encode(key.fingerprint, sizeof(key.fingerprint), hex);
     for (size_t i = 0; i < sizeof(hex); i++)
         change->fingerprint[i] = hex[i] >= 'a' && hex[i] <= 'f' ? (char)(hex[i] - 32) : hex[i];
-    if (strcmp(change->fingerprint, cluster_fingerprint) == 0)
+    if (kts_cluster_key_is_own(agent, change->fingerprint))
         return kt_error_set(error, KT_ERR_ENCRYPTED_TO_CLUSTER,
                             "take a key whose private half is on no server",
-                            "the cluster's own key cannot be a recovery key");
+                            "a key of the cluster's own cannot be a recovery key");
     if (key.encryption_count == 0)
         return kt_error_set(error, KT_ERR_OPENPGP_KEY_INVALID,
                             "add a subkey for encryption, and export it again",
@@ -130,7 +130,7 @@ static int run_recovery_add(struct kts_call *call, const json_t *args, json_t **
     if (rc == 0)
         rc = take_bytes(args, &change, error);
     if (rc == 0)
-        rc = check_key(kts_call_agent(call)->start->info->openpgp_fingerprint, &change, error);
+        rc = check_key(kts_call_agent(call), &change, error);
     if (rc == 0)
         rc = kts_agent_change(call, &change, NULL, error);
     kt_change_free(&change);

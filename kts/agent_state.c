@@ -11,6 +11,7 @@
 #include "kts/agent_backup.h"
 #include "kts/agent_cluster.h"
 #include "kts/agent_endings.h"
+#include "kts/agent_cluster_key.h"
 #include "kts/agent_peers.h"
 #include "kts/agent_receipt_key.h"
 #include "kts/agent_view.h"
@@ -238,6 +239,7 @@ int kts_run_node_state(struct kts_call *call, const json_t *args, json_t **resul
     kts_agent_audit_state(agent, state);
     put_settings(agent, state);
     set(state, "backup", kts_agent_backup_json(agent));
+    set(state, "cluster_key", kts_cluster_key_state(agent));
     set(state, "receipt_key", kts_receipt_key_state(agent));
     set(state, "endings", kts_agent_endings_json());
     set(state, "log_index", json_integer((json_int_t)agent->view->log_index));

@@ -210,7 +210,8 @@ static const struct kts_verb *const TABLES[] = {READS,
                                                 kts_ca_end_verbs,
                                                 kts_rights_verbs,
                                                 kts_audit_verbs,
-                                                kts_receipt_verbs};
+                                                kts_receipt_verbs,
+                                                kts_cluster_key_verbs};
 
 void kts_verbs_walk(void (*each)(const struct kts_verb *verb, void *arg), void *arg)
 {

@@ -128,6 +128,7 @@ void kts_view_free(struct kts_view *view)
     kt_epoch_rows_free(&view->rows);
     json_decref(view->settings);
     json_decref(view->receipt_keys);
+    json_decref(view->cluster_keys);
     free(view);
 }
 

@@ -66,11 +66,14 @@ struct kts_view {
     int64_t begun_us;      // when this agent started
     int64_t hold_until_us; // writer.hold
     json_t *receipt_keys;  // [{"id", "retired"}], the newest first; NULL: not read yet
-    json_t *settings;      // of PostgreSQL, that must be equal everywhere; NULL: not read yet
-    int64_t listed_us;     // when nodes and operators were last read
-    int64_t operators_us;  // when operators were last read
-    int64_t own_us;        // when a job of the agent's own was last started
-    int64_t settled_us;    // when the names were last put right
+    json_t *cluster_keys;  // as db_query_listed gives them; NULL: not read yet
+    char restored_sha256
+        [KT_SHA256_TEXT]; // of the present incarnation's statement, "" when it has none
+    json_t *settings;     // of PostgreSQL, that must be equal everywhere; NULL: not read yet
+    int64_t listed_us;    // when nodes and operators were last read
+    int64_t operators_us; // when operators were last read
+    int64_t own_us;       // when a job of the agent's own was last started
+    int64_t settled_us;   // when the names were last put right
     struct kts_sweep sweep;
     struct kts_heard heard;
 };

@@ -333,6 +333,7 @@ static void look_at_lists(struct kts_agent *agent)
     struct kts_view *view = agent->view;
     struct kt_error why = {0};
     json_t *listed = NULL;
+    const char *restored;
     int rc;
 
     if (kt_monotonic_now() < view->listed_us + LISTED_US)
@@ -347,6 +348,11 @@ static void look_at_lists(struct kts_agent *agent)
         view->settings = json_incref(json_object_get(listed, "settings"));
         json_decref(view->receipt_keys);
         view->receipt_keys = json_incref(json_object_get(listed, "receipt_keys"));
+        json_decref(view->cluster_keys);
+        view->cluster_keys = json_incref(json_object_get(listed, "cluster_keys"));
+        restored = json_string_value(json_object_get(listed, "restored"));
+        snprintf(view->restored_sha256, sizeof(view->restored_sha256), "%s",
+                 restored ? restored : "");
     } else {
         kt_log_error(&why, "the list of nodes cannot be read");
     }

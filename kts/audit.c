@@ -111,6 +111,7 @@ static void reload(struct audit *audit, struct kts_control_message *message)
                             kt_settings_number(fresh.settings, KT_SET_AUDIT_FILE_SIZE));
     kts_audit_syslog_set(kt_settings_text(fresh.settings, KT_SET_AUDIT_SYSLOG));
     kts_reload_level(fresh.settings);
+    kts_reload_info(audit->start->info, &fresh);
 }
 
 // 0, or negative when the master is gone.

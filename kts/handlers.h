@@ -11,6 +11,7 @@ int kts_h_health(struct kts_request *request);
 int kts_h_health_ready(struct kts_request *request);
 int kts_h_health_write(struct kts_request *request);
 int kts_h_incarnations(struct kts_request *request);
+int kts_h_cluster_keys(struct kts_request *request);
 int kts_h_client_register(struct kts_request *request);
 int kts_h_client_self(struct kts_request *request);
 int kts_h_client_renew(struct kts_request *request);

@@ -76,14 +76,17 @@ static struct kt_secret *read_receipt_key(const struct kts_master *master)
 
 static void send_to_children(struct kts_master *master, const struct kt_secret *receipt_key)
 {
-    struct kts_reload_source source = {.settings = master->settings};
+    const char *key = master->info.openpgp_fingerprint;
+    struct kts_reload_source source = {.settings = master->settings, .fingerprint = key};
     // The writer hands the CA to new clients.
-    struct kts_reload_source signing = {
-        .settings = master->settings, .key = receipt_key, .ca = &master->ca_cert};
+    struct kts_reload_source signing = {.settings = master->settings,
+                                        .key = receipt_key,
+                                        .ca = &master->ca_cert,
+                                        .fingerprint = key};
     struct kts_reload_source full = {master->settings, &master->server_cert, master->server_key,
-                                     &master->ca_cert};
+                                     &master->ca_cert, key};
     struct kts_reload_source node = {master->settings, &master->node_cert, master->node_key,
-                                     &master->ca_cert};
+                                     &master->ca_cert, key};
     struct kt_buf plain = KT_BUF_INIT(KTS_CONTROL_MAX), secret = KT_BUF_INIT(KTS_CONTROL_MAX),
                   writers = KT_BUF_INIT(KTS_CONTROL_MAX), doors = KT_BUF_INIT(KTS_CONTROL_MAX);
     int rc = kts_reload_encode(&source, &plain);
@@ -111,6 +114,18 @@ static void send_to_children(struct kts_master *master, const struct kt_secret *
     kt_buf_free(&doors);
 }
 
+// Of the file that a rotation of the cluster's key replaces; node and cluster stay as they are.
+static void reload_cluster_key(struct kts_master *master)
+{
+    struct kt_cluster_info fresh;
+    struct kt_error why = {0};
+
+    if (kt_cluster_info_load(master->paths->cluster, &fresh, &why))
+        kt_log_error(&why, "the cluster's OpenPGP key stays as it was");
+    else
+        kt_cluster_info_set_key(&master->info, fresh.openpgp_fingerprint);
+}
+
 void kts_master_reload(struct kts_master *master)
 {
     struct kt_secret *receipt_key;
@@ -126,6 +141,7 @@ void kts_master_reload(struct kts_master *master)
     why = (struct kt_error){0};
     if (master->node_key && kts_master_load_node_tls(master, &why))
         kt_log_error(&why, "the agent's port keeps its certificate");
+    reload_cluster_key(master);
     receipt_key = read_receipt_key(master);
     kts_master_as_root(master);
     send_to_children(master, receipt_key);

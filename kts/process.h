@@ -31,7 +31,7 @@ struct kts_start {
     enum kts_process process;
     int index; // of the worker, from 0
     const struct kt_paths *paths;
-    const struct kt_cluster_info *info;
+    struct kt_cluster_info *info; // its OpenPGP key changes by a reload
     struct kt_settings *settings; // owned by the child from the fork on
     struct kts_status *status;
     const struct kts_audit_page *audit_page;
@@ -53,7 +53,8 @@ struct kts_start {
 enum kts_control_type {
     KTS_CTL_LINK = 1, // master -> child: a link's descriptor; payload u8 asker, u8 other, u16 index
                       // of the worker (0 when none takes part)
-    // master -> child: blocks settings text, certificate, key (the writer: receipt key), CA cert;
+    // master -> child: blocks settings text, certificate, key (the writer: receipt key), CA cert,
+    // the fingerprint of the cluster's OpenPGP key;
     // agent -> master, empty: read all of it again
     KTS_CTL_RELOAD,
     KTS_CTL_TICKETS, // master -> worker: both ticket keys

@@ -33,6 +33,8 @@ int kts_reload_encode(const struct kts_reload_source *source, struct kt_buf *out
     if (rc == 0)
         rc = source->ca ? kt_buf_put_block(out, kt_buf_ptr(source->ca), kt_buf_left(source->ca))
                         : kt_buf_put_cstr(out, NULL);
+    if (rc == 0)
+        rc = kt_buf_put_cstr(out, source->fingerprint);
     kt_buf_free(&text);
     return rc;
 }
@@ -86,7 +88,8 @@ int kts_reload_decode(struct kt_buf *payload, struct kts_reload *reload, struct 
     if (kt_buf_get_block(payload, &text, &n, TEXT_MAX) ||
         kt_buf_get_block(payload, &fresh.cert, &fresh.cert_len, PEM_MAX) ||
         kt_buf_get_block(payload, &fresh.key, &fresh.key_len, PEM_MAX) ||
-        kt_buf_get_block(payload, &fresh.ca, &fresh.ca_len, PEM_MAX))
+        kt_buf_get_block(payload, &fresh.ca, &fresh.ca_len, PEM_MAX) ||
+        kt_buf_get_cstr(payload, fresh.fingerprint, sizeof(fresh.fingerprint)))
         return kt_error_set(error, KT_ERR_PROTOCOL, NULL, "reload: malformed message");
     rc = decode_settings(text, n, &fresh.settings, error);
     if (rc == 0)
@@ -104,6 +107,11 @@ void kts_reload_log(int fd)
             kt_log(KT_LOG_WARNING, "log: the new file could not be taken over");
         close(fd);
     }
+}
+
+void kts_reload_info(struct kt_cluster_info *info, const struct kts_reload *reload)
+{
+    kt_cluster_info_set_key(info, reload->fingerprint);
 }
 
 enum kt_log_level kts_log_level(const struct kt_settings *settings)

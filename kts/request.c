@@ -236,6 +236,8 @@ static int begin_read(struct kts_request *request, const struct kts_query *query
         return db_read_operator(reader, who, on_read, request, read);
     case KTS_READ_INCARNATIONS:
         return db_read_incarnations(reader, on_read, request, read);
+    case KTS_READ_CLUSTER_KEYS:
+        return db_read_cluster_keys(reader, on_read, request, read);
     case KTS_READ_REQUESTS:
         return db_read_requests(reader, who, query->state, &query->behind, query->limit, on_read,
                                 request, read);

@@ -101,6 +101,7 @@ enum kts_query_kind {
     KTS_READ_OPENPGP,
     KTS_READ_OPERATOR,     // whether the caller is one
     KTS_READ_INCARNATIONS, // for anybody
+    KTS_READ_CLUSTER_KEYS, // for anybody
     KTS_READ_REQUESTS,
     KTS_READ_LOG_HEAD,
     KTS_READ_LOG_INCLUSION,

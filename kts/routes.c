@@ -27,6 +27,8 @@ static const struct kts_route ROUTES[] = {
         NULL, KTS_READ, KTS_ANYONE, 0, 0, KTS_ACCEPTS_NOTHING, 0},
     {"incarnations", KTS_GET, "/v1/incarnations", "", kts_h_incarnations,
         NULL, KTS_READ, KTS_ANYONE, 0, 0, KTS_ACCEPTS_NOTHING, 0},
+    {"cluster_keys", KTS_GET, "/v1/cluster-keys", "", kts_h_cluster_keys,
+        NULL, KTS_READ, KTS_ANYONE, 0, 0, KTS_ACCEPTS_NOTHING, 0},
     {"client.register", KTS_POST, "/v1/clients", "", kts_h_client_register,
         NULL, KTS_CHANGE, KTS_AUTH_CODE, 0, REGISTER_MAX, KTS_ACCEPTS_JSON, 0},
     {"client.self", KTS_GET, "/v1/clients/self", "", kts_h_client_self,

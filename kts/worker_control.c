@@ -46,6 +46,7 @@ static int reload(struct kts_worker *worker, struct kt_buf *payload, struct kt_e
     worker->start->settings = fresh.settings;
     worker->settings = fresh.settings;
     kts_reload_level(fresh.settings);
+    kts_reload_info(worker->start->info, &fresh);
     kts_accept_resume(worker); // max_connections may have grown
     return 0;
 }

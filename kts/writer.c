@@ -61,6 +61,7 @@ static int take_control(struct kts_writer *writer, struct kt_buf *storage)
         } else if (message.type == KTS_CTL_RELOAD) {
             if (kts_reload_decode(&message.payload, &reload, &error) == 0) {
                 take_ca(writer, &reload);
+                kts_reload_info(writer->start->info, &reload);
                 apply_settings(writer, reload.settings);
                 kts_writer_bring_receipt_key(writer, reload.key, reload.key_len);
                 kt_wipe(storage->data, storage->cap);

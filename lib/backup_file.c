@@ -53,23 +53,37 @@ static int parse_manifest(struct kt_backup_file *file, struct kt_error *error)
     return rc;
 }
 
+int kt_backup_trusts(const struct kt_backup_trust *trust, const char *signer)
+{
+    return strcmp(signer, trust->signer) == 0 ||
+           (trust->older_user_id[0] && kt_gpg_is_named(trust->gpg, signer, trust->older_user_id));
+}
+
 // What is signed must be what was read: the same text, parsed from what gpg confirms.
 static int check_signed(struct kt_backup_file *file, const struct kt_backup_trust *trust,
                         struct kt_error *error)
 {
     struct kt_buf inner = KT_BUF_INIT(KT_MANIFEST_FILE_MAX);
-    int rc = kt_gpg_verify_text(trust->gpg, trust->signer, file->text, strlen(file->text), &inner,
-                                error);
+    // Of a manifest that was read before; what is signed is compared below.
+    int is_older = strcmp(file->manifest.signer, trust->signer) != 0 &&
+                   kt_backup_trusts(trust, file->manifest.signer);
+    char signer[KT_OPENPGP_FINGERPRINT_TEXT];
+    int rc;
+
+    memcpy(signer, is_older ? file->manifest.signer : trust->signer, sizeof(signer));
+    rc = kt_gpg_verify_text(trust->gpg, signer, file->text, strlen(file->text), &inner, error);
 
     if (rc == 0)
         rc = kt_manifest_parse((const char *)kt_buf_ptr(&inner), kt_buf_left(&inner),
                                &file->manifest, error);
-    if (rc == 0 && strcmp(trust->signer, file->manifest.signer) != 0)
+    if (rc == 0 && strcmp(signer, file->manifest.signer) != 0)
         rc =
             kt_error_set(error, KT_ERR_SIGNATURE, NULL,
                          "it is of another key, %s, than it is signed with", file->manifest.signer);
-    if (rc == 0)
+    if (rc == 0) {
         file->signature = KT_SIGNATURE_GOOD;
+        file->by_older_key = is_older;
+    }
     kt_buf_free(&inner);
     return rc;
 }

@@ -3,6 +3,7 @@
 #ifndef KT_BACKUP_FILE_H
 #define KT_BACKUP_FILE_H
 
+#include "lib/cluster_key.h"
 #include "lib/gpg_stream.h"
 #include "lib/manifest.h"
 #include "lib/paths.h"
@@ -16,7 +17,12 @@
 struct kt_backup_trust {
     struct kt_gpg *gpg;                       // NULL: signatures cannot be checked here
     char signer[KT_OPENPGP_FINGERPRINT_TEXT]; // who must have signed
+    // Or an older key of the cluster: of the keyring, with exactly this user id. "": no other.
+    char older_user_id[KT_CLUSTER_USER_ID];
 };
+
+// 1 when a manifest signed by this key would be taken: by the key itself, or an older one.
+int kt_backup_trusts(const struct kt_backup_trust *trust, const char *signer);
 
 enum kt_backup_signature {
     KT_SIGNATURE_GOOD,
@@ -30,7 +36,8 @@ struct kt_backup_file {
     struct kt_manifest manifest;
     uint8_t manifest_sha256[KT_SHA256_LEN];
     enum kt_backup_signature signature;
-    char *text; // of the manifest, signature and all; freed by kt_backup_file_free
+    int by_older_key; // of the cluster: see kt_backup_trust
+    char *text;       // of the manifest, signature and all; freed by kt_backup_file_free
 };
 // The content only. NULL is fine.
 void kt_backup_file_free(struct kt_backup_file *file);

@@ -41,6 +41,7 @@ const char *kt_change_event(enum kt_change_kind kind)
         [KT_CHANGE_RECEIPT_KEY_CERTIFY] = "receipt_key.certify",
         [KT_CHANGE_RECEIPT_KEY_RETIRE] = "receipt_key.retire",
         [KT_CHANGE_AUTHCODE_REVOKE] = "authcode.revoke",
+        [KT_CHANGE_CLUSTER_KEY_ADD] = "cluster_key.add",
         [KT_CHANGE_TICK] = "clock.tick",
     };
     return (unsigned)kind < KT_CHANGE_KIND_COUNT ? events[kind] : "unknown";
@@ -79,6 +80,7 @@ enum kt_change_origin kt_change_origin(enum kt_change_kind kind)
     case KT_CHANGE_RECEIPT_KEY_CERTIFY:
     case KT_CHANGE_RECEIPT_KEY_RETIRE:
     case KT_CHANGE_AUTHCODE_REVOKE:
+    case KT_CHANGE_CLUSTER_KEY_ADD:
         return KT_FROM_OPERATOR;
     case KT_CHANGE_TICK:
     case KT_CHANGE_KIND_COUNT:

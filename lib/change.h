@@ -39,6 +39,8 @@ enum kt_change_kind {
     KT_CHANGE_RECEIPT_KEY_CERTIFY, // name: the id of one that is listed; csr: another certificate of it
     KT_CHANGE_RECEIPT_KEY_RETIRE, // name: the id of the one that stays; all others
     KT_CHANGE_AUTHCODE_REVOKE,    // code_id
+    KT_CHANGE_CLUSTER_KEY_ADD,    // fingerprint: the next key's; name: that of the one
+                                  // before it; openpgp: the statement by that one
     KT_CHANGE_TICK, // actor: the writer itself. Looks at the clock, purges what is due
     KT_CHANGE_KIND_COUNT
 };
@@ -92,14 +94,14 @@ struct kt_change {
     char name[KT_ORG_NAME_MAX + 1];   // REGISTER: client's label; ORG_*, AUTHCODE_NEW,
                                       // ORG_SET, KEY_GROUP_ADD, RECOVERY_*,
                                       // GRANT: organisation's name; OPERATOR_*: operator's;
-                                      // RECEIPT_KEY_*: key id
+                                      // RECEIPT_KEY_*: key id; CLUSTER_KEY_ADD
     char label[KT_ORG_NAME_MAX + 1];  // KEY_GROUP_ADD: the group's name
     uint8_t *csr;                     // REGISTER, RENEW, RECEIPT_KEY_ADD and _CERTIFY: PEM
     size_t csr_len;
     uint8_t key_sha256[KT_SHA256_LEN]; // REGISTER, RENEW: of the CSR's SubjectPublicKeyInfo
-    uint8_t *openpgp;                  // REGISTER, RECOVERY_ADD: binary public key
+    uint8_t *openpgp;                  // REGISTER, RECOVERY_ADD: binary public key; CLUSTER_KEY_ADD
     size_t openpgp_len;
-    char fingerprint[41];     // REGISTER, RECOVERY_*: of it, upper-case hex
+    char fingerprint[41];     // REGISTER, RECOVERY_*: of it, upper-case hex; CLUSTER_KEY_ADD
     char *contacts;           // ORG_ADD: comma separated, or NULL
     int needs_approval;       // ORG_ADD
     int undo;                 // ORG_DISABLE

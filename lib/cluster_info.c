@@ -27,6 +27,12 @@ static int set_fingerprint(struct kt_cluster_info *info, const char *text)
     return 0;
 }
 
+void kt_cluster_info_set_key(struct kt_cluster_info *info, const char *fingerprint)
+{
+    if (set_fingerprint(info, fingerprint) != 0)
+        return;
+}
+
 static int read_members(const json_t *object, struct kt_cluster_info *info, struct kt_error *why)
 {
     static const char *const NAMES[] = {"version", "cluster_id", "node", "openpgp_fingerprint",

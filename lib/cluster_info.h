@@ -13,6 +13,8 @@ struct kt_cluster_info {
     uint64_t openpgp_key_id;                               // its last 8 bytes
 };
 
+// Another key takes the place of the present one; what is no fingerprint changes nothing.
+void kt_cluster_info_set_key(struct kt_cluster_info *info, const char *fingerprint);
 // KT_ERR_NOT_INITIALISED when the file is missing.
 int kt_cluster_info_load(const char *path, struct kt_cluster_info *info,
                          struct kt_error *error) KT_MUST_CHECK;

@@ -33,6 +33,9 @@ int kt_file_check_private(const char *path, int secret, struct kt_error *error) 
 // Takes an exclusive lock on `path` (made when missing), held until the descriptor is closed.
 // KT_ERR_BUSY when somebody has it.
 int kt_file_lock(const char *path, int *fd, struct kt_error *error) KT_MUST_CHECK;
+// Overwrites a file with a secret (at most 64 KiB, as larger ones are none) and removes its name; none
+// there is fine. What has another name still is not overwritten: it may be in use under that.
+int kt_file_erase(const char *path, struct kt_error *error) KT_MUST_CHECK;
 // Writes all of it, retrying on EINTR and short writes.
 int kt_write_all(int fd, const void *bytes, size_t n) KT_MUST_CHECK;
 // snprintf into a path buffer that must fit.

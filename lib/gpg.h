@@ -29,6 +29,17 @@ int kt_gpg_generate(struct kt_gpg *gpg, enum kt_gpg_kind kind, const char *user_
 int kt_gpg_find_secret(struct kt_gpg *gpg, const char *user_id,
                        char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT],
                        struct kt_error *error) KT_MUST_CHECK;
+struct kt_gpg_named {
+    char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT];
+    char keygrip[KT_OPENPGP_FINGERPRINT_TEXT]; // the secret half is private-keys-v1.d/<keygrip>.key
+};
+// All keys with exactly that user id, secret = 1: those whose secret half is here. KT_ERR_TOO_LARGE
+// when there are more than `max`.
+int kt_gpg_list_named(struct kt_gpg *gpg, const char *user_id, int secret,
+                      struct kt_gpg_named *list, size_t max, size_t *count,
+                      struct kt_error *error) KT_MUST_CHECK;
+// 1 when the key with this fingerprint is here, its public half at least, and has exactly that user id.
+int kt_gpg_is_named(struct kt_gpg *gpg, const char *fingerprint, const char *user_id);
 // The binary public key, appended to `out`.
 int kt_gpg_export(struct kt_gpg *gpg, const char *fingerprint, struct kt_buf *out,
                   struct kt_error *error) KT_MUST_CHECK;

@@ -4,9 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/objects.h>
@@ -167,27 +165,6 @@ void kt_receipt_key_id_of(const struct kt_paths *paths, int is_next, char id[KT_
 
 // --- writing ---
 
-// Overwrites a private key and removes its name. What has another name still is not touched: it may
-// be in use under that.
-static int erase(const char *path, struct kt_error *error)
-{
-    static const char zeros[KT_RECEIPT_PEM_MAX];
-    struct stat st;
-    int rc = 0, fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-
-    if (fd < 0)
-        return errno == ENOENT ? 0 : kt_error_errno(error, "cannot overwrite '%s'", path);
-    if (fstat(fd, &st) != 0)
-        rc = kt_error_errno(error, "cannot look at '%s'", path);
-    else if (st.st_nlink == 1 && st.st_size <= (off_t)sizeof(zeros) &&
-             (kt_write_all(fd, zeros, (size_t)st.st_size) != 0 || fsync(fd) != 0))
-        rc = kt_error_errno(error, "cannot overwrite '%s'", path);
-    close(fd);
-    if (rc == 0 && unlink(path) != 0)
-        rc = kt_error_errno(error, "cannot remove '%s'", path);
-    return rc;
-}
-
 static int path_of(const struct kt_paths *paths, const char *name, char out[KT_PATH_MAX],
                    struct kt_error *error)
 {
@@ -219,7 +196,7 @@ static int erase_rest(const struct kt_paths *paths, struct kt_error *error)
         rc = kt_error_errno(error, "cannot open the folder '%s'", folder);
     for (struct dirent *entry = dir ? readdir(dir) : NULL; rc == 0 && entry; entry = readdir(dir)) {
         if (is_left_over(entry->d_name) && (rc = path_of(paths, entry->d_name, path, error)) == 0)
-            rc = erase(path, error);
+            rc = kt_file_erase(path, error);
     }
     if (dir)
         closedir(dir);

@@ -7,10 +7,9 @@
 #include <strings.h>
 
 #include "lib/formats_text.h"
-#include "lib/gpg_stream.h"
+#include "lib/signed_text.h"
 
-#define TEXT_MAX  1024
-#define BEGIN_KEY "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+#define TEXT_MAX 1024
 
 int kt_statement_format(const struct kt_statement *statement, struct kt_buf *out)
 {
@@ -104,9 +103,7 @@ int kt_statement_sign(const char *home, const char *fingerprint,
     }
     rc = kt_gpg_new(home, &gpg, error);
     if (rc == 0)
-        rc = kt_gpg_sign_text(gpg, fingerprint, (const char *)kt_buf_ptr(&text), &made, error);
-    if (rc == 0)
-        rc = kt_gpg_export_text(gpg, fingerprint, &made, error);
+        rc = kt_signed_text_make(gpg, fingerprint, (const char *)kt_buf_ptr(&text), &made, error);
     if (rc == 0)
         rc = kt_buf_put(out, kt_buf_ptr(&made), kt_buf_left(&made));
 out:
@@ -116,51 +113,42 @@ out:
     return rc;
 }
 
-// Where the key begins: at the beginning of a line. NULL when there is none.
-static const uint8_t *find_key(const uint8_t *bytes, size_t n)
+int kt_statement_verify_any(const void *bytes, size_t n, char signer[KT_OPENPGP_FINGERPRINT_TEXT],
+                            struct kt_statement *statement, struct kt_error *error)
 {
-    const uint8_t *at = memmem(bytes, n, "\n" BEGIN_KEY, strlen(BEGIN_KEY) + 1);
+    struct kt_buf text = KT_BUF_INIT(KT_STATEMENT_MAX);
+    struct kt_statement parsed;
+    int rc = n <= KT_STATEMENT_MAX
+                 ? kt_signed_text_check(bytes, n, signer, &text, error)
+                 : kt_error_set(error, KT_ERR_PROTOCOL, NULL, "a statement of more than %d bytes",
+                                KT_STATEMENT_MAX);
 
-    return at ? at + 1 : NULL;
+    if (rc == 0) {
+        rc = kt_statement_parse((const char *)kt_buf_ptr(&text), kt_buf_left(&text), &parsed);
+        if (rc == KT_ERR_NO_MEMORY)
+            rc = kt_error_set(error, rc, NULL, "out of memory");
+        else if (rc != 0)
+            rc =
+                kt_error_set(error, KT_ERR_PROTOCOL, NULL,
+                             "the key signed something else than a statement about an incarnation");
+    }
+    kt_buf_free(&text);
+    if (rc == 0)
+        *statement = parsed;
+    return rc;
 }
 
 int kt_statement_verify(const char *fingerprint, const void *bytes, size_t n,
                         struct kt_statement *statement, struct kt_error *error)
 {
-    const uint8_t *from = bytes, *key = n <= KT_STATEMENT_MAX ? find_key(bytes, n) : NULL;
-    struct kt_buf text = KT_BUF_INIT(KT_STATEMENT_MAX);
-    struct kt_gpg *gpg = NULL;
+    char signer[KT_OPENPGP_FINGERPRINT_TEXT];
     struct kt_statement parsed;
-    char found[KT_OPENPGP_FINGERPRINT_TEXT];
-    int rc;
+    int rc = kt_statement_verify_any(bytes, n, signer, &parsed, error);
 
-    if (key == NULL)
-        return kt_error_set(error, KT_ERR_PROTOCOL, NULL,
-                            "not a statement about an incarnation with its key");
-    rc = kt_gpg_new_temporary(key, n - (size_t)(key - from), &gpg, found, error);
-    if (rc == KT_ERR_OPENPGP_KEY_INVALID)
-        rc = kt_error_set(error, KT_ERR_PROTOCOL, NULL,
-                          "the statement about an incarnation has no key with it");
-    if (rc != 0)
-        goto out;
-    if (strcasecmp(found, fingerprint) != 0) {
+    if (rc == 0 && strcasecmp(signer, fingerprint) != 0)
         rc = kt_error_set(error, KT_ERR_SIGNATURE, NULL,
-                          "the statement is signed by key %s, not by the cluster's", found);
-        goto out;
-    }
-    rc = kt_gpg_verify_text(gpg, fingerprint, bytes, (size_t)(key - from), &text, error);
-    if (rc != 0)
-        goto out;
-    rc = kt_statement_parse((const char *)kt_buf_ptr(&text), kt_buf_left(&text), &parsed);
-    if (rc == KT_ERR_NO_MEMORY)
-        rc = kt_error_set(error, rc, NULL, "out of memory");
-    else if (rc != 0)
-        rc = kt_error_set(error, KT_ERR_PROTOCOL, NULL,
-                          "the cluster's key signed something else than a statement");
-    else
+                          "the statement is signed by key %s, not by the cluster's", signer);
+    if (rc == 0)
         *statement = parsed;
-out:
-    kt_gpg_free_temporary(gpg);
-    kt_buf_free(&text);
     return rc;
 }

@@ -35,5 +35,9 @@ int kt_statement_sign(const char *home, const char *fingerprint,
 // KT_ERR_SIGNATURE, KT_ERR_PROTOCOL.
 int kt_statement_verify(const char *fingerprint, const void *bytes, size_t n,
                         struct kt_statement *statement, struct kt_error *error) KT_MUST_CHECK;
+// The same by whatever key comes with it, for one whose file is known by its hash already: `signer`
+// receives the fingerprint.
+int kt_statement_verify_any(const void *bytes, size_t n, char signer[KT_OPENPGP_FINGERPRINT_TEXT],
+                            struct kt_statement *statement, struct kt_error *error) KT_MUST_CHECK;
 
 #endif

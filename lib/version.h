@@ -5,7 +5,7 @@
 
 #define KT_VERSION          "0.1.0"
 #define KT_PROTOCOL_VERSION 1
-#define KT_SCHEMA_VERSION   7
+#define KT_SCHEMA_VERSION   8
 // "ktadmin 0.1.0 (protocol 1, schema 2)"
 #define KT_STR_(x) #x
 #define KT_STR(x)  KT_STR_(x)

@@ -47,9 +47,12 @@ static struct {
     const char *state; // of the client
     // What /v1/incarnations gives; NULL: an old server, which has no such call.
     const char *incarnations;
-    int statements_asked; // how often it was
-    const char *active;   // KT-Active of every answer, or NULL
-    char asked[4096];     // "one two ", the servers in the order of the requests
+    int statements_asked;     // how often it was
+    const char *cluster_keys; // the same of /v1/cluster-keys
+    int cluster_keys_asked;
+    const char *cluster_key; // KT-Cluster-Key of every answer, or NULL
+    const char *active;      // KT-Active of every answer, or NULL
+    char asked[4096];        // "one two ", the servers in the order of the requests
     // Called for each request; anything but 0 is what kt_http_client_run returns. `*sent` = 1 lets
     // the request be acted on first, as when only the answer is lost.
     int (*network)(const char *server, const struct kt_http_request *request, int *sent);
@@ -236,6 +239,15 @@ static void fake_incarnations(struct kt_http_answer *answer)
     fake.statements_asked++;
     if (fake.incarnations != NULL)
         fake_body(answer, 200, fake.incarnations, strlen(fake.incarnations));
+    else
+        fake_error(answer, KT_ERR_ROUTE_UNKNOWN);
+}
+
+static void fake_cluster_keys(struct kt_http_answer *answer)
+{
+    fake.cluster_keys_asked++;
+    if (fake.cluster_keys != NULL)
+        fake_body(answer, 200, fake.cluster_keys, strlen(fake.cluster_keys));
     else
         fake_error(answer, KT_ERR_ROUTE_UNKNOWN);
 }
@@ -479,6 +491,8 @@ static void fake_serve(const struct kt_http_request *request, struct kt_http_ans
                             (json_int_t)fake.epoch));
     else if (strcmp(path, "/v1/incarnations") == 0)
         fake_incarnations(answer);
+    else if (strcmp(path, "/v1/cluster-keys") == 0)
+        fake_cluster_keys(answer);
     else if (strncmp(path, "/v1/deposits", 12) == 0)
         fake_deposits(request, path + 12, query, answer);
     else
@@ -488,6 +502,8 @@ static void fake_serve(const struct kt_http_request *request, struct kt_http_ans
     fake_header(answer, "KT-Freshness", fresh ? fresh : "local");
     if (fake.active != NULL)
         fake_header(answer, "KT-Active", fake.active);
+    if (fake.cluster_key != NULL)
+        fake_header(answer, "KT-Cluster-Key", fake.cluster_key);
 }
 
 static void fake_decline(struct kt_http_answer *answer)
