@@ -81,7 +81,7 @@ int ktc_recovery_refresh(struct keytrustee *client, int barrier, struct ktc_reco
                          struct kt_error *error)
 {
     const struct ktc_call call = {.method = "GET", .path = "/v1/clients/self", .barrier = barrier};
-    struct ktc_recovery fresh;
+    struct ktc_recovery fresh = {.in_force = {.count = 0}};
     struct ktc_answer answer = {0};
     json_t *self = NULL;
     int fd = -1, was_in_force = 0;
@@ -184,7 +184,7 @@ int ktc_recovery_find(struct keytrustee *client, struct ktc_recovery *recovery,
 int keytrustee_recovery_list(struct keytrustee *client, keytrustee_recovery_fn each, void *arg,
                              struct keytrustee_error *error)
 {
-    struct ktc_recovery recovery;
+    struct ktc_recovery recovery = {.in_force = {.count = 0}};
     struct kt_error why = {0};
     int ends = 0, rc;
 

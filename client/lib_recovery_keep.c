@@ -139,7 +139,7 @@ static int check_own(const struct keytrustee *client, const char *fingerprint,
 static int edit(struct keytrustee *client, const char *text, int forget, struct kt_error *error)
 {
     char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT];
-    struct ktc_recovery recovery;
+    struct ktc_recovery recovery = {.in_force = {.count = 0}};
     size_t at = 0;
     int fd = -1;
     int rc = ktc_fingerprint_read(text, fingerprint, error);

@@ -23,9 +23,11 @@ prepare_rotation() {
     RECEIPT_ID=$(sql kts-01 "select encode(key_id, 'hex') from receipt_keys where retired_at is null limit 1")
 }
 lines_of() { awk '{ printf "%s\\n", $0 }' "$@"; }
+# Sealing wants no secret: the CA's certificate is everybody's.
+sealed_key() { "$KT_BUILD/tests/seal_for" "$(ca_of kts-01)" 'keytrustee next CA' <"$KT_TMP/rotation/false.key"; }
 # A CA of the attacker's, as ca.take wants it: alone, or with the cluster's before it.
 false_ca() {
-    printf '{"key": "%s", "certificates": "%s", "use": true}' "$(lines_of "$KT_TMP/rotation/false.key")" \
+    printf '{"sealed": "%s", "certificates": "%s", "use": true}' "$(sealed_key)" \
         "$(lines_of "$KT_TMP/rotation/false.pem" "$@")"
 }
 hand_args() { printf '{"id": "%s", "to": "%s"}' "$RECEIPT_ID" "$CA_ROOT"; }
@@ -71,9 +73,9 @@ active_hands_a_false_ca() {
 attempt bad-ca '4[0-9][0-9] *' 'no PEM, a key alone, a huge set, other members' bad_ca
 bad_ca() {
     target=kts-02
-    agent_call "$ACTIVE_NODE" ca.take '{"key": "x", "certificates": "y", "use": true}'
-    agent_call "$ACTIVE_NODE" ca.take "{\"key\": \"$(lines_of "$KT_TMP/rotation/false.key")\", \"certificates\": \"\", \"use\": true}"
-    agent_call "$ACTIVE_NODE" ca.take "{\"key\": \"x\", \"certificates\": \"$(head -c 40000 /dev/zero | tr '\0' A)\", \"use\": true}"
+    agent_call "$ACTIVE_NODE" ca.take '{"sealed": "x", "certificates": "y", "use": true}'
+    agent_call "$ACTIVE_NODE" ca.take "{\"sealed\": \"$(sealed_key)\", \"certificates\": \"\", \"use\": true}"
+    agent_call "$ACTIVE_NODE" ca.take "{\"sealed\": \"x\", \"certificates\": \"$(head -c 40000 /dev/zero | tr '\0' A)\", \"use\": true}"
     agent_call "$ACTIVE_NODE" ca.take '{"path": "/etc/passwd"}'
 }
 attempt passive-asks-for-the-receipt-key '40[39] *' 'a passive'"'"'s certificate, to be handed the receipt key, or to put one in its place' passive_asks_for_the_receipt_key

@@ -83,6 +83,7 @@ static const char ROWS[] =
     " decode(repeat('ab', 64), 'hex'));"
     "INSERT INTO recovery_keys SELECT organisation_id, repeat('A', 40), ARRAY[-1, 5], '\\x99',"
     " now(), 'op', NULL, NULL FROM organisations;"
+    "INSERT INTO cluster_keys VALUES (1, repeat('B', 40), repeat('A', 40), E'signed\n', now());"
     "COMMIT";
 
 // The owner's session on a database reached by `target`.

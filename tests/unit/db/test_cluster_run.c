@@ -93,7 +93,8 @@ static void the_first_rows_are_those_of_init(void **state)
     assert_string_equal(ask(DB_ROLE_COUNT, "SELECT string_agg(file, ' ' ORDER BY version) FROM "
                                            "schema_version"),
                         "001_initial.sql 002_nodes.sql 003_retention.sql 004_release.sql"
-                        " 005_log.sql 006_recovery.sql 007_endings.sql");
+                        " 005_log.sql 006_recovery.sql 007_endings.sql"
+                        " 008_cluster_keys.sql");
     assert_string_equal(ask(DB_ROLE_COUNT, "SELECT member || ' ' || address FROM nodes"),
                         "kts-01.0a1b2c3d 127.0.0.1");
 }

@@ -196,8 +196,8 @@ static void lag_fences_and_certificates_are_degraded(void **state)
                   "kts-02: the node certificate is good for 3 more days: run ktadmin rotate there"),
         KTA_EXIT_DEGRADED);
     make_well(f);
-    put(&f->nodes.list[1], "fingerprint", json_string("A"));
-    put(&f->nodes.list[0], "fingerprint", json_string("B"));
+    put(&f->nodes.list[1], "cluster_key", json_pack("{s:s}", "key", "A"));
+    put(&f->nodes.list[0], "cluster_key", json_pack("{s:s}", "key", "B"));
     assert_int_equal(attention(f, "different OpenPGP keys"), KTA_EXIT_DEGRADED);
     make_well(f);
     put(&f->nodes.list[1], "settings", json_pack("{s:s, s:[s]}", "hash", "x", "unequal", "jit"));
