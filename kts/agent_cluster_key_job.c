@@ -19,7 +19,7 @@
 
 #define TAKE_MS    20000
 #define BASE64_MAX (4 * ((KT_CLUSTER_KEY_FILE_MAX + 2) / 3))
-#define PURPOSE    "cluster key"
+#define PURPOSE    "keytrustee cluster key"
 #define PROOF      "this node has the cluster's key\n"
 
 static const char *text_of(const json_t *args, const char *name)
