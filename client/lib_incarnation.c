@@ -126,7 +126,6 @@ static int fetch(struct keytrustee *client, const char *server, const uint8_t *p
 
 // How a statement by an older key of the cluster is known to be of the time when that key counted.
 enum older_key {
-    OLDER_NEVER,  // it began only now
     OLDER_CLOSED, // by the word of the newest key
     OLDER_HASHED, // by the hash in the statement behind it
 };
@@ -220,7 +219,7 @@ int ktc_restored_accept(struct keytrustee *client, const struct kt_incarnation *
     if (rc == 0)
         rc = fetch(client, server, pin, &object, error);
     if (rc == 0)
-        rc = check(client, find(object, incarnation), incarnation, OLDER_NEVER, server, &statement,
+        rc = check(client, find(object, incarnation), incarnation, OLDER_CLOSED, server, &statement,
                    error);
     if (rc == 0) {
         ktc_history_remember(client, incarnation, epoch);

@@ -30,7 +30,8 @@ struct db_backup_facts {
     uint64_t log_index;
     uint8_t log_head[KT_SHA256_LEN]; // SHA-256 of the newest deposit's receipt signature, or zeros
     uint32_t schema;
-    char postgresql[32]; // "15.20"
+    char postgresql[32];  // "15.20"
+    char cluster_key[41]; // fingerprint of the newest OpenPGP key that is listed, or ""
     struct kt_peers peers;
     struct db_backup_table tables[DB_BACKUP_TABLES_MAX]; // in an order that satisfies references
     size_t table_count;

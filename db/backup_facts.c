@@ -49,8 +49,10 @@ static int read_facts(const PGresult *result, struct db_backup_facts *facts)
         kt_uuid_parse(PQgetvalue(result, 0, 0), &facts->cluster_id) != 0 ||
         kt_incarnation_parse(PQgetvalue(result, 0, 2), &facts->incarnation) != 0 ||
         kt_u64_parse(PQgetvalue(result, 0, 3), 1, INT64_MAX, &facts->epoch) != 0 ||
-        kt_hex_decode(PQgetvalue(result, 0, 8), facts->log_head, KT_SHA256_LEN) != 0)
+        kt_hex_decode(PQgetvalue(result, 0, 8), facts->log_head, KT_SHA256_LEN) != 0 ||
+        strlen(PQgetvalue(result, 0, 9)) >= sizeof(facts->cluster_key))
         return KT_ERR_INVALID;
+    snprintf(facts->cluster_key, sizeof(facts->cluster_key), "%s", PQgetvalue(result, 0, 9));
     facts->is_restored = db_true_column(result, 1);
     memcpy(facts->active, active, strlen(active) + 1);
     facts->schema = (uint32_t)db_number_column(result, 5);
@@ -66,7 +68,8 @@ int db_facts_rows(PGconn *conn, struct db_backup_facts *facts, struct kt_error *
         "SELECT c.cluster_id, c.state = 'restored', i.number || '.' || encode(i.bits, 'hex'),"
         " e.epoch, e.active, (SELECT max(version) FROM public.schema_version),"
         " current_setting('server_version'), coalesce(d.log_index, 0),"
-        " coalesce(encode(d.head, 'hex'), repeat('0', 64))"
+        " coalesce(encode(d.head, 'hex'), repeat('0', 64)), coalesce((SELECT k.fingerprint::text"
+        "   FROM public.cluster_keys k ORDER BY k.number DESC LIMIT 1), '')"
         " FROM public.cluster c, (SELECT incarnation, epoch, active FROM public.epochs"
         "   ORDER BY incarnation DESC, epoch DESC, sequence DESC LIMIT 1) e"
         " JOIN public.incarnations i ON i.number = e.incarnation"

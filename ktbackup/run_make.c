@@ -161,11 +161,22 @@ static int sign(struct ktb_run *backup, struct kt_buf *out, struct kt_error *err
 static int check_key(const struct ktb_run *backup, struct kt_error *error)
 {
     struct kt_cluster_info now;
+    const char *listed = "";
     int rc;
 
     if (backup->place.kind != KT_BACKUP_SERVER)
         return 0;
     rc = kt_cluster_info_load(backup->place.paths.cluster, &now, error);
+    if (rc == 0 && backup->database)
+        listed = db_backup_facts(backup->database)->cluster_key;
+    // Restored, it would sign by a key that the restored database says is replaced.
+    if (rc == 0 && listed[0] && strcmp(now.openpgp_fingerprint, listed) != 0)
+        rc = kt_error_set(
+            error, KT_ERR_BUSY,
+            "run ktadmin rotate --cluster-key on the active to its end, then this again",
+            "the database lists the cluster's OpenPGP key %.40s, which this node does "
+            "not use yet",
+            listed);
     if (rc == 0 && strcmp(now.openpgp_fingerprint, backup->place.signer) != 0)
         rc = kt_error_set(error, KT_ERR_BUSY, "run it again",
                           "the cluster's OpenPGP key was replaced while the backup was made");

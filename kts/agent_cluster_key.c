@@ -301,6 +301,8 @@ static int run_use(struct kts_call *call, const json_t *args, json_t **result,
     int rc = take_only_fingerprint(args, &fingerprint, error);
 
     (void)result;
+    if (rc == 0 && kts_call_member(call)[0])
+        rc = check_from_active(call, error);
     if (rc)
         return rc;
     kts_agent_watch_lists(agent);

@@ -15,6 +15,7 @@
 #include "lib/file.h"
 #include "lib/gpg_stream.h"
 #include "lib/json.h"
+#include "lib/log.h"
 #include "lib/secret.h"
 
 #define TAKE_MS    20000
@@ -76,19 +77,30 @@ static int is_in_line(const json_t *args, const char *fingerprint)
     return 0;
 }
 
+// Only what this node's own run has written down, or was handed by a statement of the key in use: what
+// else lies in the keyring may be anybody's.
+static const struct kt_gpg_named *find_left(const struct kts_job *job, const json_t *args,
+                                            const struct keys *keys)
+{
+    struct kt_cluster_key_next next = {.statement = NULL};
+    const struct kt_gpg_named *found = NULL;
+
+    if (kt_cluster_key_next_load(job->start->paths, &next, NULL) == 0 &&
+        strcmp(next.fingerprint, job->start->info->openpgp_fingerprint) != 0 &&
+        !is_in_line(args, next.fingerprint))
+        found = find_key(keys, next.fingerprint);
+    kt_cluster_key_next_free(&next);
+    return found;
+}
+
 // One that never counted: a killed run has left it. Else a new one.
 static int choose(const struct kts_job *job, const json_t *args, struct keys *keys,
                   struct kt_cluster_key_next *next, struct kt_error *error)
 {
-    const struct kt_gpg_named *found = NULL;
+    const struct kt_gpg_named *found = find_left(job, args, keys);
     char made[KT_OPENPGP_FINGERPRINT_TEXT];
     int rc;
 
-    for (size_t i = 0; i < keys->count && !found; i++) {
-        if (strcmp(keys->list[i].fingerprint, job->start->info->openpgp_fingerprint) != 0 &&
-            !is_in_line(args, keys->list[i].fingerprint))
-            found = &keys->list[i];
-    }
     if (!found) {
         rc = kt_gpg_generate(keys->gpg, KT_GPG_CLUSTER, keys->user_id, made, error);
         if (rc == 0)
@@ -151,6 +163,8 @@ static int make_next(struct kts_job *job, const json_t *args, struct keys *keys,
 
     if (rc == 0)
         rc = sign(job, args, keys, &next, error);
+    if (rc == 0)
+        rc = kt_cluster_key_sync(job->start->paths, next.keygrip, error);
     if (rc == 0)
         rc = kt_cluster_key_next_save(job->start->paths, &next, error);
     if (rc == 0)
@@ -388,33 +402,76 @@ static int prove(struct keys *keys, const char *fingerprint, const char *keygrip
     return rc;
 }
 
+// In a keyring of its own first: exactly the key that was named, under the cluster's name, and with that
+// keygrip. What else came with it is left out.
+static int check_public(const struct keys *keys, const char *fingerprint, const char *keygrip,
+                        const struct kt_buf *offered, struct kt_buf *exact, struct kt_error *error)
+{
+    struct kt_gpg_named list[KT_CLUSTER_KEYS_MAX];
+    char imported[KT_OPENPGP_FINGERPRINT_TEXT] = "";
+    struct kt_gpg *gpg = NULL;
+    size_t count = 0, i = 0;
+    int rc = kt_gpg_new_temporary(kt_buf_ptr(offered), kt_buf_left(offered), &gpg, imported, error);
+
+    if (rc == 0)
+        rc = kt_gpg_list_named(gpg, keys->user_id, 0, list, KT_CLUSTER_KEYS_MAX, &count, error);
+    while (rc == 0 && i < count && strcmp(list[i].fingerprint, fingerprint) != 0)
+        i++;
+    if (rc == 0 && (i == count || strcmp(list[i].keygrip, keygrip) != 0))
+        rc = kt_error_set(error, KT_ERR_INVALID, NULL, "what came is not the key %s", fingerprint);
+    if (rc == 0)
+        rc = kt_gpg_export(gpg, fingerprint, exact, error);
+    if (gpg)
+        kt_gpg_free_temporary(gpg);
+    return rc;
+}
+
+// One that is here and works stays as it is; one that does not work leaves nothing.
+static int put_in_place(const struct kts_job *job, struct keys *keys, const char *fingerprint,
+                        const char *keygrip, const struct kt_buf *file, const struct kt_buf *exact,
+                        struct kt_error *error)
+{
+    char path[KT_PATH_MAX], imported[KT_OPENPGP_FINGERPRINT_TEXT] = "";
+    int rc = kt_cluster_key_path(job->start->paths, keygrip, path, error);
+
+    if (rc == 0 && kt_file_exists(path) && prove(keys, fingerprint, keygrip, NULL) == 0)
+        return 0;
+    if (rc == 0)
+        rc = write_key(job, keygrip, file, error);
+    if (rc)
+        return rc;
+    rc = kt_gpg_import(keys->gpg, kt_buf_ptr(exact), kt_buf_left(exact), imported, error);
+    if (rc == 0)
+        rc = prove(keys, fingerprint, keygrip, error);
+    if (rc && kt_file_erase(path, NULL))
+        kt_log(KT_LOG_WARNING, "'%s' is no key and cannot be removed", path);
+    return rc;
+}
+
 static int keep(struct kts_job *job, const json_t *args, const struct kt_buf *file,
                 const struct kt_buf *public_key, struct kt_error *error)
 {
     const char *fingerprint = text_of(args, "fingerprint"), *keygrip = text_of(args, "keygrip"),
                *statement = text_of(args, "statement");
     struct kt_cluster_key_next next = {.statement = NULL};
+    struct kt_buf exact = KT_BUF_INIT(KT_CLUSTER_KEY_FILE_MAX);
     struct keys keys = {.gpg = NULL};
-    char imported[KT_OPENPGP_FINGERPRINT_TEXT] = "";
     int rc = open_keys(job, &keys, error);
 
     if (rc == 0)
-        rc = kt_gpg_import(keys.gpg, kt_buf_ptr(public_key), kt_buf_left(public_key), imported,
-                           error);
-    if (rc == 0 && strcmp(imported, fingerprint) != 0)
-        rc = kt_error_set(error, KT_ERR_INVALID, NULL, "the key that came is %s, not %s", imported,
-                          fingerprint);
+        rc = check_public(&keys, fingerprint, keygrip, public_key, &exact, error);
     if (rc == 0)
-        rc = write_key(job, keygrip, file, error);
-    if (rc == 0)
-        rc = prove(&keys, fingerprint, keygrip, error);
+        rc = put_in_place(job, &keys, fingerprint, keygrip, file, &exact, error);
     memcpy(next.fingerprint, fingerprint, sizeof(next.fingerprint));
     memcpy(next.keygrip, keygrip, sizeof(next.keygrip));
     if (rc == 0 && statement[0] && !(next.statement = strdup(statement)))
         rc = kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
     if (rc == 0)
+        rc = kt_cluster_key_sync(job->start->paths, keygrip, error);
+    if (rc == 0)
         rc = kt_cluster_key_next_save(job->start->paths, &next, error);
     kt_cluster_key_next_free(&next);
+    kt_buf_free(&exact);
     kt_gpg_free(keys.gpg);
     return rc;
 }
@@ -431,6 +488,10 @@ int kts_job_cluster_key_take(struct kts_job *job, const json_t *args, json_t **r
         rc = kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "'keygrip' is not 40 hex digits");
     if (rc == 0)
         rc = check_named(job, args, fingerprint, error);
+    if (rc == 0 && strcmp(job->start->info->openpgp_fingerprint, fingerprint) == 0) {
+        *result = json_object(); // in use: nobody puts anything in its place
+        return 0;
+    }
     if (rc == 0)
         rc = unseal(job, args, &file, error);
     if (rc == 0)
@@ -469,15 +530,25 @@ int kts_job_cluster_key_fetch(struct kts_job *job, const json_t *args, json_t **
 
 // --- taking into use ---
 
+// Proved once more: the older ones are erased by it.
 int kts_job_cluster_key_use(struct kts_job *job, const json_t *args, json_t **result,
                             struct kt_error *error)
 {
-    struct kt_gpg *gpg = NULL;
-    int rc = kt_gpg_new(job->start->paths->gnupg, &gpg, error);
+    const char *fingerprint = text_of(args, "fingerprint");
+    const struct kt_gpg_named *key;
+    struct keys keys = {.gpg = NULL};
+    int rc = open_keys(job, &keys, error);
 
+    key = rc == 0 ? find_key(&keys, fingerprint) : NULL;
+    if (key) {
+        const struct kt_gpg_named copy = *key; // the list is read again
+        rc = prove(&keys, fingerprint, copy.keygrip, error);
+        if (rc == 0)
+            rc = kt_cluster_key_sync(job->start->paths, copy.keygrip, error);
+    }
     if (rc == 0)
-        rc = kt_cluster_key_use(job->start->paths, gpg, text_of(args, "fingerprint"), error);
-    kt_gpg_free(gpg);
+        rc = kt_cluster_key_use(job->start->paths, keys.gpg, fingerprint, error);
+    kt_gpg_free(keys.gpg);
     if (rc == 0)
         *result = json_object();
     return rc;

@@ -3,6 +3,7 @@
 #include "lib/cluster_key.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,6 +190,45 @@ static int forget_next(const struct kt_paths *paths, struct kt_error *error)
     return rc ? rc : kt_dir_sync(paths->confdir, error);
 }
 
+static int sync_file(const char *path, struct kt_error *error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+
+    if (fd < 0 || fsync(fd) != 0)
+        rc = kt_error_errno(error, "cannot make '%s' durable", path);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int kt_cluster_key_sync(const struct kt_paths *paths, const char *keygrip, struct kt_error *error)
+{
+    char path[KT_PATH_MAX], ring[KT_PATH_MAX], folder[KT_PATH_MAX];
+    int rc = kt_cluster_key_path(paths, keygrip, path, error);
+
+    if (rc == 0 && (kt_path_join(ring, sizeof(ring), paths->gnupg, "pubring.kbx") ||
+                    kt_path_join(folder, sizeof(folder), paths->gnupg, FOLDER)))
+        rc = kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "a path in the confdir is too long");
+    if (rc == 0)
+        rc = sync_file(path, error);
+    if (rc == 0)
+        rc = sync_file(ring, error);
+    if (rc == 0)
+        rc = kt_dir_sync(folder, error);
+    return rc ? rc : kt_dir_sync(paths->gnupg, error);
+}
+
+// A late word about the key that is in use must not take the next one away.
+static int has_another_next(const struct kt_paths *paths, const char *fingerprint)
+{
+    struct kt_cluster_key_next next = {.statement = NULL};
+    int has = kt_cluster_key_next_load(paths, &next, NULL) == 0 &&
+              strcmp(next.fingerprint, fingerprint) != 0;
+
+    kt_cluster_key_next_free(&next);
+    return has;
+}
+
 int kt_cluster_key_use(const struct kt_paths *paths, struct kt_gpg *gpg, const char *fingerprint,
                        struct kt_error *error)
 {
@@ -200,6 +240,8 @@ int kt_cluster_key_use(const struct kt_paths *paths, struct kt_gpg *gpg, const c
 
     if (rc)
         return rc;
+    if (strcmp(info.openpgp_fingerprint, fingerprint) == 0 && has_another_next(paths, fingerprint))
+        return 0;
     kt_cluster_key_user_id(&info.cluster_id, user_id);
     rc = kt_gpg_list_named(gpg, user_id, 1, list, KT_CLUSTER_KEYS_MAX, &count, error);
     for (size_t i = 0; rc == 0 && i < count; i++) {

@@ -39,8 +39,12 @@ int kt_cluster_key_is_id(const char *text);
 // The file of a secret half.
 int kt_cluster_key_path(const struct kt_paths *paths, const char *keygrip, char out[KT_PATH_MAX],
                         struct kt_error *error) KT_MUST_CHECK;
+// Makes that secret half and the public keys durable: GnuPG does not.
+int kt_cluster_key_sync(const struct kt_paths *paths, const char *keygrip,
+                        struct kt_error *error) KT_MUST_CHECK;
 // Names `fingerprint`, whose secret half must be in `gpg`, in cluster.json; erases those of all other
-// keys of the cluster; forgets cluster-key.json. May be repeated after a kill anywhere.
+// keys of the cluster; forgets cluster-key.json. Nothing of that when it is in use and another one is
+// to follow it. May be repeated after a kill anywhere.
 int kt_cluster_key_use(const struct kt_paths *paths, struct kt_gpg *gpg, const char *fingerprint,
                        struct kt_error *error) KT_MUST_CHECK;
 

@@ -245,6 +245,23 @@ static void a_restore_by_the_older_key_is_refused_once_there_is_a_newer_one(void
     assert_int_equal(client->state.incarnation.number, 2);
 }
 
+static void who_was_away_takes_the_restore_that_the_newer_key_vouches_for(void **state)
+{
+    struct kt_key_statement one = names(0, 1, 1, NULL);
+    char *text = restored_by(0, 17);
+
+    (void)state;
+    assert_int_equal(kt_sha256(text, strlen(text), one.restored), 0);
+    assert_int_equal(kt_incarnation_parse(SECOND, &one.incarnation), 0);
+    free(text);
+    show(&one);
+    fake.cluster_key = keys[1];
+    fake.incarnation = SECOND;
+    must_work(get(), &error);
+    knows(1);
+    assert_int_equal(client->state.incarnation.number, 2);
+}
+
 static void what_the_older_key_said_in_its_time_holds_and_nothing_else(void **state)
 {
     struct kt_key_statement one = names(0, 1, 1, NULL);
@@ -299,6 +316,7 @@ int main(void)
         CASE(a_gap_in_the_line_is_refused),
         CASE(a_statement_of_another_cluster_or_a_changed_one_is_refused),
         CASE(a_restore_by_the_older_key_is_refused_once_there_is_a_newer_one),
+        CASE(who_was_away_takes_the_restore_that_the_newer_key_vouches_for),
         CASE(what_the_older_key_said_in_its_time_holds_and_nothing_else),
         CASE(registering_again_takes_no_key_that_does_not_follow),
     };
