@@ -13,17 +13,11 @@
 #define AHEAD_MAX (KTS_CONN_AHEAD + KTS_CONN_IN_STEP) // what was sent ahead never is more
 #define IN_MAX    (18u << 20) // largest header and body that settings allow, and a step
 #define OUT_MAX   (20u << 20)
-#define IN_A_TURN 16    // pipelined requests served before others get their turn
-#define PACE_MS   10000 // how often the pace of a body or an answer is looked at
+#define IN_A_TURN 16 // pipelined requests served before others get their turn
 
 static void destroy(struct kts_conn *conn);
 static void on_event(evutil_socket_t fd, short what, void *arg);
 static void on_timer(evutil_socket_t fd, short what, void *arg);
-
-static int64_t setting(const struct kts_conn *conn, enum kt_setting id)
-{
-    return kt_settings_number(conn->worker->settings, id);
-}
 
 // --- requests ---
 
@@ -51,7 +45,7 @@ static void next_request(struct kts_conn *conn)
         kt_buf_free(&conn->out);
     kts_conn_watch_reads(conn, 1);
     kts_conn_deadline(conn, conn->worker->stopping ? KTS_CONN_LAST_MS
-                                                   : setting(conn, KT_SET_TIMEOUT_IDLE));
+                                                   : kts_conn_setting(conn, KT_SET_TIMEOUT_IDLE));
 }
 
 // Answers what the connection itself finds wrong; it is closed then.
@@ -66,23 +60,6 @@ static int refuse(struct kts_conn *conn, const struct kt_error *error)
     else
         kts_dispatch_refuse(conn->request, error);
     return !conn->dead;
-}
-
-// The next look at the pace, or the end of the time as a whole.
-static void keep_pace(struct kts_conn *conn, enum kt_setting whole)
-{
-    int64_t left_ms = setting(conn, whole) - (kt_monotonic_now() - conn->pace_us) / 1000;
-
-    kts_conn_deadline(conn, left_ms < 1 ? 1 : left_ms < PACE_MS ? left_ms : PACE_MS);
-}
-
-// 1: `moved` bytes since pace_us are enough, and there is time left.
-static int is_in_pace(const struct kts_conn *conn, enum kt_setting whole, size_t moved)
-{
-    int64_t ms = (kt_monotonic_now() - conn->pace_us) / 1000;
-
-    return ms < setting(conn, whole) &&
-           (int64_t)moved >= setting(conn, KT_SET_LIMIT_RATE) * ms / 1000;
 }
 
 static int begin_request(struct kts_conn *conn, const struct kts_http_head *head, size_t used)
@@ -110,7 +87,7 @@ static int begin_request(struct kts_conn *conn, const struct kts_http_head *head
     }
     if (conn->request->body_expected > 0) {
         conn->pace_us = kt_monotonic_now();
-        keep_pace(conn, KT_SET_TIMEOUT_BODY);
+        kts_conn_keep_pace(conn, KT_SET_TIMEOUT_BODY);
     }
     if (asked && kt_buf_left(&conn->in) < conn->request->body_expected) {
         conn->state = KTS_CONN_CONTINUE;
@@ -129,12 +106,12 @@ static int step_head(struct kts_conn *conn)
 
     if (left > 0 && !conn->head_begun) {
         conn->head_begun = 1;
-        kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_HEADER));
+        kts_conn_deadline(conn, kts_conn_setting(conn, KT_SET_TIMEOUT_HEADER));
     }
     if (left > conn->scanned) {
         rc = kts_http_read_head(kt_buf_ptr(&conn->in), left,
-                                (size_t)setting(conn, KT_SET_LIMIT_HEADER), &conn->scanned, &head,
-                                &used, &error);
+                                (size_t)kts_conn_setting(conn, KT_SET_LIMIT_HEADER), &conn->scanned,
+                                &head, &used, &error);
         if (rc == 0)
             return begin_request(conn, &head, used);
         if (rc != KT_ERR_AGAIN)
@@ -169,7 +146,7 @@ static int step_body(struct kts_conn *conn)
     if (kts_share_enter(conn->request))
         return work(conn);
     conn->state = KTS_CONN_QUEUED;
-    kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_READ));
+    kts_conn_deadline(conn, kts_conn_setting(conn, KT_SET_TIMEOUT_READ));
     return 1;
 }
 
@@ -178,56 +155,14 @@ static int step_queued(struct kts_conn *conn)
     return conn->has_turn ? work(conn) : kts_conn_fill_ahead(conn);
 }
 
-// --- answers that are not taken at once ---
-
-static void leave_senders(struct kts_conn *conn)
-{
-    struct kts_worker *worker = conn->worker;
-
-    if (!conn->senders_link)
-        return;
-    *conn->senders_link = conn->senders_next;
-    if (conn->senders_next)
-        conn->senders_next->senders_link = conn->senders_link;
-    else
-        worker->senders_end = conn->senders_link;
-    conn->senders_link = NULL;
-    worker->answer_bytes -= conn->answer_bytes;
-}
-
-// What such answers hold is bounded: the one that has been on its way longest goes.
-static void enter_senders(struct kts_conn *conn)
-{
-    struct kts_worker *worker = conn->worker;
-    size_t max = (size_t)setting(conn, KT_SET_LIMIT_ANSWERS);
-
-    if (conn->senders_link)
-        return;
-    conn->answer_bytes = conn->out.cap;
-    worker->answer_bytes += conn->answer_bytes;
-    conn->senders_next = NULL;
-    conn->senders_link = worker->senders_end;
-    *worker->senders_end = conn;
-    worker->senders_end = &conn->senders_next;
-    while (worker->answer_bytes > max && worker->senders) {
-        struct kts_conn *slowest = worker->senders;
-
-        leave_senders(slowest);
-        atomic_fetch_add_explicit(&worker->status->cut, 1, memory_order_relaxed);
-        slowest->dead = 1;
-        if (!slowest->running) // else its own loop frees it
-            event_active(slowest->timer, EV_TIMEOUT, 0);
-    }
-}
-
 static int step_sending(struct kts_conn *conn, int *served)
 {
     if (!kts_conn_write(conn)) {
         if (!conn->dead)
-            enter_senders(conn);
+            kts_conn_enter_senders(conn);
         return 0;
     }
-    leave_senders(conn);
+    kts_conn_leave_senders(conn);
     kts_request_free(conn->request);
     conn->request = NULL;
     if (conn->peer_done) {
@@ -320,37 +255,32 @@ void kts_conn_send(struct kts_conn *conn)
     conn->state = KTS_CONN_SENDING;
     conn->pace_us = kt_monotonic_now();
     conn->pace_total = kt_buf_left(&conn->out);
-    keep_pace(conn, KT_SET_TIMEOUT_ANSWER);
+    kts_conn_keep_pace(conn, KT_SET_TIMEOUT_ANSWER);
     if (!conn->running)
         run(conn);
 }
 
 // --- deadlines ---
 
-static void cut(struct kts_conn *conn)
-{
-    atomic_fetch_add_explicit(&conn->worker->status->cut, 1, memory_order_relaxed);
-    conn->dead = 1;
-}
-
 static void on_body_timer(struct kts_conn *conn)
 {
     struct kt_error error = {.code = KT_ERR_REQUEST_TIMEOUT};
 
-    if (is_in_pace(conn, KT_SET_TIMEOUT_BODY, kt_buf_left(&conn->in))) {
-        keep_pace(conn, KT_SET_TIMEOUT_BODY);
+    if (kts_conn_is_in_pace(conn, KT_SET_TIMEOUT_BODY, kt_buf_left(&conn->in))) {
+        kts_conn_keep_pace(conn, KT_SET_TIMEOUT_BODY);
         return;
     }
-    atomic_fetch_add_explicit(&conn->worker->status->cut, 1, memory_order_relaxed);
+    kts_conn_count_cut(conn);
     refuse(conn, &error);
 }
 
 static void on_sending_timer(struct kts_conn *conn)
 {
-    if (is_in_pace(conn, KT_SET_TIMEOUT_ANSWER, conn->pace_total - kt_buf_left(&conn->out)))
-        keep_pace(conn, KT_SET_TIMEOUT_ANSWER);
+    if (kts_conn_is_in_pace(conn, KT_SET_TIMEOUT_ANSWER,
+                            conn->pace_total - kt_buf_left(&conn->out)))
+        kts_conn_keep_pace(conn, KT_SET_TIMEOUT_ANSWER);
     else
-        cut(conn);
+        kts_conn_cut(conn);
 }
 
 static void on_state_timer(struct kts_conn *conn)
@@ -430,14 +360,14 @@ void kts_conn_new(struct kts_worker *worker, int fd, const struct sockaddr *peer
         destroy(conn);
         return;
     }
-    kts_conn_deadline(conn, setting(conn, KT_SET_TIMEOUT_HANDSHAKE));
+    kts_conn_deadline(conn, kts_conn_setting(conn, KT_SET_TIMEOUT_HANDSHAKE));
     kts_conn_watch_reads(conn, 1); // the client speaks first
 }
 
 void kts_conn_free(struct kts_conn *conn)
 {
     kts_request_free(conn->request);
-    leave_senders(conn);
+    kts_conn_leave_senders(conn);
     kts_origins_leave(conn->worker->origins, &conn->place);
     kts_conn_close(conn);
     *conn->link = conn->next;

@@ -101,4 +101,18 @@ int kts_conn_drain(struct kts_conn *conn);
 void kts_conn_format_peer(const struct sockaddr *peer, char out[KT_PEER_TEXT]);
 void kts_conn_watch_reads(struct kts_conn *conn, int on);
 
+int64_t kts_conn_setting(const struct kts_conn *conn, enum kt_setting id);
+// The next look at the pace of a body or an answer, or the end of the time that it has as a whole.
+void kts_conn_keep_pace(struct kts_conn *conn, enum kt_setting whole);
+// 1: `moved` bytes since conn->pace_us are enough, and there is time left.
+int kts_conn_is_in_pace(const struct kts_conn *conn, enum kt_setting whole, size_t moved);
+// One more for the number of connections that were cut.
+void kts_conn_count_cut(struct kts_conn *conn);
+// Counts it, and lets it end.
+void kts_conn_cut(struct kts_conn *conn);
+// What answers that are not taken at once hold is bounded: the one that has been on its way longest
+// is cut.
+void kts_conn_enter_senders(struct kts_conn *conn);
+void kts_conn_leave_senders(struct kts_conn *conn);
+
 #endif
