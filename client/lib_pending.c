@@ -65,7 +65,7 @@ static int take_line(struct kt_buf *file, const char *name, char *out, size_t si
     if (end == NULL || (size_t)(end - text) <= n || memcmp(text, name, n) != 0)
         return KT_ERR_INVALID;
     size_t len = (size_t)(end - text) - n;
-    if (len >= size)
+    if (len >= size || memchr(text + n, '\0', len) != NULL)
         return KT_ERR_INVALID;
     memcpy(out, text + n, len);
     out[len] = '\0';
@@ -104,12 +104,12 @@ static int parse(struct kt_buf *file, struct ktc_pending *pending)
         rc = take_line(file, "sha256 ", hex, sizeof hex);
     if (rc == 0)
         rc = kt_hex_decode(hex, pending->sha256, sizeof pending->sha256);
+    if (rc == 0)
+        rc = take_policy(file, pending->policy);
     if (rc == 0 && take_line(file, "key-group ", group, sizeof group) == 0) {
         rc = kt_uuid_parse(group, &uuid);
         memcpy(pending->key_group, group, sizeof group);
     }
-    if (rc == 0)
-        rc = take_policy(file, pending->policy);
     if (rc == 0)
         rc = kt_buf_get(file, &newline, 1);
     if (rc == 0 && (newline != '\n' || kt_buf_left(file) == 0))
