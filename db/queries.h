@@ -28,7 +28,8 @@ int db_session_check(struct db_session *session, struct kt_error *error) KT_MUST
 // "replied"} of those whose role is the member of their name. "replied" is a time on the member's
 // clock: only its changes say something.
 int db_query_look(struct db_session *session, json_t **look, struct kt_error *error) KT_MUST_CHECK;
-// Changes rarely: "nodes" (as kt_peers_from_json takes them) and "operators", an array of {"name",
+// Changes rarely: "nodes" (as kt_peers_from_json takes them), "expired", an array of those members whose
+// certificate has, and "operators", an array of {"name",
 // "cert_sha256"} of the certificates that are listed now; "receipt_keys", an array of {"id",
 // "retired"}, the newest first; "cluster_keys", an array of {"number", "fingerprint", "before",
 // "sha256" (of the statement), "since"}, the newest first; "restored", SHA-256 of the statement of the

@@ -135,6 +135,8 @@ typedef int kts_job_function(struct kts_job *job, const json_t *args, json_t **r
 // (KT_ERR_AUDIT_UNAVAILABLE); `run` makes the record, once it knows what to write.
 #define KTS_VERB_CLOSED  0x100
 #define KTS_VERB_RECORDS 0x200
+// A node that asks must show the certificate that the database's table has for it (agent_listed.h).
+#define KTS_VERB_LISTED 0x400
 // A row has `run`, which answers from the agent's loop and must not wait, or `job`.
 struct kts_verb {
     const char *name;

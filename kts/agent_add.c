@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kts/agent_join.h"
+#include "kts/agent_listed.h"
 #include "kts/agent_peers.h"
 #include "lib/epoch.h"
 #include "lib/json.h"
@@ -223,6 +224,13 @@ static int check_cert(const struct kts_agent *agent, const struct kt_peer *peer,
                               "the certificate is not that of '%s' in this cluster", peer->member);
 }
 
+// The node that has let it in; or itself, when no active was in sight then.
+static int check_caller(const struct kts_call *call, const char *member, struct kt_error *error)
+{
+    return strcmp(kts_call_member(call), member) == 0 ? kts_listed_check_newcomer(call, error)
+                                                      : kts_listed_check(call, error);
+}
+
 // On the active, asked by the node that has let the newcomer in.
 int kts_join_run_add(struct kts_call *call, const json_t *args, json_t **result,
                      struct kt_error *error)
@@ -243,6 +251,8 @@ int kts_join_run_add(struct kts_call *call, const json_t *args, json_t **result,
         rc = kt_error_set(error, KT_ERR_PASSIVE, NULL, "this node is not the active");
     if (rc == 0)
         rc = check_cert(agent, &peer, pem, error);
+    if (rc == 0)
+        rc = check_caller(call, peer.member, error);
     if (rc == 0)
         rc = kts_join_put_in_list(agent, &peer, 1, &list, error);
     if (rc)

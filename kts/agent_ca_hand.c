@@ -6,6 +6,7 @@
 
 #include "kts/agent_ca_rotate.h"
 #include "kts/agent_join.h"
+#include "kts/agent_listed.h"
 #include "kts/agent_peers.h"
 #include "kts/agent_seal.h"
 #include "lib/file.h"
@@ -79,9 +80,12 @@ static int ask(struct kt_node *node, const char *verb, const json_t *args, json_
 static int give(const struct kts_job *job, struct kt_node *node, int use, struct kt_error *error)
 {
     json_t *nothing = json_object(), *state = NULL, *take = NULL;
+    char root[KT_SHA256_TEXT];
     int rc = ask(node, "node.state", nothing, &state, error);
 
-    if (rc == 0 && !(take = take_args(job, kts_seal_root_of(state), use, error)))
+    if (rc == 0)
+        rc = kts_seal_root_for(job->start->paths, state, root, error);
+    if (rc == 0 && !(take = take_args(job, root, use, error)))
         rc = error->code ? error->code : KT_ERR_NO_MEMORY;
     if (rc == 0)
         rc = ask(node, "ca.take", take, NULL, error);
@@ -102,20 +106,31 @@ static int tell(const struct kts_job *job, struct kt_node *node, struct kt_error
     return rc;
 }
 
+// The key goes to whom the table of nodes has, and to the certificate that it has for it; who is told of
+// an end alone gets nothing that is secret.
 static int hand_to(const struct kts_job *job, const struct kt_peer *peer, const json_t *args,
                    struct kt_error *error)
 {
+    int told = json_is_true(json_object_get(args, "told"));
     struct kt_node_credentials credentials = job->credentials;
+    const struct kt_peer *row = job->listed ? kt_peers_by_member(job->listed, peer->member) : NULL;
     struct kt_node *node = NULL;
     json_t *nothing = json_object();
-    int rc;
+    struct kts_pins pins;
+    int rc = 0;
 
     credentials.member = peer->member;
-    rc = kt_node_remote(peer->address, peer->agent_port, &credentials, &node, error);
+    if (!told && row)
+        kts_listed_pin(peer = row, &pins, &credentials);
+    else if (!told)
+        rc =
+            kt_error_set(error, KT_ERR_NOT_MEMBER, "see ktadmin status",
+                         "'%s' is not in the table of nodes, or this cannot be read", peer->member);
     if (rc == 0)
-        rc = json_is_true(json_object_get(args, "told"))
-                 ? tell(job, node, error)
-                 : give(job, node, json_is_true(json_object_get(args, "use")), error);
+        rc = kt_node_remote(peer->address, peer->agent_port, &credentials, &node, error);
+    if (rc == 0)
+        rc = told ? tell(job, node, error)
+                  : give(job, node, json_is_true(json_object_get(args, "use")), error);
     if (rc == 0)
         rc = ask(node, "ca.load", nothing, NULL, error);
     json_decref(nothing);
@@ -195,6 +210,7 @@ int kts_run_ca_hand(struct kts_call *call, const json_t *args, json_t **result,
     (void)!kts_join_find_active(agent, &here);
     if (!here)
         return kt_error_set(error, KT_ERR_PASSIVE, NULL, "this node is not the active");
+    (void)kts_listed_now(agent); // for the job
     with = hand_args(agent, json_object_get(args, "without"), NULL,
                      json_is_true(json_object_get(args, "use")));
     rc = with ? kts_job_start(call, "ca.hand", job_hand, KTS_JOB_ALONE, with, error)

@@ -296,7 +296,7 @@ void kts_ca_look(struct kts_agent *agent)
 const struct kts_verb kts_ca_verbs[] = {
     {"ca.begin", KTS_CALLER_LOCAL, KTS_JOB_ALONE | KTS_VERB_CLOSED, NULL, job_begin, "ca.begin"},
     {"ca.hand", KTS_CALLER_LOCAL, KTS_VERB_CLOSED, kts_run_ca_hand, NULL, "ca.hand"},
-    {"ca.take", KTS_CALLER_NODE, KTS_VERB_CLOSED, run_take, NULL, "ca.take"},
+    {"ca.take", KTS_CALLER_NODE, KTS_VERB_CLOSED | KTS_VERB_LISTED, run_take, NULL, "ca.take"},
     {"ca.use", KTS_CALLER_LOCAL, KTS_JOB_ALONE | KTS_VERB_CLOSED, NULL, job_use, "ca.use"},
     {"ca.load", KTS_CALLER_LOCAL | KTS_CALLER_NODE, 0, run_load, NULL, NULL},
     {NULL, 0, 0, NULL, NULL, NULL},

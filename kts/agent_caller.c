@@ -104,7 +104,7 @@ int kts_caller_identify(struct kts_call *call, const struct kts_relay_call *from
                         struct kt_error *error)
 {
     struct listed listed = {NULL, NULL, NULL};
-    uint8_t sha256[KT_SHA256_LEN];
+    uint8_t sha256[KT_SHA256_LEN] = {0};
     int rc = from->verdict;
 
     if (rc == 0)
@@ -114,6 +114,7 @@ int kts_caller_identify(struct kts_call *call, const struct kts_relay_call *from
         rc = look_into(call->agent, from, &listed);
     }
     call->member[0] = '\0';
+    memcpy(call->cert_sha256, sha256, sizeof(sha256));
     if (listed.peer && is_own(call->agent, listed.peer->member))
         return kt_error_set(error, KT_ERR_NOT_MEMBER, "ask a node itself by its unix socket",
                             "the certificate is this node's own");

@@ -9,6 +9,7 @@
 
 #include "kts/agent_cluster.h"
 #include "kts/agent_join.h"
+#include "kts/agent_listed.h"
 #include "kts/agent_view.h"
 #include "lib/cluster_key.h"
 #include "lib/json.h"
@@ -195,6 +196,7 @@ static int run_between(struct kts_call *call, const char *verb, kts_job_function
     if (rc)
         return rc;
     record(call, verb, fingerprint, member);
+    (void)kts_listed_now(kts_call_agent(call)); // for the job
     return kts_job_start(call, verb, job, KTS_JOB_ALONE, args, error);
 }
 
@@ -363,9 +365,12 @@ const struct kts_verb kts_cluster_key_verbs[] = {
     {"cluster_key.give", KTS_CALLER_LOCAL, IN_THE_OPEN, run_give, NULL, "cluster_key.give"},
     {"cluster_key.fetch", KTS_CALLER_LOCAL, IN_THE_OPEN, run_fetch, NULL, "cluster_key.fetch"},
     {"cluster_key.list", KTS_CALLER_LOCAL, 0, run_list, NULL, NULL},
-    {"cluster_key.take", KTS_CALLER_NODE, IN_THE_OPEN, run_take, NULL, "cluster_key.take"},
-    {"cluster_key.hand", KTS_CALLER_NODE, IN_THE_OPEN, run_hand, NULL, "cluster_key.hand"},
-    {"cluster_key.use", HERE_OR_NODE, IN_THE_OPEN, run_use, NULL, "cluster_key.use"},
+    {"cluster_key.take", KTS_CALLER_NODE, IN_THE_OPEN | KTS_VERB_LISTED, run_take, NULL,
+     "cluster_key.take"},
+    {"cluster_key.hand", KTS_CALLER_NODE, IN_THE_OPEN | KTS_VERB_LISTED, run_hand, NULL,
+     "cluster_key.hand"},
+    {"cluster_key.use", HERE_OR_NODE, IN_THE_OPEN | KTS_VERB_LISTED, run_use, NULL,
+     "cluster_key.use"},
     {"cluster_key.load", HERE_OR_NODE, 0, run_load, NULL, NULL},
     {NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "kts/agent_cluster.h"
+#include "kts/agent_listed.h"
 #include "kts/agent_seal.h"
 #include "lib/buf.h"
 #include "lib/cluster_key.h"
@@ -267,37 +268,40 @@ int kts_job_cluster_key_hand(struct kts_job *job, const json_t *args, json_t **r
     return rc;
 }
 
-static int ask(struct kts_job *job, const json_t *args, const char *verb, json_t *question,
+static int ask(const struct kts_job *job, const json_t *args, const char *verb, json_t *question,
                json_t **answer, struct kt_error *error)
 {
-    const char *member = text_of(args, "member");
-    const struct kt_peer *peer;
-    struct kts_local local;
-    int rc = kts_local_open(job, &local, error);
+    return kts_listed_ask(job, text_of(args, "member"), verb, question, TAKE_MS, answer, error);
+}
 
-    peer = rc == 0 ? kt_peers_by_member(&local.peers, member) : NULL;
-    if (rc == 0 && (!peer || peer->removed))
-        rc = kt_error_set(error, KT_ERR_NOT_MEMBER, "see ktadmin status",
-                          "no node '%s' is known here", member);
+// {"fingerprint", "to": the CA root by which the other node, or this one, opens it}; NULL: `error` says
+// why.
+static json_t *hand_args(const struct kts_job *job, const json_t *args, int here,
+                         struct kt_error *error)
+{
+    char root[KT_SHA256_TEXT];
+    json_t *state = NULL, *with = NULL;
+
+    int rc = ask(job, args, "node.state", NULL, &state, error);
+
     if (rc == 0)
-        rc = kts_remote_ask(&local, peer, verb, json_incref(question), TAKE_MS, answer, error);
-    json_decref(question);
-    kts_local_close(&local);
-    return rc;
+        rc = here ? kts_seal_root_here(job->start->paths, job->ca_cert, state, root, error)
+                  : kts_seal_root_for(job->start->paths, state, root, error);
+    if (rc == 0)
+        with = json_pack("{s:O, s:s}", "fingerprint", json_object_get(args, "fingerprint"), "to",
+                         root);
+    json_decref(state);
+    return with;
 }
 
 int kts_job_cluster_key_give(struct kts_job *job, const json_t *args, json_t **result,
                              struct kt_error *error)
 {
-    json_t *state = NULL, *question = NULL, *with = NULL;
-    int rc = ask(job, args, "node.state", json_object(), &state, error);
+    json_t *question = NULL, *with = hand_args(job, args, 0, error);
+    int rc = with          ? kts_job_cluster_key_hand(job, with, &question, error)
+             : error->code ? error->code
+                           : KT_ERR_NO_MEMORY;
 
-    if (rc == 0) {
-        with = json_pack("{s:O, s:s}", "fingerprint", json_object_get(args, "fingerprint"), "to",
-                         kts_seal_root_of(state));
-        rc = kts_job_cluster_key_hand(job, with, &question, error);
-    }
-    json_decref(state);
     json_decref(with);
     return rc ? rc : ask(job, args, "cluster_key.take", question, result, error);
 }
@@ -510,14 +514,11 @@ int kts_job_cluster_key_fetch(struct kts_job *job, const json_t *args, json_t **
                               struct kt_error *error)
 {
     const char *fingerprint = text_of(args, "fingerprint");
-    json_t *answer = NULL;
-    char root[KT_SHA256_TEXT];
-    int rc = job->ca_cert ? kts_seal_root(job->ca_cert, root) : KT_ERR_NOT_FOUND;
+    json_t *answer = NULL, *with = hand_args(job, args, 1, error);
+    int rc = with          ? ask(job, args, "cluster_key.hand", with, &answer, error)
+             : error->code ? error->code
+                           : KT_ERR_NO_MEMORY;
 
-    if (rc)
-        return kt_error_set(error, rc, NULL, "this node's CA cannot be read");
-    rc = ask(job, args, "cluster_key.hand",
-             json_pack("{s:s, s:s}", "fingerprint", fingerprint, "to", root), &answer, error);
     if (rc == 0 && strcmp(text_of(answer, "fingerprint"), fingerprint) != 0)
         rc = kt_error_set(error, KT_ERR_PROTOCOL, NULL, "another key came than was asked for");
     if (rc == 0) {

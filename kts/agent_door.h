@@ -11,9 +11,10 @@ struct kts_call {
     struct kts_agent *agent;
     enum kts_asker caller;
     char actor[KT_ACTOR_TEXT];
-    char member[KT_MEMBER_TEXT];       // of a node
-    const struct kt_join_token *token; // of a token's bearer; valid while the verb's `run` runs
-    const char *peer;                  // address that it came from over HTTPS, or NULL
+    char member[KT_MEMBER_TEXT];        // of a node
+    uint8_t cert_sha256[KT_SHA256_LEN]; // that it showed
+    const struct kt_join_token *token;  // of a token's bearer; valid while the verb's `run` runs
+    const char *peer;                   // address that it came from over HTTPS, or NULL
     struct kts_pending *pending;
     struct kts_running *job;
     int is_open; // begun, and its answer is not on its way

@@ -90,6 +90,9 @@ __attribute__((noreturn)) static void run_child(struct kts_running *running, int
         .actor = running->actor,
         .ca_key = agent->ca_key,
         .ca_cert = agent->ca_cert,
+        .listed = agent->view && agent->view->is_known && agent->view->listed.is_known
+                      ? &agent->view->listed.nodes
+                      : NULL,
         .fd = fd,
     };
     struct kt_error error = {0};

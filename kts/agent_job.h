@@ -17,8 +17,9 @@ struct kts_job {
     const char *actor;                      // who asked, for notes
     EVP_PKEY *ca_key;
     X509 *ca_cert;
-    int fd;              // where progress and result go
-    int64_t progress_us; // when progress was last told
+    const struct kt_peers *listed; // the table of nodes as this job began; NULL: could not be read
+    int fd;                        // where progress and result go
+    int64_t progress_us;           // when progress was last told
 };
 
 #define KTS_JOB_ALONE 1 // changes something: one at a time

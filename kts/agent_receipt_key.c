@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kts/agent_cluster.h"
+#include "kts/agent_listed.h"
 #include "kts/agent_seal.h"
 #include "kts/agent_view.h"
 #include "lib/json.h"
@@ -192,6 +193,7 @@ static int run_between(struct kts_call *call, const char *verb, kts_job_function
     if (rc)
         return rc;
     record(call, verb, id, member);
+    (void)kts_listed_now(kts_call_agent(call)); // for the job
     return kts_job_start(call, verb, job, KTS_JOB_ALONE, args, error);
 }
 
@@ -348,8 +350,10 @@ const struct kts_verb kts_receipt_verbs[] = {
     {"receipt.list", ANY_OPERATOR, 0, run_list, NULL, NULL},
     {"receipt.load", ANY_OPERATOR, 0, run_load, NULL, NULL},
     {"receipt.retire", ANY_OPERATOR, 0, run_retire, NULL, NULL},
-    {"receipt.take", KTS_CALLER_NODE, IN_THE_OPEN, run_take, NULL, "receipt.take"},
-    {"receipt.hand", KTS_CALLER_NODE, IN_THE_OPEN, run_hand, NULL, "receipt.hand"},
+    {"receipt.take", KTS_CALLER_NODE, IN_THE_OPEN | KTS_VERB_LISTED, run_take, NULL,
+     "receipt.take"},
+    {"receipt.hand", KTS_CALLER_NODE, IN_THE_OPEN | KTS_VERB_LISTED, run_hand, NULL,
+     "receipt.hand"},
     {"receipt.use", ANY_OPERATOR, IN_THE_OPEN, run_use, NULL, "receipt.use"},
     {NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kts/agent_cluster.h"
+#include "kts/agent_listed.h"
 #include "kts/agent_seal.h"
 #include "lib/json.h"
 #include "lib/pki.h"
@@ -107,40 +108,39 @@ int kts_job_receipt_make(struct kts_job *job, const json_t *args, json_t **resul
 
 // --- between nodes ---
 
-static int ask(struct kts_job *job, const json_t *args, const char *verb, json_t *question,
+static int ask(const struct kts_job *job, const json_t *args, const char *verb, json_t *question,
                json_t **answer, struct kt_error *error)
 {
-    const char *member = text_of(args, "member");
-    const struct kt_peer *peer;
-    struct kts_local local;
-    int rc = kts_local_open(job, &local, error);
+    return kts_listed_ask(job, text_of(args, "member"), verb, question, KTS_ASK_MS, answer, error);
+}
 
-    peer = rc == 0 ? kt_peers_by_member(&local.peers, member) : NULL;
-    if (rc == 0 && (!peer || peer->removed))
-        rc = kt_error_set(error, KT_ERR_NOT_MEMBER, "see ktadmin status",
-                          "no node '%s' is known here", member);
+// The CA root by which the other node, or this one, opens what is sealed.
+static int ask_root(const struct kts_job *job, const json_t *args, int here,
+                    char root[KT_SHA256_TEXT], struct kt_error *error)
+{
+    json_t *state = NULL;
+    int rc = ask(job, args, "node.state", NULL, &state, error);
+
     if (rc == 0)
-        rc = kts_remote_ask(&local, peer, verb, json_incref(question), KTS_ASK_MS, answer, error);
-    json_decref(question);
-    kts_local_close(&local);
+        rc = here ? kts_seal_root_here(job->start->paths, job->ca_cert, state, root, error)
+                  : kts_seal_root_for(job->start->paths, state, root, error);
+    json_decref(state);
     return rc;
 }
 
 int kts_job_receipt_give(struct kts_job *job, const json_t *args, json_t **result,
                          struct kt_error *error)
 {
-    json_t *state = NULL;
-    char *sealed = NULL;
-    int rc = ask(job, args, "node.state", json_object(), &state, error);
+    char root[KT_SHA256_TEXT], *sealed = NULL;
+    int rc = ask_root(job, args, 0, root, error);
 
     if (rc == 0)
-        rc = kts_receipt_pair_seal(job->start->paths, job->ca_cert, text_of(args, "id"),
-                                   kts_seal_root_of(state), &sealed, error);
+        rc = kts_receipt_pair_seal(job->start->paths, job->ca_cert, text_of(args, "id"), root,
+                                   &sealed, error);
     if (rc == 0)
         rc = ask(job, args, "receipt.take",
                  json_pack("{s:s, s:s}", "id", text_of(args, "id"), "sealed", sealed), result,
                  error);
-    json_decref(state);
     free(sealed);
     return rc;
 }
@@ -186,12 +186,11 @@ int kts_job_receipt_fetch(struct kts_job *job, const json_t *args, json_t **resu
     const char *id = text_of(args, "id"), *sealed = NULL;
     json_t *answer = NULL;
     char root[KT_SHA256_TEXT];
-    int rc = job->ca_cert ? kts_seal_root(job->ca_cert, root) : KT_ERR_NOT_FOUND;
+    int rc = ask_root(job, args, 1, root, error);
 
-    if (rc)
-        return kt_error_set(error, rc, NULL, "this node's CA cannot be read");
-    rc = ask(job, args, "receipt.hand", json_pack("{s:s, s:s}", "id", id, "to", root), &answer,
-             error);
+    if (rc == 0)
+        rc = ask(job, args, "receipt.hand", json_pack("{s:s, s:s}", "id", id, "to", root), &answer,
+                 error);
     if (rc == 0)
         rc = kt_json_string(answer, "sealed", 1, KTS_SEALED_MAX, &sealed, error);
     if (rc == 0)

@@ -2,23 +2,68 @@
 // Keys on their way from agent to agent, sealed to the CA's key.
 #include "kts/agent_seal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/ca.h"
 #include "lib/encode.h"
 #include "lib/file.h"
 #include "lib/pki.h"
 #include "lib/seal.h"
 
-const char *kts_seal_root_of(const json_t *state)
+static const char *text_of(const json_t *value)
 {
-    const json_t *roots = json_object_get(json_object_get(state, "ca"), "roots");
-    const char *root = json_string_value(json_array_get(roots, 0));
+    const char *text = json_string_value(value);
 
-    return root ? root : "";
+    return text ? text : "";
 }
 
-int kts_seal_root(X509 *ca, char root[KT_SHA256_TEXT])
+static int trusts(const json_t *ca, const char *root)
+{
+    const json_t *roots = json_object_get(ca, "roots"), *one;
+    size_t i;
+
+    json_array_foreach(roots, i, one)
+    {
+        if (strcmp(text_of(one), root) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+// In the phase "begun" it has the keys of all that it trusts, else that of the first.
+static int has_key(const json_t *ca, const char *root)
+{
+    int begun = strcmp(text_of(json_object_get(ca, "phase")), kt_ca_phase_name(KT_CA_BEGUN)) == 0;
+
+    return begun ? trusts(ca, root)
+                 : strcmp(text_of(json_array_get(json_object_get(ca, "roots"), 0)), root) == 0;
+}
+
+static int newest(const struct kt_paths *paths, char root[KT_SHA256_TEXT], struct kt_error *error)
+{
+    uint8_t sha256[KT_SHA256_LEN];
+    int rc = kt_ca_newest(paths, sha256, error);
+
+    if (rc == 0)
+        kt_hex_encode(sha256, sizeof(sha256), root);
+    return rc;
+}
+
+int kts_seal_root_for(const struct kt_paths *paths, const json_t *state, char root[KT_SHA256_TEXT],
+                      struct kt_error *error)
+{
+    const json_t *ca = json_object_get(state, "ca");
+    int rc = newest(paths, root, error);
+
+    if (rc == 0 && !has_key(ca, root))
+        snprintf(root, KT_SHA256_TEXT, "%s",
+                 text_of(json_array_get(json_object_get(ca, "roots"), 0)));
+    return rc;
+}
+
+static int hash_of(X509 *ca, char root[KT_SHA256_TEXT])
 {
     uint8_t sha256[KT_SHA256_LEN];
     int rc = kt_pki_cert_sha256(ca, sha256);
@@ -28,13 +73,23 @@ int kts_seal_root(X509 *ca, char root[KT_SHA256_TEXT])
     return rc;
 }
 
+int kts_seal_root_here(const struct kt_paths *paths, X509 *ca, const json_t *state,
+                       char root[KT_SHA256_TEXT], struct kt_error *error)
+{
+    int rc = newest(paths, root, error);
+
+    if (rc == 0 && !trusts(json_object_get(state, "ca"), root) &&
+        (!ca || (rc = hash_of(ca, root)) != 0))
+        rc = kt_error_set(error, KT_ERR_CRYPTO, NULL, "this node's CA cannot be read");
+    return rc;
+}
+
 static X509 *find_root(X509 *ca, const char *root)
 {
     for (size_t i = 0; i < kt_pki_ca_count(ca); i++) {
         X509 *cert = kt_pki_ca_at(ca, i);
         char hex[KT_SHA256_TEXT];
-        if ((i == 0 || kt_pki_is_root(cert)) && kts_seal_root(cert, hex) == 0 &&
-            strcmp(hex, root) == 0)
+        if ((i == 0 || kt_pki_is_root(cert)) && hash_of(cert, hex) == 0 && strcmp(hex, root) == 0)
             return cert;
     }
     return NULL;

@@ -7,6 +7,7 @@
 #include "kts/agent_audit.h"
 #include "kts/agent_backup.h"
 #include "kts/agent_job.h"
+#include "kts/agent_listed.h"
 #include "lib/json.h"
 #include "lib/version.h"
 
@@ -290,6 +291,8 @@ static int run(struct kts_call *call, const struct kts_verb *verb, const json_t 
 
     if (rc == 0)
         rc = check_audit(call, verb, error);
+    if (rc == 0 && (verb->flags & KTS_VERB_LISTED))
+        rc = kts_listed_check(call, error);
     if (rc)
         return rc;
     if (verb->event && !(verb->flags & KTS_VERB_RECORDS))

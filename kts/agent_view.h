@@ -32,6 +32,13 @@ struct kts_sweep {
     int64_t pause_us; // behind the last run, which failed; 0: it went well
 };
 
+// The table of nodes (agent_listed.h), as last read.
+struct kts_listed {
+    int is_known;
+    struct kt_peers nodes; // those that are not removed
+    uint32_t expired;      // bit i: of nodes.peers[i] the certificate has
+};
+
 struct kts_view {
     // the files
     int has_promise;
@@ -65,8 +72,9 @@ struct kts_view {
     int had_enough;
     int64_t begun_us;      // when this agent started
     int64_t hold_until_us; // writer.hold
-    json_t *receipt_keys;  // [{"id", "retired"}], the newest first; NULL: not read yet
-    json_t *cluster_keys;  // as db_query_listed gives them; NULL: not read yet
+    struct kts_listed listed;
+    json_t *receipt_keys; // [{"id", "retired"}], the newest first; NULL: not read yet
+    json_t *cluster_keys; // as db_query_listed gives them; NULL: not read yet
     char restored_sha256
         [KT_SHA256_TEXT]; // of the present incarnation's statement, "" when it has none
     json_t *settings;     // of PostgreSQL, that must be equal everywhere; NULL: not read yet

@@ -9,6 +9,7 @@
 #include "kts/agent_backup.h"
 #include "kts/agent_cluster.h"
 #include "kts/agent_endings.h"
+#include "kts/agent_listed.h"
 #include "kts/agent_own.h"
 #include "kts/agent_peers.h"
 #include "kts/agent_role.h"
@@ -342,6 +343,7 @@ static void look_at_lists(struct kts_agent *agent)
     rc = db_query_listed(kts_agent_database(agent), &listed, &why);
     if (rc == 0) {
         view->operators_us = view->listed_us;
+        kts_listed_take(view, json_object_get(listed, "nodes"), json_object_get(listed, "expired"));
         learn_nodes(agent, json_object_get(listed, "nodes"));
         take_operators(agent, json_object_get(listed, "operators"));
         json_decref(view->settings);
@@ -354,6 +356,7 @@ static void look_at_lists(struct kts_agent *agent)
         snprintf(view->restored_sha256, sizeof(view->restored_sha256), "%s",
                  restored ? restored : "");
     } else {
+        view->listed.is_known = 0;
         kt_log_error(&why, "the list of nodes cannot be read");
     }
     json_decref(listed);

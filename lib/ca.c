@@ -115,6 +115,21 @@ int kt_ca_look(const struct kt_paths *paths, enum kt_ca_phase *phase, int64_t *s
     return rc;
 }
 
+int kt_ca_newest(const struct kt_paths *paths, uint8_t sha256[KT_SHA256_LEN],
+                 struct kt_error *error)
+{
+    EVP_PKEY *next = NULL;
+    X509 *set = NULL;
+    size_t place = 0;
+    int rc = load(paths, &set, &next, error);
+
+    if (rc == 0 && kt_pki_cert_sha256(next ? root_of(set, next, &place) : set, sha256))
+        rc = kt_error_set(error, KT_ERR_CRYPTO, NULL, "the CA certificate cannot be read");
+    X509_free(set);
+    EVP_PKEY_free(next);
+    return rc;
+}
+
 // --- beginning ---
 
 // The key first: certificates that nobody has the key of would be for nothing.

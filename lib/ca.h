@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include "lib/digest.h"
 #include "lib/paths.h"
 
 #define KT_CA_LIFETIME_S (INT64_C(20) * 365 * 86400)
@@ -25,6 +26,9 @@ const char *kt_ca_phase_name(enum kt_ca_phase phase); // "one", "begun", "both"
 // first of the roots ends.
 int kt_ca_look(const struct kt_paths *paths, enum kt_ca_phase *phase, int64_t *since_us,
                int64_t *until_us, struct kt_error *error) KT_MUST_CHECK;
+// SHA-256 of the newest root that there is the key of: in `begun` the next one, else the one that signs.
+int kt_ca_newest(const struct kt_paths *paths, uint8_t sha256[KT_SHA256_LEN],
+                 struct kt_error *error) KT_MUST_CHECK;
 // one -> begun: makes key, root and links. In `begun` it goes on with what there is. KT_ERR_EXISTS
 // while an older root still counts.
 int kt_ca_begin(const struct kt_paths *paths, const char *cluster_id, int64_t lifetime_s,

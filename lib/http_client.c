@@ -31,6 +31,8 @@ struct kt_http_client {
     char *key_file;
     int pinned;
     uint8_t ca_sha256[KT_SHA256_LEN];
+    size_t peer_count; // 0: the server's own certificate is not compared
+    uint8_t peer_sha256[KT_TLS_PEERS_MAX][KT_SHA256_LEN];
     int sent;
     char why[CURL_ERROR_SIZE];
 };
@@ -78,6 +80,9 @@ int kt_http_client_new(const char *server, const struct kt_http_tls *tls,
         return kt_error_set(error, KT_ERR_INTERNAL, NULL, "libcurl does not start");
     if (tls->ca_file == NULL && tls->ca_sha256 == NULL)
         return kt_error_set(error, KT_ERR_INVALID, NULL, "neither a CA file nor a pin was given");
+    if (tls->peer_sha256 != NULL && (tls->peer_count == 0 || tls->peer_count > KT_TLS_PEERS_MAX))
+        return kt_error_set(error, KT_ERR_INVALID, NULL,
+                            "no certificate was given that the server may have, or too many");
     made = calloc(1, sizeof *made);
     if (made == NULL)
         return KT_ERR_NO_MEMORY;
@@ -97,6 +102,10 @@ int kt_http_client_new(const char *server, const struct kt_http_tls *tls,
     if (tls->ca_sha256 != NULL) {
         memcpy(made->ca_sha256, tls->ca_sha256, KT_SHA256_LEN);
         made->pinned = 1;
+    }
+    if (tls->peer_sha256 != NULL) {
+        memcpy(made->peer_sha256, tls->peer_sha256, tls->peer_count * KT_SHA256_LEN);
+        made->peer_count = tls->peer_count;
     }
     *client = made;
     made = NULL;
@@ -126,7 +135,12 @@ static CURLcode on_ssl_ctx(CURL *curl, void *ssl_ctx, void *arg)
     struct kt_http_client *client = arg;
 
     (void)curl;
-    return kt_tls_pin_ca(ssl_ctx, client->ca_sha256) == 0 ? CURLE_OK : CURLE_SSL_CERTPROBLEM;
+    if (client->pinned && kt_tls_pin_ca(ssl_ctx, client->ca_sha256) != 0)
+        return CURLE_SSL_CERTPROBLEM;
+    if (client->peer_count > 0 &&
+        kt_tls_pin_peer(ssl_ctx, client->peer_sha256, client->peer_count) != 0)
+        return CURLE_SSL_CERTPROBLEM;
+    return CURLE_OK;
 }
 
 // What is watched during one request.
@@ -202,10 +216,12 @@ static CURLcode set_tls(struct kt_http_client *client)
     bad |= curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
     bad |= curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     bad |= curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca_file);
-    if (client->pinned) {
+    if (client->pinned || client->peer_count > 0) {
         bad |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx);
         bad |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, client);
     }
+    if (client->peer_count > 0) // a resumed session shows no certificate
+        bad |= curl_easy_setopt(curl, CURLOPT_SSL_SESSIONID_CACHE, 0L);
     if (client->cert_file != NULL)
         bad |= curl_easy_setopt(curl, CURLOPT_SSLCERT, client->cert_file);
     if (client->key_file != NULL)
@@ -284,6 +300,16 @@ static int make_headers(const struct kt_http_request *request, struct curl_slist
     return rc;
 }
 
+// The server's certificate is the CA's for that name, and is not the one that is listed.
+static int is_not_listed(const struct kt_http_client *client)
+{
+    long verdict = 0;
+
+    return client->peer_count > 0 &&
+           curl_easy_getinfo(client->curl, CURLINFO_SSL_VERIFYRESULT, &verdict) == CURLE_OK &&
+           verdict == KT_TLS_NOT_LISTED;
+}
+
 static int explain(const struct kt_http_client *client, CURLcode result,
                    const struct kt_http_receiver *receiver, const struct kt_http_request *request,
                    struct kt_error *error)
@@ -302,6 +328,13 @@ static int explain(const struct kt_http_client *client, CURLcode result,
                             why);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
+        if (is_not_listed(client))
+            return kt_error_set(error, KT_ERR_CRYPTO,
+                                "see ktadmin status; when that node got another certificate run "
+                                "ktadmin rotate on it; when it did not, somebody answers in its "
+                                "place who has the CA's key",
+                                "the certificate of %s is not the one that the table of nodes has",
+                                client->server);
         return kt_error_set(error, KT_ERR_CRYPTO,
                             "this is not a node of the cluster this client belongs to, or "
                             "somebody is between",

@@ -18,6 +18,10 @@ struct kt_http_tls {
     const char *cert_file;    // client certificate and key, or NULL
     const char *key_file;
     const char *name; // to be in the server's certificate; NULL: KT_PKI_SERVICE_NAME
+    // SHA-256 of the certificates of which the server's own must be one, in addition to all else that
+    // is asked of it; NULL: any. Up to KT_TLS_PEERS_MAX, copied.
+    const uint8_t (*peer_sha256)[KT_SHA256_LEN];
+    size_t peer_count;
 };
 
 struct kt_http_request {

@@ -51,6 +51,8 @@ int kt_node_remote(const char *host, uint16_t port, const struct kt_node_credent
         .key_file = credentials->key_file,
         .name = credentials->member && credentials->member[0] ? credentials->member
                                                               : KT_PKI_NODE_SERVICE_NAME,
+        .peer_sha256 = credentials->peer_sha256,
+        .peer_count = credentials->peer_count,
     };
     char server[KT_HOST_MAX + 16];
     struct kt_node *made = calloc(1, sizeof(*made));

@@ -15,6 +15,10 @@ struct kt_node_credentials {
     const uint8_t *ca_sha256;
     const char *token;  // text of a join token, sent as Authorization: or NULL
     const char *member; // who is to answer, or NULL: any node of the cluster
+    // SHA-256 of which its certificate must have one (lib/http_client.h); NULL: any that the CA has
+    // given that member. For what only the listed node may get.
+    const uint8_t (*peer_sha256)[KT_SHA256_LEN];
+    size_t peer_count;
 };
 
 struct kt_node; // where and how to ask one agent

@@ -47,6 +47,13 @@ int kt_tls_peer_sha256(SSL *ssl, uint8_t out[KT_SHA256_LEN]) KT_MUST_CHECK;
 // this SHA-256 (first contact, by auth code or token), purpose sslserver. The name is checked by
 // the caller's host-name setting as usual.
 int kt_tls_pin_ca(SSL_CTX *ctx, const uint8_t ca_sha256[KT_SHA256_LEN]) KT_MUST_CHECK;
+// For clients: makes `ctx` accept only a server whose own certificate has one of `count` SHA-256s, in
+// addition to all else that is asked of it. The verdict on another one is KT_TLS_NOT_LISTED. Keeps no
+// sessions. KT_ERR_INVALID: none, or more than KT_TLS_PEERS_MAX.
+#define KT_TLS_PEERS_MAX  2
+#define KT_TLS_NOT_LISTED X509_V_ERR_APPLICATION_VERIFICATION
+int kt_tls_pin_peer(SSL_CTX *ctx, const uint8_t (*sha256)[KT_SHA256_LEN],
+                    size_t count) KT_MUST_CHECK;
 
 // The first error of OpenSSL's queue as text (the queue is cleared).
 void kt_tls_error_text(char *out, size_t size);

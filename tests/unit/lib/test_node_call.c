@@ -32,7 +32,7 @@ static struct {
     pid_t pid;
     uint16_t port;
     char ca[512], cert[512], key[512];
-    uint8_t ca_sha256[KT_SHA256_LEN];
+    uint8_t ca_sha256[KT_SHA256_LEN], cert_sha256[KT_SHA256_LEN];
 } server;
 
 static void reply(SSL *ssl, int status, const char *body)
@@ -126,6 +126,7 @@ static void make_keys(enum kt_pki_role role)
     assert_int_equal(kt_pki_cert_save(server.cert, cert, ca, NULL), 0);
     assert_int_equal(kt_pki_key_save(server.key, key, NULL), 0);
     assert_int_equal(kt_pki_cert_sha256(ca, server.ca_sha256), 0);
+    assert_int_equal(kt_pki_cert_sha256(cert, server.cert_sha256), 0);
     EVP_PKEY_free(ca_key);
     EVP_PKEY_free(key);
     X509_free(ca);
@@ -278,6 +279,53 @@ static void the_member_asked_is_who_answers(void **state)
     assert_int_equal(ask_member(MEMBER, NULL, &error), 0);
     assert_int_equal(ask_member("", NULL, &error), 0); // not known yet
     assert_int_equal(ask_member("kts-02.0a1b2c3d", NULL, &error), KT_ERR_CRYPTO);
+}
+
+static int ask_listed(const uint8_t (*listed)[KT_SHA256_LEN], size_t count, const char *token,
+                      struct kt_error *error)
+{
+    const struct kt_node_credentials credentials = {.ca_file = token ? NULL : server.ca,
+                                                    .ca_sha256 = token ? server.ca_sha256 : NULL,
+                                                    .token = token,
+                                                    .member = MEMBER,
+                                                    .peer_sha256 = listed,
+                                                    .peer_count = count};
+    struct kt_node *node = NULL;
+    json_t *result = NULL;
+    int rc = kt_node_remote("127.0.0.1", server.port, &credentials, &node, error);
+
+    for (int i = 0; rc == 0 && i < 2;
+         i++) { // no connection or session of before spares it the look
+        rc = kt_node_call(node, "token", NULL, 1000, TIMEOUT_MS, &result, error);
+        json_decref(result);
+        result = NULL;
+    }
+    kt_node_free(node);
+    return rc;
+}
+
+// As the CA's thief could make one for himself: of the CA, for the member that is asked.
+static void a_member_with_another_certificate_than_the_listed_is_asked_nothing(void **state)
+{
+    uint8_t listed[2][KT_SHA256_LEN];
+    const uint8_t(*list)[KT_SHA256_LEN] = (const uint8_t(*)[KT_SHA256_LEN])listed;
+    struct kt_error error = {0};
+
+    (void)state;
+    memcpy(listed[0], server.cert_sha256, KT_SHA256_LEN);
+    memcpy(listed[1], server.cert_sha256, KT_SHA256_LEN);
+    assert_int_equal(ask_listed(list, 1, NULL, &error), 0);
+    listed[0][31] ^= 1;
+    assert_int_equal(ask_listed(list, 2, NULL, &error), 0); // the one before a renewal
+    assert_int_equal(ask_listed(list, 2, "ktj1-abc", &error), 0);
+    assert_int_equal(ask_listed(list, 1, NULL, &error), KT_ERR_CRYPTO);
+    assert_non_null(strstr(error.message, "is not the one that the table of nodes has"));
+    assert_non_null(strstr(error.hint, "ktadmin rotate"));
+    assert_int_equal(ask_listed(list, 1, "ktj1-abc", &error), KT_ERR_CRYPTO);
+    listed[1][0] ^= 1;
+    assert_int_equal(ask_listed(list, 2, NULL, &error), KT_ERR_CRYPTO);
+    assert_int_equal(ask_listed(list, 0, NULL, &error), KT_ERR_INVALID);
+    assert_int_equal(ask_listed(list, 3, NULL, &error), KT_ERR_INVALID);
 }
 
 // The workers hold a key of the same CA: it must not do for a node.
@@ -459,6 +507,7 @@ int main(void)
         CASE(a_token_is_shown_and_the_ca_pinned),
         CASE(another_ca_than_the_pinned_one_is_refused),
         CASE(the_member_asked_is_who_answers),
+        CASE(a_member_with_another_certificate_than_the_listed_is_asked_nothing),
         cmocka_unit_test_setup_teardown(a_server_is_no_node, set_up_server, tear_down),
         CASE(an_error_keeps_code_message_and_hint),
         CASE(what_is_not_an_agent_is_a_broken_protocol),

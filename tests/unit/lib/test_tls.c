@@ -585,6 +585,51 @@ static void pinned_client_refuses_other_servers(void **state)
     SSL_CTX_free(c);
 }
 
+// Chain, name and times are good in all of them: it is another certificate.
+static void only_a_listed_certificate_of_the_server_is_accepted(void **state)
+{
+    (void)state;
+    uint8_t listed[2][KT_SHA256_LEN] = {{0}};
+    SSL_CTX *s = new_server(CLUSTER, &tickets), *c = new_client(NULL, TLS1_3_VERSION);
+    X509 *twin = issue(ca_key, ca, KT_PKI_SERVER);
+    struct link link;
+    assert_int_equal(kt_pki_cert_sha256(twin, listed[0]), 0);
+    link = link_up(c, s, KT_PKI_SERVICE_NAME, NULL);
+    assert_true(link.connected);
+    link_down(&link);
+    assert_int_equal(kt_tls_pin_peer(c, (const uint8_t(*)[KT_SHA256_LEN])listed, 0),
+                     KT_ERR_INVALID);
+    assert_int_equal(kt_tls_pin_peer(c, (const uint8_t(*)[KT_SHA256_LEN])listed, 1), 0);
+    assert_int_equal(SSL_CTX_get_session_cache_mode(c), SSL_SESS_CACHE_OFF);
+    link = link_up(c, s, KT_PKI_SERVICE_NAME, NULL);
+    assert_false(link.connected);
+    assert_int_equal(SSL_get_verify_result(link.client), KT_TLS_NOT_LISTED);
+    link_down(&link);
+    // the second one of the list, and the name is asked for all the same
+    assert_int_equal(kt_pki_cert_sha256(server, listed[1]), 0);
+    assert_int_equal(kt_tls_pin_peer(c, (const uint8_t(*)[KT_SHA256_LEN])listed, 2), 0);
+    assert_true(connects(c, s, KT_PKI_SERVICE_NAME));
+    assert_false(connects(c, s, "other.example.com"));
+    X509_free(twin);
+    SSL_CTX_free(c);
+    SSL_CTX_free(s);
+}
+
+// What is listed does not stand in for the CA.
+static void a_listed_certificate_of_another_ca_is_refused(void **state)
+{
+    (void)state;
+    uint8_t listed[1][KT_SHA256_LEN];
+    X509 *theirs = issue(other_key, other_ca, KT_PKI_SERVER);
+    SSL_CTX *s = strange_server(theirs, other_ca), *c = new_client(NULL, TLS1_3_VERSION);
+    assert_int_equal(kt_pki_cert_sha256(theirs, listed[0]), 0);
+    assert_int_equal(kt_tls_pin_peer(c, (const uint8_t(*)[KT_SHA256_LEN])listed, 1), 0);
+    assert_false(connects(c, s, KT_PKI_SERVICE_NAME));
+    X509_free(theirs);
+    SSL_CTX_free(c);
+    SSL_CTX_free(s);
+}
+
 static void error_text_says_the_first_reason_and_clears(void **state)
 {
     (void)state;
@@ -627,6 +672,8 @@ int main(void)
         cmocka_unit_test(pinned_client_checks_the_host_name),
         cmocka_unit_test(pinned_client_accepts_exactly_its_ca),
         cmocka_unit_test(pinned_client_refuses_other_servers),
+        cmocka_unit_test(only_a_listed_certificate_of_the_server_is_accepted),
+        cmocka_unit_test(a_listed_certificate_of_another_ca_is_refused),
         cmocka_unit_test(error_text_says_the_first_reason_and_clears),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
