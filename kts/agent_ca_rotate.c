@@ -209,10 +209,11 @@ static int job_take(struct kts_job *job, const json_t *args, json_t **result,
         rc = kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "the next CA cannot be read");
     if (rc == 0)
         rc = kt_ca_take(job->start->paths, key, set, error);
-    if (rc == 0 && json_is_true(json_object_get(args, "use")))
+    if (rc == 0 && json_is_true(json_object_get(args, "use"))) {
         rc = kt_ca_use(job->start->paths, error);
-    if (rc == 0) // those that have ended meanwhile
-        rc = kt_ca_hear_end(job->start->paths, set, error);
+        if (rc == 0) // those that have ended meanwhile
+            rc = kt_ca_hear_end(job->start->paths, set, error);
+    }
     kt_secret_free(key_pem);
     EVP_PKEY_free(key);
     X509_free(set);

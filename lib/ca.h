@@ -42,8 +42,9 @@ int kt_ca_use(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHEC
 // both -> one: the older root ends now, by a link that the newer one signs. May be repeated.
 // KT_ERR_NOT_FOUND: there is no older one; KT_ERR_NOT_PROVEN in `begun`.
 int kt_ca_end(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;
-// The same by what another node has: the links of `set` that this node's first root has signed. One
-// that says nothing new changes nothing.
+// The same by what another node has: the links of `set` that this node's first root has signed, for
+// roots that this node's set knows. One that says nothing new changes nothing. KT_ERR_NOT_PROVEN in
+// `begun`: there the first root is the older one, and would end the next.
 int kt_ca_hear_end(const struct kt_paths *paths, X509 *set, struct kt_error *error) KT_MUST_CHECK;
 // Ends a kt_ca_use that was killed between its two files. For who is about to read them.
 int kt_ca_mend(const struct kt_paths *paths, struct kt_error *error) KT_MUST_CHECK;

@@ -4,11 +4,24 @@
 #include "lib/file.h"
 #include "lib/pki.h"
 
-// The set without what the links of `ends` say has ended, with those links behind it.
+// Puts links of `from` that tell of an end behind `list`, unless `but` (or NULL) has one for that root.
+static void add_ends(X509 **list, size_t *n, size_t *room, X509 *from, X509 *but)
+{
+    for (size_t i = 1; i < kt_pki_ca_count(from); i++) {
+        X509 *link = kt_pki_ca_at(from, i);
+        if (kt_pki_link_kind(link) != KT_PKI_LINK_END || (but && kt_pki_has_ended(but, link)) ||
+            *room == 0 || *n == KT_PKI_CA_CERTS_MAX)
+            continue;
+        list[(*n)++] = link;
+        (*room)--;
+    }
+}
+
+// The set without what the links of `ends` say has ended, then those links, then the earlier ones.
 static int without_ended(X509 *set, X509 *const *ends, size_t count, X509 **fresh)
 {
     X509 *list[KT_PKI_CA_CERTS_MAX], *told = NULL;
-    size_t n = 0;
+    size_t n = 0, room = KT_PKI_ENDS_MAX;
     int rc;
 
     list[n++] = set;
@@ -18,14 +31,14 @@ static int without_ended(X509 *set, X509 *const *ends, size_t count, X509 **fres
     n = 1;
     for (size_t i = 1; rc == 0 && i < kt_pki_ca_count(set); i++) {
         X509 *cert = kt_pki_ca_at(set, i);
-        if (!kt_pki_has_ended(told, cert))
+        if (kt_pki_link_kind(cert) != KT_PKI_LINK_END && !kt_pki_has_ended(told, cert))
             list[n++] = cert;
     }
-    // Only the oldest would be left out: certificates of it have long been over.
-    for (size_t i = 0; i < count && n < KT_PKI_CA_CERTS_MAX; i++)
-        list[n++] = ends[i];
-    if (rc == 0)
+    if (rc == 0) {
+        add_ends(list, &n, &room, told, NULL);
+        add_ends(list, &n, &room, set, told);
         rc = kt_pki_ca_make(list, n, fresh);
+    }
     X509_free(told);
     return rc;
 }
@@ -115,8 +128,6 @@ out:
 
 static int is_news(X509 *own, X509 *link)
 {
-    if (kt_pki_link_check(KT_PKI_LINK_END, link, own, NULL) != 0)
-        return 0;
     for (size_t i = 1; i < kt_pki_ca_count(own); i++) {
         X509 *cert = kt_pki_ca_at(own, i);
         // A root or a link of that name and key: more than one must not be left.
@@ -127,19 +138,45 @@ static int is_news(X509 *own, X509 *link)
     return !kt_pki_has_ended(own, link);
 }
 
+static int is_among(X509 *const *ends, size_t count, X509 *link)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (EVP_PKEY_eq(X509_get0_pubkey(ends[i]), X509_get0_pubkey(link)) == 1)
+            return 1;
+    }
+    return 0;
+}
+
+static int check_phase(const struct kt_paths *paths, struct kt_error *error)
+{
+    enum kt_ca_phase phase = KT_CA_ONE;
+    int64_t since_us = 0, until_us = 0;
+    int rc = kt_ca_mend(paths, error);
+
+    if (rc == 0)
+        rc = kt_ca_look(paths, &phase, &since_us, &until_us, error);
+    return rc || phase != KT_CA_BEGUN
+               ? rc
+               : kt_error_set(error, KT_ERR_NOT_PROVEN,
+                              "run ktadmin rotate --ca on the active, which ends it",
+                              "a replacement of the CA has begun here and not ended");
+}
+
 int kt_ca_hear_end(const struct kt_paths *paths, X509 *set, struct kt_error *error)
 {
     X509 *ends[KT_PKI_CA_CERTS_MAX], *own = NULL;
     size_t count = 0, news = 0;
-    int rc = kt_pki_ca_load(paths->ca_cert, &own, error);
+    int rc = check_phase(paths, error);
 
+    if (rc == 0)
+        rc = kt_pki_ca_load(paths->ca_cert, &own, error);
     for (size_t i = 0; rc == 0 && i < kt_pki_ca_count(set); i++) {
         X509 *link = kt_pki_ca_at(set, i);
-        if (kt_pki_link_check(KT_PKI_LINK_END, link, own, NULL) != 0)
+        if (count == KT_PKI_CA_CERTS_MAX || is_among(ends, count, link) ||
+            kt_pki_link_check(KT_PKI_LINK_END, link, own, NULL) != 0 || !kt_pki_is_known(own, link))
             continue;
         news += (size_t)is_news(own, link);
-        if (count < KT_PKI_CA_CERTS_MAX)
-            ends[count++] = link;
+        ends[count++] = link;
     }
     if (rc == 0 && news > 0)
         rc = save(paths, own, ends, count, error);

@@ -103,6 +103,9 @@ int kt_pki_cert_check(X509 *cert, X509 *ca_cert, int64_t now_us) KT_MUST_CHECK;
 // and links: certificates with one root's name and key, signed by the other (RFC 4210, 4.4). All
 // further certificates of the file go along with the first, wherever that is handed.
 #define KT_PKI_CA_CERTS_MAX 24
+// Links of a set that tell of an end: the newest are kept, and room is left for roots. Certificates of
+// the oldest have long been over.
+#define KT_PKI_ENDS_MAX 12
 // KT_ERR_INVALID: malformed, or none. KT_ERR_TOO_LARGE.
 int kt_pki_ca_from_pem(const void *pem, size_t n, X509 **ca) KT_MUST_CHECK;
 int kt_pki_ca_load(const char *path, X509 **ca, struct kt_error *error) KT_MUST_CHECK;
@@ -139,6 +142,9 @@ int kt_pki_make_link(enum kt_pki_link kind, EVP_PKEY *by_key, X509 *by, X509 *ro
 int kt_pki_link_check(enum kt_pki_link kind, X509 *link, X509 *by, X509 *root) KT_MUST_CHECK;
 // 1 when a KT_PKI_LINK_END of the set is for this root's name and key.
 int kt_pki_has_ended(X509 *ca, X509 *root);
+// 1 when the set knows the CA of that name and key: it has a certificate of it, or a KT_PKI_LINK_FORTH
+// that it has signed. Anybody can make up others.
+int kt_pki_is_known(X509 *ca, X509 *root);
 // 1 when a root that has ended, as the set says, has signed it. For what was believed before.
 int kt_pki_is_of_ended(X509 *cert, X509 *ca);
 // What to trust after an offer (pki_trust.c). The first of `known` is the newest root that is

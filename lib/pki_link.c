@@ -51,6 +51,21 @@ int kt_pki_has_ended(X509 *ca, X509 *root)
     return 0;
 }
 
+int kt_pki_is_known(X509 *ca, X509 *root)
+{
+    int is_known = 0;
+
+    for (size_t i = 0; !is_known && i < kt_pki_ca_count(ca); i++) {
+        X509 *cert = kt_pki_ca_at(ca, i);
+        is_known = is_same_ca(cert, root) ||
+                   (kt_pki_link_kind(cert) == KT_PKI_LINK_FORTH &&
+                    X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(root)) == 0 &&
+                    X509_verify(cert, X509_get0_pubkey(root)) == 1);
+    }
+    ERR_clear_error();
+    return is_known;
+}
+
 // The link is no CA's, so that no library lets it sign: its key is asked directly.
 int kt_pki_is_of_ended(X509 *cert, X509 *ca)
 {

@@ -95,10 +95,15 @@ static int is_end_by(const struct trust *trust, X509 *link, size_t place)
     return kt_pki_link_check(KT_PKI_LINK_END, link, trust->line.list[place], NULL) == 0;
 }
 
-static void take_ends(struct trust *trust)
+// Those of roots that are trusted here in any case. Others, of which a client has not heard that they
+// ever were, as long as there is room: they must not be in the way of those.
+static void take_ends(struct trust *trust, int of_known)
 {
     for (size_t i = 0; i < kt_pki_ca_count(trust->offered); i++) {
         X509 *link = kt_pki_ca_at(trust->offered, i);
+        if (kt_pki_is_known(trust->known, link) != of_known ||
+            (!of_known && trust->ends.count >= KT_PKI_ENDS_MAX))
+            continue;
         for (size_t k = 0; k < trust->line.count && !has_ended(trust, link); k++) {
             if (is_end_by(trust, link, k))
                 add(&trust->ends, link);
@@ -154,6 +159,7 @@ static int is_link_between(const struct trust *trust, X509 *link)
 static int make_set(const struct trust *trust, int is_node, X509 **set)
 {
     struct certs chosen = {.count = 0};
+    size_t ends = 0;
 
     for (size_t i = 0; is_node && i < kt_pki_ca_count(trust->offered); i++) {
         if (has(&trust->trusted, kt_pki_ca_at(trust->offered, i)))
@@ -165,8 +171,16 @@ static int make_set(const struct trust *trust, int is_node, X509 **set)
         if (is_link_between(trust, kt_pki_ca_at(trust->offered, i)))
             add(&chosen, kt_pki_ca_at(trust->offered, i));
     }
-    for (size_t i = 0; i < trust->ends.count; i++)
-        add(&chosen, trust->ends.list[i]);
+    // What is new comes first in the file, so that the oldest has no place any more.
+    for (int is_old = 0; is_old < 2; is_old++) {
+        for (size_t i = 0; i < trust->ends.count && ends < KT_PKI_ENDS_MAX; i++) {
+            X509 *link = trust->ends.list[i];
+            if (kt_pki_has_ended(trust->known, link) != is_old)
+                continue;
+            add(&chosen, link);
+            ends++;
+        }
+    }
     return chosen.count == KT_PKI_CA_CERTS_MAX ? KT_ERR_TOO_LARGE
                                                : kt_pki_ca_make(chosen.list, chosen.count, set);
 }
@@ -184,7 +198,8 @@ int kt_pki_ca_choose(X509 *known, X509 *offered, int is_node, X509 **set)
         return KT_ERR_SIGNATURE;
     add(&trust.line, known);
     follow_line(&trust);
-    take_ends(&trust);
+    take_ends(&trust, 1);
+    take_ends(&trust, 0);
     rc = gather(&trust);
     return rc ? rc : make_set(&trust, is_node, set);
 }

@@ -346,6 +346,46 @@ static void a_link_that_is_over_tells_of_no_end(void **state)
     X509_free(known);
 }
 
+// `known` when it has heard of the end of `count` roots that were never there.
+static X509 *told_of_others(X509 *known, size_t count)
+{
+    X509 *list[KT_PKI_CA_CERTS_MAX] = {newer.cert}, *offered = NULL, *set = NULL;
+
+    for (size_t i = 1; i <= count; i++) {
+        struct root other;
+        make(&other);
+        list[i] = end_of(&newer, &other);
+        drop(&other);
+    }
+    assert_int_equal(kt_pki_ca_make(list, count + 1, &offered), 0);
+    assert_int_equal(kt_pki_ca_choose(known, offered, 0, &set), 0);
+    while (count > 0)
+        X509_free(list[count--]);
+    X509_free(offered);
+    return set;
+}
+
+static void ends_of_others_are_bounded_and_keep_no_end_of_a_known_root_away(void **state)
+{
+    X509 *known = made(newer.cert, older.cert, NULL), *gone = end_of(&newer, &older), *offered;
+    X509 *first = told_of_others(known, KT_PKI_CA_CERTS_MAX - 1), *second, *set = NULL;
+
+    (void)state;
+    second = told_of_others(first, KT_PKI_CA_CERTS_MAX - 1);
+    assert_int_equal(kt_pki_ca_count(second), 2 + KT_PKI_ENDS_MAX);
+    offered = made(newer.cert, gone, NULL);
+    assert_int_equal(kt_pki_ca_choose(second, offered, 0, &set), 0);
+    assert_true(kt_pki_has_ended(set, older.cert));
+    assert_false(has_root(set, older.cert));
+    assert_int_equal(kt_pki_ca_count(set), 1 + KT_PKI_ENDS_MAX);
+    X509_free(known);
+    X509_free(gone);
+    X509_free(offered);
+    X509_free(first);
+    X509_free(second);
+    X509_free(set);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -369,6 +409,7 @@ int main(void)
         CASE(an_older_root_cannot_end_the_newer),
         CASE(a_stranger_cannot_end_a_root),
         CASE(a_link_that_is_over_tells_of_no_end),
+        CASE(ends_of_others_are_bounded_and_keep_no_end_of_a_known_root_away),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -542,6 +542,115 @@ static void an_older_root_ends_nothing_on_a_node(void **state)
     EVP_PKEY_free(stolen);
 }
 
+static size_t count_ends(const struct kt_paths *paths)
+{
+    X509 *set = set_of(paths);
+    size_t count = 0;
+
+    for (size_t i = 1; i < kt_pki_ca_count(set); i++)
+        count += kt_pki_link_kind(kt_pki_ca_at(set, i)) == KT_PKI_LINK_END;
+    X509_free(set);
+    return count;
+}
+
+// The node's first root tells of the end of as many roots as a set holds, with links to itself that
+// they have signed: all nodes have its key, and one of them may be a thief's.
+static X509 *junk(const struct kt_paths *paths)
+{
+    X509 *list[KT_PKI_CA_CERTS_MAX], *own = set_of(paths), *set = NULL;
+    EVP_PKEY *key = NULL;
+    size_t n = 0;
+
+    assert_int_equal(kt_pki_key_load(paths->ca_key, &key, NULL), 0);
+    for (list[n++] = own; n + 1 < KT_PKI_CA_CERTS_MAX; n += 2) {
+        EVP_PKEY *other = NULL;
+        X509 *root = NULL;
+        assert_int_equal(kt_pki_new_p256(&other), 0);
+        assert_int_equal(kt_pki_make_ca(other, CLUSTER, DAY_S, &root), 0);
+        assert_int_equal(kt_pki_make_link(KT_PKI_LINK_END, key, own, root, &list[n]), 0);
+        assert_int_equal(kt_pki_make_link(KT_PKI_LINK_FORTH, other, root, own, &list[n + 1]), 0);
+        EVP_PKEY_free(other);
+        X509_free(root);
+    }
+    assert_int_equal(kt_pki_ca_make(list, n, &set), 0);
+    while (n > 0)
+        X509_free(list[--n]);
+    EVP_PKEY_free(key);
+    return set;
+}
+
+static void ends_of_roots_that_it_never_knew_fill_no_nodes_set(void **state)
+{
+    X509 *offered;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        offered = junk(&node[0]);
+        assert_int_equal(kt_ca_hear_end(&node[0], offered, NULL), 0);
+        assert_int_equal(count_ends(&node[0]), i);
+        X509_free(offered);
+        replace(&node[0]);
+        assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+    }
+    assert_int_equal(count_ends(&node[0]), 2);
+}
+
+// The older root signs then, and the next one stands beside it as if it were one to end.
+static void an_end_is_not_heard_of_while_a_replacement_has_begun(void **state)
+{
+    X509 *set, *link = NULL, *list[2], *offered = NULL;
+    EVP_PKEY *stolen = NULL;
+
+    (void)state;
+    begin(&node[0]);
+    set = set_of(&node[0]);
+    assert_int_equal(kt_pki_key_load(node[0].ca_key, &stolen, NULL), 0);
+    for (size_t i = 1; i < kt_pki_ca_count(set) && !link; i++) {
+        if (kt_pki_is_root(kt_pki_ca_at(set, i)))
+            assert_int_equal(
+                kt_pki_make_link(KT_PKI_LINK_END, stolen, set, kt_pki_ca_at(set, i), &link), 0);
+    }
+    list[0] = set;
+    list[1] = link;
+    assert_int_equal(kt_pki_ca_make(list, 2, &offered), 0);
+    assert_int_equal(kt_ca_hear_end(&node[0], offered, NULL), KT_ERR_NOT_PROVEN);
+    assert_int_equal(phase_of(&node[0]), KT_CA_BEGUN);
+    assert_int_equal(kt_ca_use(&node[0], NULL), 0);
+    assert_int_equal(count_ends(&node[0]), 0);
+    X509_free(set);
+    X509_free(link);
+    X509_free(offered);
+    EVP_PKEY_free(stolen);
+}
+
+static void the_newest_ends_are_kept_on_each_node_and_leave_room(void **state)
+{
+    X509 *oldest = set_of(&node[0]), *last = NULL, *a, *b;
+
+    (void)state;
+    for (int i = 0; i < KT_PKI_CA_CERTS_MAX; i++) {
+        X509_free(last);
+        last = set_of(&node[0]);
+        replace(&node[0]);
+        assert_int_equal(take(&node[1], &node[0], node[0].ca_key), 0);
+        assert_int_equal(kt_ca_use(&node[1], NULL), 0);
+        assert_int_equal(kt_ca_end(&node[0], NULL), 0);
+        assert_int_equal(hear(&node[1], &node[0]), 0);
+    }
+    a = set_of(&node[0]);
+    b = set_of(&node[1]);
+    assert_int_equal(count_ends(&node[0]), KT_PKI_ENDS_MAX);
+    assert_int_equal(kt_pki_has_ended(a, last), 1);
+    assert_int_equal(kt_pki_has_ended(a, oldest), 0);
+    assert_int_equal(kt_pki_ca_count(a), kt_pki_ca_count(b));
+    for (size_t i = 0; i < kt_pki_ca_count(a); i++)
+        assert_int_equal(X509_cmp(kt_pki_ca_at(a, i), kt_pki_ca_at(b, i)), 0);
+    X509_free(oldest);
+    X509_free(last);
+    X509_free(a);
+    X509_free(b);
+}
+
 // Receipts of years are verified by it, and by nothing that ends.
 static void a_receipt_key_is_signed_again_with_its_beginning(void **state)
 {
@@ -606,6 +715,9 @@ int main(void)
         CASE(another_node_ends_it_by_the_link_of_its_own_first_root),
         CASE(a_node_that_was_away_all_the_time_takes_it_and_the_end),
         CASE(an_older_root_ends_nothing_on_a_node),
+        CASE(ends_of_roots_that_it_never_knew_fill_no_nodes_set),
+        CASE(an_end_is_not_heard_of_while_a_replacement_has_begun),
+        CASE(the_newest_ends_are_kept_on_each_node_and_leave_room),
         CASE(a_receipt_key_is_signed_again_with_its_beginning),
     };
 
