@@ -9,7 +9,11 @@
 #include "db/replication_inner.h"
 #include "lib/encode.h"
 
-#define PAGE "500"
+#define PAGE      "500"
+#define START_US  10000000 // a start takes so long at most from reading the file to its time
+#define RELOAD_US 10000000
+#define FORK_US                                                                                    \
+    1000000 // a session that was forked before the reload may note its time so much later
 
 // --- clients ---
 
@@ -83,20 +87,101 @@ int db_admin_older_than(struct db_admin *admin, int64_t since_us, json_t **found
     return rc;
 }
 
-int db_admin_end_by_serial(struct db_admin *admin, const char *serials, uint32_t *count,
-                           struct kt_error *error)
+// --- sessions of before ---
+
+struct reload {
+    struct db_cluster *cluster;
+    int64_t loaded_us, started_us; // as the session that was asked last began
+    int64_t before_us;             // 0, or when it had been loaded before
+    int timeout_s;
+};
+
+// A session of its own each time: it begins with what the postmaster has, not with what it is told.
+static int ask_loaded(struct reload *reload, struct kt_error *error)
 {
-    const char *parameters[] = {serials};
+    struct db_admin *admin = NULL;
     PGresult *result = NULL;
-    int rc =
-        db_admin_ask(admin,
-                     "SELECT count(pg_terminate_backend(s.pid, 1000)) FROM pg_stat_ssl s"
-                     " WHERE s.ssl AND s.pid <> pg_backend_pid() AND s.client_serial IS NOT NULL"
-                     " AND s.client_serial <> ALL (string_to_array($1, ',')::numeric[])",
-                     1, parameters, &result, error);
+    int rc = db_admin_open(reload->cluster, DB_ADMIN_MS, &admin, error);
 
     if (rc == 0)
-        *count = (uint32_t)strtoul(PQgetvalue(result, 0, 0), NULL, 10);
+        rc =
+            db_admin_ask(admin,
+                         "SELECT (extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint,"
+                         " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
+                         " (SELECT setting FROM pg_settings WHERE name = 'authentication_timeout')",
+                         0, NULL, &result, error);
+    if (rc == 0) {
+        reload->loaded_us = (int64_t)db_number_column(result, 0);
+        reload->started_us = (int64_t)db_number_column(result, 1);
+        reload->timeout_s = (int)db_number_column(result, 2);
+    }
+    PQclear(result);
+    db_admin_close(admin);
+    return rc;
+}
+
+static int is_loaded(void *arg, struct kt_error *error)
+{
+    struct reload *reload = arg;
+    int rc = ask_loaded(reload, error);
+
+    return rc ? rc : reload->loaded_us != reload->before_us;
+}
+
+int db_reload_ca(struct db_cluster *cluster, int64_t changed_us, struct db_before *before,
+                 struct kt_error *error)
+{
+    struct reload reload = {.cluster = cluster};
+    struct db_before found = {0};
+    enum db_run_state state;
+    long pid = 0;
+    int rc = db_cluster_state(cluster, &state, &pid, error);
+
+    if (rc == 0 && state == DB_STOPPED)
+        goto out;
+    if (rc == 0)
+        rc = ask_loaded(&reload, error);
+    if (rc == 0 && reload.started_us > changed_us + START_US)
+        goto out;
+    reload.before_us = reload.loaded_us;
+    if (rc == 0)
+        rc = db_reload_certificates(cluster, error);
+    if (rc == 0) {
+        rc = db_wait_until(is_loaded, &reload, kt_monotonic_now() + RELOAD_US, error);
+        if (rc == KT_ERR_TIMEOUT)
+            kt_error_set(error, rc, "look at PostgreSQL's log",
+                         "PostgreSQL does not read its files again");
+    }
+    found.us = reload.loaded_us + FORK_US;
+    // Its time for the handshake, then as much again for who comes in.
+    found.pending_ms = 2000 * reload.timeout_s;
+out:
+    if (rc == 0)
+        *before = found;
+    return rc;
+}
+
+int db_admin_end_before(struct db_admin *admin, int64_t before_us, uint32_t *ended, uint32_t *left,
+                        struct kt_error *error)
+{
+    char before[KT_TIME_TEXT];
+    const char *parameters[] = {before};
+    PGresult *result = NULL;
+    int rc;
+
+    kt_time_format(before_us, before);
+    rc = db_admin_ask(admin,
+                      "SELECT count(*) FILTER (WHERE e.is_over),"
+                      " count(*) FILTER (WHERE NOT e.is_over)"
+                      " FROM (SELECT pg_terminate_backend(a.pid, 1000) AS is_over"
+                      "  FROM pg_stat_activity a JOIN pg_stat_ssl s USING (pid) WHERE s.ssl"
+                      "  AND a.pid <> pg_backend_pid() AND a.backend_start < $1::timestamptz) e",
+                      1, parameters, &result, error);
+
+    if (rc == 0) {
+        *ended = (uint32_t)db_number_column(result, 0);
+        *left = (uint32_t)db_number_column(result, 1);
+    }
     PQclear(result);
     return rc;
 }

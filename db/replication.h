@@ -192,9 +192,19 @@ int db_admin_client_certificates(struct db_admin *admin, db_client_certificate e
 // could be used still, "receipt_keys": [{"id", "certificate"}]}
 int db_admin_older_than(struct db_admin *admin, int64_t since_us, json_t **found,
                         struct kt_error *error) KT_MUST_CHECK;
-// Ends the sessions that came in by a certificate with another serial number than these (decimal,
-// commas between them): PostgreSQL asks for it at the beginning only.
-int db_admin_end_by_serial(struct db_admin *admin, const char *serials, uint32_t *count,
-                           struct kt_error *error) KT_MUST_CHECK;
+// PostgreSQL asks for a certificate at the beginning of a session only, and each session is judged by
+// the CA's file that was read before it began.
+struct db_before {
+    int64_t us;     // sessions that began earlier are of before; 0: there are none
+    int pending_ms; // so long after that, connections of before may still become sessions
+};
+// PostgreSQL reads the CA's file again, which was changed at `changed_us`; returns when it has. There
+// is nothing of before when it is stopped, or was started since. KT_ERR_TIMEOUT.
+int db_reload_ca(struct db_cluster *cluster, int64_t changed_us, struct db_before *before,
+                 struct kt_error *error) KT_MUST_CHECK;
+// Ends all TLS sessions that began before `before_us`, whatever they have shown. *left: those that
+// have not ended (yet).
+int db_admin_end_before(struct db_admin *admin, int64_t before_us, uint32_t *ended, uint32_t *left,
+                        struct kt_error *error) KT_MUST_CHECK;
 
 #endif

@@ -8,9 +8,10 @@
 #include "ktadmin/rotate_ca.h"
 #include "lib/json.h"
 
-#define LOOK_MS     120000
-#define SERIALS_MAX 8192
-#define TEXT_MAX    512
+#define LOOK_MS  120000
+#define CUT_US   30000000
+#define PAUSE_MS 100
+#define TEXT_MAX 512
 
 struct finish {
     const struct kt_cli_run *run;
@@ -153,38 +154,39 @@ static int certify(struct finish *f, struct kt_error *error)
     return 0;
 }
 
-static int list_serials(const struct finish *f, char *out, size_t size, struct kt_error *error)
+static const struct kta_member *find_uncut(struct finish *f)
 {
-    size_t n = 0;
-
+    f->cut = 0;
     for (size_t i = 0; i < f->nodes->count; i++) {
-        const char *serial = kta_ca_text(&f->nodes->list[i], "serial");
-        if (!f->nodes->list[i].state || !serial[0])
+        const struct kta_member *member = &f->nodes->list[i];
+        const json_t *ca = json_object_get(member->state, "ca");
+        if (member->is_removed || kta_ca_is_left_out(f->run, member))
             continue;
-        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? "," : "", serial);
-        if (n >= size)
-            return kt_error_set(error, KT_ERR_TOO_LARGE, NULL, "too many nodes");
+        if (!json_is_true(json_object_get(ca, "cut")))
+            return member;
+        f->cut += json_integer_value(json_object_get(ca, "sessions"));
     }
-    return 0;
+    return NULL;
 }
 
-// PostgreSQL asks for a certificate at the beginning of a session only.
-static int cut_sessions(struct finish *f, struct kt_error *error)
+// PostgreSQL asks for a certificate at the beginning of a session only. Each agent sees to its own.
+static int wait_until_cut(struct finish *f, struct kt_error *error)
 {
-    static char serials[SERIALS_MAX];
-    int rc = list_serials(f, serials, sizeof(serials), error);
+    int64_t until = kt_monotonic_now() + CUT_US;
+    const struct kta_member *member;
 
-    for (size_t i = 0; rc == 0 && i < f->nodes->count; i++) {
-        const struct kta_member *member = &f->nodes->list[i];
-        json_t *answer = NULL;
-        if (member->is_removed || !member->state || kta_ca_is_left_out(f->run, member))
-            continue;
-        rc = kta_nodes_call_when_free(f->nodes, i, "ca.cut", json_pack("{s:s}", "serials", serials),
-                                      LOOK_MS, &answer, error);
-        f->cut += json_integer_value(json_object_get(answer, "ended"));
-        json_decref(answer);
+    while ((member = find_uncut(f)) != NULL) {
+        int rc;
+        if (kt_monotonic_now() > until)
+            return kt_error_set(error, KT_ERR_TIMEOUT, "look at its log, then run it again",
+                                "node '%s' still has sessions of before in PostgreSQL",
+                                member->name);
+        kta_pause_ms(PAUSE_MS);
+        rc = kta_nodes_look(f->nodes, error);
+        if (rc)
+            return rc;
     }
-    return rc;
+    return 0;
 }
 
 static int end(struct finish *f, struct kt_error *error)
@@ -199,7 +201,7 @@ static int end(struct finish *f, struct kt_error *error)
         rc = kta_ca_hand(f->run, f->nodes, f->self, 1, error);
     if (rc == 0)
         rc = kta_ca_wait_until_known(f->run, f->nodes, f->self, 1, error);
-    return rc ? rc : cut_sessions(f, error);
+    return rc ? rc : wait_until_cut(f, error);
 }
 
 // --- what is shown ---
@@ -250,7 +252,8 @@ static void show(const struct finish *f, int is_dry)
     }
     printf("The older CA has ended: nothing that it has signed counts any more.\n");
     if (f->cut)
-        printf("%lld sessions of others than the nodes were ended.\n", (long long)f->cut);
+        printf("%lld sessions of before were ended in PostgreSQL; the nodes' own come back.\n",
+               (long long)f->cut);
     for (size_t i = 0; i < f->nodes->count; i++) {
         const struct kta_member *member = &f->nodes->list[i];
         if (!member->is_removed && kta_ca_is_left_out(f->run, member))

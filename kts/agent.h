@@ -42,6 +42,18 @@ struct kts_operators {
     size_t count;
 };
 
+// Sessions in PostgreSQL of before a root of the CA ended (agent_ca_cut.c).
+struct kts_ca_cut {
+    unsigned wanted, running; // counts ends that were heard of; that of the job under way
+    int64_t before_us;        // those that began earlier; 0: PostgreSQL has not read the file
+    int64_t until_us;         // so long connections of before may still become sessions
+    int64_t next_us;
+    json_int_t ended; // so many
+    int is_told;      // on record
+    int is_cut;       // there was none left once
+    int is_over;
+};
+
 struct kts_agent {
     struct kts_start *start;
     struct event_base *base;
@@ -79,7 +91,7 @@ struct kts_agent {
     int ca_outlived;                  // the node's own certificates are of an older root
     json_t *ca_roots;                 // SHA-256 of each, for others to compare
     json_t *ca_ended;                 // SHA-256 of the key of each that has ended
-    char node_serial[64];             // of the node's certificate, in decimal
+    struct kts_ca_cut ca_cut;
     struct event *stop_timer;
     int stopping;
 };

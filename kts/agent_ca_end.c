@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The end of the CA's older root: what hangs on it still, the end itself, nodes that are told of it,
-// and sessions of before.
+// The end of the CA's older root: what hangs on it still, the end itself, and nodes that are told of it.
 #include <string.h>
 
 #include "kts/agent_ca_rotate.h"
@@ -9,10 +8,9 @@
 #include "lib/pki.h"
 #include "lib/receipt_key.h"
 
-#define SET_MAX     32768
-#define SERIALS_MAX 8192
-#define NAMES_MAX   5
-#define ADMIN_MS    60000
+#define SET_MAX   32768
+#define NAMES_MAX 5
+#define ADMIN_MS  60000
 
 static int check_active(const struct kts_job *job, struct kt_error *error)
 {
@@ -214,51 +212,10 @@ static int run_ended(struct kts_call *call, const json_t *args, json_t **result,
     return rc ? rc : kts_job_start(call, "ca.ended", job_ended, KTS_JOB_ALONE, args, error);
 }
 
-// --- sessions of before ---
-
-static int job_cut(struct kts_job *job, const json_t *args, json_t **result, struct kt_error *error)
-{
-    const char *serials = json_string_value(json_object_get(args, "serials"));
-    struct db_cluster *cluster = NULL;
-    struct db_admin *admin = NULL;
-    uint32_t count = 0;
-    int rc = db_cluster_open(job->start->paths, job->start->settings, &cluster, error);
-
-    if (rc == 0)
-        rc = db_admin_open(cluster, ADMIN_MS, &admin, error);
-    if (rc == 0)
-        rc = db_admin_end_by_serial(admin, serials ? serials : "", &count, error);
-    if (rc == 0)
-        *result = json_pack("{s:I}", "ended", (json_int_t)count);
-    db_admin_close(admin);
-    db_cluster_close(cluster);
-    return rc;
-}
-
-static int run_cut(struct kts_call *call, const json_t *args, json_t **result,
-                   struct kt_error *error)
-{
-    static const char *const MEMBERS[] = {"serials", NULL};
-    const char *serials = NULL;
-    int rc = kt_json_only(args, MEMBERS, error);
-
-    (void)result;
-    if (rc == 0)
-        rc = kt_json_string(args, "serials", 1, SERIALS_MAX, &serials, error);
-    if (rc == 0 && (strspn(serials, "0123456789,") != strlen(serials) || serials[0] == ',' ||
-                    strstr(serials, ",,") || serials[strlen(serials) - 1] == ','))
-        rc = kt_error_set(error, KT_ERR_BAD_REQUEST, NULL, "'serials' are not numbers");
-    // A local call comes from the active too; any other node could keep the others apart.
-    if (rc == 0 && kts_call_member(call)[0])
-        rc = kts_ca_check_from_active(call, error);
-    return rc ? rc : kts_job_start(call, "ca.cut", job_cut, 0, args, error);
-}
-
 const struct kts_verb kts_ca_end_verbs[] = {
     {"ca.left", KTS_CALLER_LOCAL, 0, NULL, job_left, NULL},
     {"ca.certify", KTS_CALLER_LOCAL, 0, run_certify, NULL, NULL},
     {"ca.end", KTS_CALLER_LOCAL, KTS_JOB_ALONE | KTS_VERB_CLOSED, NULL, job_end, "ca.end"},
     {"ca.ended", KTS_CALLER_NODE, KTS_VERB_CLOSED, run_ended, NULL, "ca.ended"},
-    {"ca.cut", KTS_CALLER_LOCAL | KTS_CALLER_NODE, 0, run_cut, NULL, "ca.cut"},
     {NULL, 0, 0, NULL, NULL, NULL},
 };

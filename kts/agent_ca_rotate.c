@@ -57,27 +57,10 @@ json_t *kts_ca_state(const struct kts_agent *agent)
 
     kt_time_format(agent->ca_since_us, since);
     kt_time_format(agent->ca_until_us, until);
-    return json_pack("{s:s, s:s, s:s, s:b, s:O?, s:O?, s:s*}", "phase",
+    return json_pack("{s:s, s:s, s:s, s:b, s:O?, s:O?, s:b, s:I}", "phase",
                      kt_ca_phase_name(agent->ca_phase), "since", since, "until", until, "renew",
-                     agent->ca_outlived, "roots", agent->ca_roots, "ended", agent->ca_ended,
-                     "serial", agent->node_serial[0] ? agent->node_serial : NULL);
-}
-
-// Of the certificate that other nodes' PostgreSQL sees; in decimal, as that writes it. "" without.
-static void read_serial(const struct kt_paths *paths, char *out, size_t size)
-{
-    X509 *cert = NULL;
-    BIGNUM *number = NULL;
-    char *text = NULL;
-
-    out[0] = '\0';
-    if (kt_pki_cert_load(paths->node_cert, &cert, NULL) == 0)
-        number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
-    if (number && (text = BN_bn2dec(number)) && strlen(text) < size)
-        memcpy(out, text, strlen(text) + 1);
-    OPENSSL_free(text);
-    BN_free(number);
-    X509_free(cert);
+                     agent->ca_outlived, "roots", agent->ca_roots, "ended", agent->ca_ended, "cut",
+                     kts_ca_cut_is_done(agent), "sessions", agent->ca_cut.ended);
 }
 
 // 1 when one of the node's certificates is of an older root than the one that signs. One of another
@@ -110,6 +93,7 @@ int kts_agent_load_ca(struct kts_agent *agent, struct kt_error *error)
     enum kt_ca_phase phase = KT_CA_ONE;
     EVP_PKEY *key = NULL;
     X509 *ca = NULL;
+    json_t *ended_before = agent->ca_ended;
     struct stat st = {0};
     int rc = kt_ca_mend(paths, error);
 
@@ -131,12 +115,10 @@ int kts_agent_load_ca(struct kts_agent *agent, struct kt_error *error)
     EVP_PKEY_free(agent->ca_key);
     X509_free(agent->ca_cert);
     json_decref(agent->ca_roots);
-    json_decref(agent->ca_ended);
     agent->ca_key = key;
     agent->ca_cert = ca;
     agent->ca_roots = roots_json(ca);
     agent->ca_ended = ended_json(ca);
-    read_serial(paths, agent->node_serial, sizeof(agent->node_serial));
     agent->ca_not_after_us = not_after;
     agent->ca_file = st;
     agent->ca_phase = phase;
@@ -144,6 +126,8 @@ int kts_agent_load_ca(struct kts_agent *agent, struct kt_error *error)
     agent->ca_until_us = until_us;
     agent->ca_outlived = uses_older(paths, ca);
     memcpy(agent->ca_sha256, sha256, sizeof(sha256));
+    kts_ca_cut_want(agent, ended_before);
+    json_decref(ended_before);
     return 0;
 }
 

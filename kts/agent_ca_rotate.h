@@ -9,7 +9,7 @@
 
 // Of node.state: {"phase", "since", "until", "renew": its own certificates are of an older root,
 // "roots": [SHA-256, the one that signs first], "ended": [SHA-256 of the key of a root that has ended],
-// "serial": of the node's certificate}.
+// "cut": no session of before these ends is left in PostgreSQL, "sessions": so many were ended}.
 json_t *kts_ca_state(const struct kts_agent *agent);
 // For the jobs of a rotation: PostgreSQL reads the files too. `rc` is what the job has come to.
 int kts_ca_done(const struct kts_job *job, int rc, json_t **result,
@@ -24,5 +24,17 @@ int kts_run_ca_hand(struct kts_call *call, const json_t *args, json_t **result,
 // What a peer says of itself. The active hands it the CA that it has not heard of, and any node tells
 // it of a root's end.
 void kts_ca_hear(struct kts_agent *agent, const char *member, const json_t *state);
+
+// --- agent_ca_cut.c ---
+// The CA's file was read: there is something to do when it tells of an end that `ended_before` (NULL:
+// not read before) does not have.
+void kts_ca_cut_want(struct kts_agent *agent, const json_t *ended_before);
+int kts_ca_cut_is_done(const struct kts_agent *agent);
+// At each turn of the watch.
+void kts_ca_cut_look(struct kts_agent *agent);
+// Told when its job has ended; `result` NULL: it failed.
+void kts_ca_cut_ended(struct kts_agent *agent, const json_t *result);
+int kts_job_ca_cut(struct kts_job *job, const json_t *args, json_t **result,
+                   struct kt_error *error) KT_MUST_CHECK;
 
 #endif

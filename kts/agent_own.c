@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "kts/agent_ca_rotate.h"
 #include "kts/agent_cluster.h"
 #include "kts/agent_view.h"
 #include "lib/log.h"
@@ -133,6 +134,8 @@ static void sweep(struct kts_agent *agent)
 
 void kts_own_job_ended(struct kts_agent *agent, kts_job_function *job, const json_t *result)
 {
+    if (job == kts_job_ca_cut)
+        kts_ca_cut_ended(agent, result);
     if (job != kts_job_strangers || !agent->view)
         return;
     agent->view->sweep.rolled_back +=

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "kts/agent_backup.h"
+#include "kts/agent_ca_rotate.h"
 #include "kts/agent_cluster.h"
 #include "kts/agent_endings.h"
 #include "kts/agent_listed.h"
@@ -373,6 +374,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
     (void)what;
     kts_view_files(agent->start->paths, agent->view);
     kts_agent_backup_look(agent);
+    kts_ca_cut_look(agent);
     forget_operators(agent);
     if (look(agent, &why) == 0) {
         publish(agent);

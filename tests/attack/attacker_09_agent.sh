@@ -19,7 +19,7 @@ VERBS=(node.state node.rows node.seal node.catch_up node.promote node.follow nod
     node.checkpoint writer.hold writer.release member.add member.remove member.w member.floor token.new token.list
     token.revoke join.begin join.floor node.add node.renew ping status org.add org.list client.list client.revoke
     client.approve grant.add grant.revoke grant.list authcode.new operator.new db.status nonsense audit.heads audit.sign
-    ca.begin ca.hand ca.take ca.use ca.load ca.left ca.certify ca.end ca.ended ca.cut cert.make cert.use cert.load cert.end
+    ca.begin ca.hand ca.take ca.use ca.load ca.left ca.certify ca.end ca.ended cert.make cert.use cert.load cert.end
     receipt.state receipt.make receipt.give receipt.fetch receipt.list receipt.retire receipt.load receipt.use receipt.take receipt.hand
     cluster_key.state cluster_key.make cluster_key.give cluster_key.fetch cluster_key.list cluster_key.take cluster_key.hand
     cluster_key.use cluster_key.load recovery.add recovery.list

@@ -19,7 +19,8 @@ cp "${NODE_DIR[kts-01]}/.keytrustee/ca/key.pem" "$old/key.pem"
 head -c 64 /dev/urandom >"$KT_TMP/first"
 succeeds client host-1 put first "$KT_TMP/first"
 
-# forge NAME SUBJECT EXTENSIONS...: of the stolen key.
+# forge NAME SUBJECT EXTENSIONS...: of the stolen key, with $serial when it is set.
+serial=
 forge() {
     local name=$1 subject=$2
 
@@ -27,7 +28,7 @@ forge() {
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$old/$name.key" \
         -subj "$subject" -out "$old/$name.csr" 2>/dev/null
     openssl x509 -req -in "$old/$name.csr" -CA "$old/root.pem" -CAkey "$old/key.pem" -days 30 \
-        -set_serial "0x$(openssl rand -hex 15)" -extfile "$old/$name.ext" -out "$old/$name.pem" 2>/dev/null ||
+        -set_serial "0x${serial:-$(openssl rand -hex 15)}" -extfile "$old/$name.ext" -out "$old/$name.pem" 2>/dev/null ||
         problem "cannot forge $name"
 }
 
@@ -56,6 +57,58 @@ replicate() {
     psql -X -w "host=${NODE_ADDRESS[kts-01]} port=${NODE_DB_PORT[kts-01]} user=$member replication=true \
         connect_timeout=5 sslmode=require sslrootcert=${2:-$(ca_of kts-01)} sslcert=$old/$1 sslkey=$old/node.key" \
         -c IDENTIFY_SYSTEM
+}
+
+# NAME NODE CERTIFICATE KEY: a session whose handshake is held up until `go_on NAME`.
+declare -A stall
+begin_session() {
+    mkfifo "$KT_TMP/to-$1"
+    "$KT_BUILD/tests/stalled_session" "host=${NODE_ADDRESS[$2]} port=${NODE_DB_PORT[$2]} user=$member \
+        replication=true sslmode=require sslcert=$3 sslkey=$4" <"$KT_TMP/to-$1" >"$KT_TMP/$1.out" 2>&1 &
+    KT_PIDS[$!]=$1
+    exec {stall[$1]}>"$KT_TMP/to-$1"
+    comes_true 10 grep -q stalled "$KT_TMP/$1.out"
+}
+go_on() {
+    echo >&"${stall[$1]}"
+}
+
+# A client that deposits without a pause; how long the slowest took, in ms.
+begin_load() {
+    rm -f "$KT_TMP"/load.*
+    (
+        n=0 slowest=0
+        until [[ -e $KT_TMP/load.stop ]]; do
+            begun=${EPOCHREALTIME/./}
+            client host-1 put "load/$1-$((n + 1))" "$KT_TMP/first" >"$KT_TMP/load.out" 2>&1 ||
+                echo "deposit $n: $(tr '\n' '~' <"$KT_TMP/load.out")" >>"$KT_TMP/load.failed"
+            took=$(((${EPOCHREALTIME/./} - begun) / 1000))
+            ((took <= slowest)) || slowest=$took
+            n=$((n + 1))
+            echo "$n $slowest" >"$KT_TMP/load.done.new"
+            mv "$KT_TMP/load.done.new" "$KT_TMP/load.done"
+        done
+    ) &
+    load=$!
+    KT_PIDS[$load]="load"
+}
+has_loaded() {
+    [[ $(cut -d ' ' -f 1 "$KT_TMP/load.done" 2>/dev/null || echo 0) -ge $1 ]]
+}
+end_load() {
+    local n slowest one
+
+    read -r n _ <"$KT_TMP/load.done"
+    comes_true 20 has_loaded $((n + 2))
+    touch "$KT_TMP/load.stop"
+    wait "$load"
+    unset "KT_PIDS[$load]"
+    read -r n slowest <"$KT_TMP/load.done"
+    echo "$n deposits, the slowest took $slowest ms"
+    [[ ! -s $KT_TMP/load.failed ]] ||
+        problem "$(wc -l <"$KT_TMP/load.failed") deposits failed: $(head -n 5 "$KT_TMP/load.failed" | tr '\n' '~')"
+    for one in 1 $((n / 2)) "$n"; do succeeds client host-1 get "load/$1-$one" -o "$KT_TMP/got"; done
+    is "$(sql kts-01 "select count(*) from deposits where handle like 'load/$1-%'")" "$n" "deposits that were acknowledged"
 }
 
 # PORT CERTIFICATE: a false server, on this machine.
@@ -110,8 +163,10 @@ check "before the end the thief is let in: to PostgreSQL, to a client, and to an
 member=$(member_of kts-02)
 # without the two roots: at one that is not trusted OpenSSL would look no further
 awk '/BEGIN/ { n++ } n > 2' "$KT_TMP/both.pem" >"$old/links.pem"
+serial=$(openssl x509 -in "${NODE_DIR[kts-02]}/.keytrustee/tls/node-cert.pem" -noout -serial | cut -d = -f 2)
 forge node "/OU=keytrustee node/CN=$member" \
     "subjectAltName=DNS:keytrustee,DNS:keytrustee-node,DNS:$member" extendedKeyUsage=serverAuth,clientAuth
+serial=
 forge server "/OU=keytrustee server/CN=kts-01" subjectAltName=DNS:keytrustee extendedKeyUsage=serverAuth
 forge client "/O=acme/OU=keytrustee client/CN=$(new_uuid)" extendedKeyUsage=clientAuth
 for name in node client; do with_links "$name"; done
@@ -153,6 +208,16 @@ comes_true 10 is_open
 asks $'Connection: close\r\n' | by_session -sess_in "$KT_TMP/session" >"$KT_TMP/resumed" 2>&1
 has "$KT_TMP/resumed" '200 OK'
 
+# A server process that was there before, and has been told nothing yet; its patience is stretched.
+sql kts-01 "alter system set authentication_timeout = '60s'" >/dev/null
+sql kts-01 'select pg_reload_conf()' >/dev/null
+is_patient() { [[ $(sql kts-01 'show authentication_timeout') == 1min ]]; }
+comes_true 10 is_patient
+begin_session stalled kts-01 "$old/node.pem" "$old/node.key"
+
+begin_load before
+comes_true 20 has_loaded 1
+
 check "a run that is killed as soon as the root has ended is finished by the next"
 receipt_certificate() { sql "$1" "select string_agg(md5(certificate), ' ' order by created_at) from receipt_keys"; }
 certificates=$(receipt_certificate kts-01)
@@ -166,6 +231,7 @@ kill -KILL "$ending" 2>/dev/null
 wait "$ending"
 unset "KT_PIDS[$ending]"
 does kts-01 --yes rotate --ca --finish --force
+has "$KT_TMP/out" '[1-9][0-9]* sessions of before were ended in PostgreSQL'
 for node in kts-01 kts-02; do
     is "$(openssl storeutl -noout -text -certs "$(ca_of "$node")" | grep -c 'Issuer: .*keytrustee CA')" 3 \
         "root, link and end at $node"
@@ -186,6 +252,15 @@ done
 echo 'IDENTIFY_SYSTEM;' >&8
 was_ended() { grep -qiE 'terminat|closed the connection' "$KT_TMP/psql.out"; }
 comes_true 10 was_ended
+
+check "a handshake that was held up over the end is let in by PostgreSQL, and ended"
+go_on stalled
+comes_true 10 grep -q '^in' "$KT_TMP/stalled.out"
+comes_true 20 grep -q '^ended' "$KT_TMP/stalled.out"
+
+check "deposits have gone on, none failed, and none that was acknowledged is missing"
+end_load before
+comes_true 20 takes_deposits kts-01
 
 check "a client's certificate of the older root is refused: anew, resumed, and on a connection of before"
 asks "" >&9
@@ -232,12 +307,21 @@ succeeds client late register --server "${NODE_ADDRESS[kts-01]}:${NODE_PORT[kts-
     --auth-code-file "$KT_TMP/code.again" --name late
 succeeds client late status
 
-check "a further CA can be made at once, and ended"
+check "a further CA can be made at once, and ended; a node that hears of it from another ends its sessions too"
 does kts-01 rotate --ca
 succeeds client host-1 status
 does kts-02 rotate
 does kts-01 rotate --receipt-key
-does kts-01 --yes rotate --ca --finish --force
+cp "${NODE_DIR[kts-02]}"/.keytrustee/tls/node-{cert,key}.pem "$KT_TMP/"
+begin_session open kts-02 "$KT_TMP/node-cert.pem" "$KT_TMP/node-key.pem"
+go_on open
+comes_true 10 grep -q '^in' "$KT_TMP/open.out"
+begin_load further
+comes_true 20 has_loaded 1
+does kts-01 --yes rotate --ca --finish --force --without kts-02
+comes_true 30 grep -q '^ended' "$KT_TMP/open.out"
+comes_true 10 cmp -s "$(ca_of kts-01)" "$(ca_of kts-02)"
+end_load further
 succeeds client host-1 get first -o "$KT_TMP/got"
 same "$KT_TMP/first" "$KT_TMP/got"
 exits some replicate node.chain
