@@ -22,6 +22,13 @@
 #define KTC_BODY_MAX ((size_t)KEYTRUSTEE_SECRET_MAX + 65536)
 
 // --- client.json (lib_state.c) ---
+// A key of the cluster that this client went on from, and the one that it went to.
+struct ktc_left_key {
+    char key[KT_OPENPGP_FINGERPRINT_TEXT];
+    char next[KT_OPENPGP_FINGERPRINT_TEXT];
+};
+#define KTC_LEFT_MAX 64
+
 struct ktc_state {
     size_t server_count;
     char servers[KTC_SERVERS_MAX][KTC_SERVER_TEXT];
@@ -31,7 +38,9 @@ struct ktc_state {
     char fingerprint[KT_OPENPGP_FINGERPRINT_TEXT]; // of our OpenPGP key, "" until made
     char cluster[KT_UUID_TEXT];
     char cluster_fingerprint[KT_OPENPGP_FINGERPRINT_TEXT];
-    struct kt_incarnation incarnation; // the highest (incarnation, epoch) seen; 0 = none yet
+    size_t left_count;
+    struct ktc_left_key left[KTC_LEFT_MAX]; // the oldest first
+    struct kt_incarnation incarnation;      // the highest (incarnation, epoch) seen; 0 = none yet
     uint64_t epoch;
 };
 
@@ -39,6 +48,11 @@ struct ktc_state {
 int ktc_state_load(const char *path, struct ktc_state *state, struct kt_error *error) KT_MUST_CHECK;
 int ktc_state_save(const char *path, const struct ktc_state *state,
                    struct kt_error *error) KT_MUST_CHECK;
+
+// The cluster's key that `from` knows, and those that it left for it.
+void ktc_state_take_key(struct ktc_state *state, const struct ktc_state *from);
+// Goes on to the next key; of those that were left the oldest is forgotten where there is no room.
+void ktc_state_next_key(struct ktc_state *state, const char *next);
 
 enum ktc_seen {
     KTC_SEEN_SAME,
@@ -485,7 +499,8 @@ int ktc_identity_history(struct keytrustee *client, const json_t *object, const 
 int ktc_identity_check_cluster(const struct keytrustee *client, const json_t *object,
                                const struct kt_authcode *code,
                                struct kt_error *error) KT_MUST_CHECK;
-// Checks the answer of `server` to a registration and keeps what is in it.
+// Checks the answer of `server` to a registration and keeps what is in it. Under ktc_lock, with the
+// history and the cluster's key that client.json has.
 int ktc_identity_keep(struct keytrustee *client, const json_t *object, const char *server,
                       const struct kt_authcode *code, struct kt_error *error) KT_MUST_CHECK;
 
@@ -502,8 +517,10 @@ int ktc_ca_learn(struct keytrustee *client, const json_t *answer,
 int ktc_ca_is_older(const struct keytrustee *client, X509 *cert);
 
 // --- certificates (lib_certificate.c) ---
-// A certificate of the server for our key: of this CA, valid now, and for our key. Saved.
-int ktc_certificate_keep(const struct keytrustee *client, const char *pem, X509 *ca,
+// A certificate of the server for our key: of this CA, valid now, and for our key. The caller's.
+int ktc_certificate_check(const struct keytrustee *client, const char *pem, X509 *ca, X509 **cert,
+                          struct kt_error *error) KT_MUST_CHECK;
+int ktc_certificate_save(const struct keytrustee *client, X509 *cert,
                          struct kt_error *error) KT_MUST_CHECK;
 // notAfter of our certificate in microseconds, and the time to renew it (two thirds of its life; at
 // once when its CA was replaced).

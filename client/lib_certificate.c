@@ -21,22 +21,13 @@ static int load_key(const struct keytrustee *client, EVP_PKEY **key, struct kt_e
     return rc != 0 ? rc : kt_pki_key_load(path, key, error);
 }
 
-int ktc_certificate_keep(const struct keytrustee *client, const char *pem, X509 *ca,
-                         struct kt_error *error)
+static int check(const struct keytrustee *client, X509 *cert, X509 *ca, struct kt_error *error)
 {
-    char path[KT_PATH_MAX];
     EVP_PKEY *key = NULL;
-    X509 *cert = NULL;
-    int rc = kt_pki_cert_from_pem(pem, strlen(pem), &cert);
+    int rc = load_key(client, &key, error);
 
-    if (rc != 0) {
-        kt_error_set(error, KT_ERR_PROTOCOL, NULL, "the server's certificate for us is malformed");
-        rc = KT_ERR_PROTOCOL;
-        goto out;
-    }
-    rc = load_key(client, &key, error);
     if (rc != 0)
-        goto out;
+        return rc;
     rc = kt_pki_cert_check(cert, ca, kt_time_now());
     if (rc == KT_ERR_CERTIFICATE_EXPIRED)
         rc = kt_error_set(error, rc, "compare this host's clock with the server's",
@@ -44,14 +35,33 @@ int ktc_certificate_keep(const struct keytrustee *client, const char *pem, X509 
     else if (rc != 0 || X509_check_private_key(cert, key) != 1)
         rc = kt_error_set(error, KT_ERR_SIGNATURE, NULL,
                           "the new certificate is not of this cluster's CA for this client's key");
-    if (rc == 0)
-        rc = ktc_path(client, "client-cert.pem", path);
-    if (rc == 0)
-        rc = kt_pki_cert_save(path, cert, NULL, error);
-out:
-    X509_free(cert);
     EVP_PKEY_free(key);
     return rc;
+}
+
+int ktc_certificate_check(const struct keytrustee *client, const char *pem, X509 *ca, X509 **cert,
+                          struct kt_error *error)
+{
+    X509 *read = NULL;
+    int rc = kt_pki_cert_from_pem(pem, strlen(pem), &read);
+
+    if (rc != 0)
+        return kt_error_set(error, KT_ERR_PROTOCOL, NULL,
+                            "the server's certificate for us is malformed");
+    rc = check(client, read, ca, error);
+    if (rc == 0)
+        *cert = read;
+    else
+        X509_free(read);
+    return rc;
+}
+
+int ktc_certificate_save(const struct keytrustee *client, X509 *cert, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = ktc_path(client, "client-cert.pem", path);
+
+    return rc != 0 ? rc : kt_pki_cert_save(path, cert, NULL, error);
 }
 
 // A certificate of a CA that is being replaced is renewed at once.
@@ -120,7 +130,7 @@ static int renew(struct keytrustee *client, struct kt_error *error)
     json_t *request = NULL, *object = NULL;
     char *pem = NULL, *body = NULL;
     const char *certificate = NULL;
-    X509 *ca = NULL;
+    X509 *ca = NULL, *cert = NULL;
     int rc = learn_ca(client, error);
 
     if (rc == 0)
@@ -141,11 +151,14 @@ static int renew(struct keytrustee *client, struct kt_error *error)
     if (rc == 0)
         rc = ktc_ca_load(client, &ca, error);
     if (rc == 0)
-        rc = ktc_certificate_keep(client, certificate, ca, error);
+        rc = ktc_certificate_check(client, certificate, ca, &cert, error);
+    if (rc == 0)
+        rc = ktc_certificate_save(client, cert, error);
     if (rc == 0)
         ktc_servers_disconnect(client); // the next connection shows the new one
 out:
     X509_free(ca);
+    X509_free(cert);
     json_decref(request);
     json_decref(object);
     ktc_answer_free(&answer);

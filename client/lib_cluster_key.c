@@ -10,7 +10,20 @@
 #include "lib/json.h"
 
 #define LONGEST_FETCH_MS 5000
-#define ASK_OPERATOR     "do not use this server; ask the operator which OpenPGP key the cluster has"
+#define TWO_SUCCESSORS                                                                             \
+    "ask the operator which of the two is the cluster's (docs/security.md); a client that "        \
+    "follows "                                                                                     \
+    "the other one must register anew, with a new --confdir"
+#define ASK_OPERATOR "do not use this server; ask the operator which OpenPGP key the cluster has"
+
+// How far the line was followed from the key that is known.
+struct walk {
+    char key[KT_OPENPGP_FINGERPRINT_TEXT];
+    const char *text; // of the statement that named it; NULL: known before
+    uint32_t number;  // of that
+    size_t steps;
+    char keys[KT_CLUSTER_KEYS_MAX][KT_OPENPGP_FINGERPRINT_TEXT]; // each step's
+};
 
 // --- what is known ---
 
@@ -22,15 +35,14 @@ static void take_over(struct keytrustee *client)
 
     if (ktc_path(client, "client.json", path) == 0 && ktc_state_load(path, &disk, NULL) == 0 &&
         disk.cluster_fingerprint[0] != '\0' && strcmp(disk.cluster, client->state.cluster) == 0)
-        memcpy(client->state.cluster_fingerprint, disk.cluster_fingerprint,
-               sizeof disk.cluster_fingerprint);
+        ktc_state_take_key(&client->state, &disk);
 }
 
-// From `known` to `newest`, unless another process has changed it: then what that one has stays, and
-// the next answer shows whether there is more to follow.
-static int remember(struct keytrustee *client, const char *known, const char *newest,
-                    struct kt_error *error)
+// The steps from the key that is known, unless another process has changed it: then what that one has
+// stays, and the next answer shows whether there is more to follow.
+static int remember(struct keytrustee *client, const struct walk *walk, struct kt_error *error)
 {
+    const char *known = client->state.cluster_fingerprint;
     struct ktc_state disk = {0};
     char path[KT_PATH_MAX];
     int fd = -1;
@@ -41,12 +53,12 @@ static int remember(struct keytrustee *client, const char *known, const char *ne
     if (rc == 0)
         rc = ktc_state_load(path, &disk, error);
     if (rc == 0 && strcasecmp(disk.cluster_fingerprint, known) == 0) {
-        memcpy(disk.cluster_fingerprint, newest, KT_OPENPGP_FINGERPRINT_TEXT);
+        for (size_t i = 0; i < walk->steps; i++)
+            ktc_state_next_key(&disk, walk->keys[i]);
         rc = ktc_state_save(path, &disk, error);
     }
     if (rc == 0)
-        memcpy(client->state.cluster_fingerprint, disk.cluster_fingerprint,
-               sizeof disk.cluster_fingerprint);
+        ktc_state_take_key(&client->state, &disk);
     if (fd >= 0)
         close(fd);
     return rc;
@@ -129,12 +141,6 @@ static int verify(const struct keytrustee *client, const char *text, const char 
 
 // --- the line ---
 
-struct walk {
-    char key[KT_OPENPGP_FINGERPRINT_TEXT]; // as far as it was followed
-    const char *text;                      // of the statement that named it; NULL: known before
-    uint32_t number;                       // of that
-};
-
 static int check_link(const struct walk *walk, const struct kt_key_statement *statement,
                       const char *server, struct kt_error *error)
 {
@@ -180,8 +186,52 @@ static int step(const struct keytrustee *client, const json_t *object, const cha
         memcpy(walk->key, found.next, sizeof walk->key);
         walk->text = text;
         walk->number = found.number;
+        memcpy(walk->keys[walk->steps++], found.next, sizeof found.next);
     }
     return rc;
+}
+
+static const struct ktc_left_key *find_left(const struct ktc_state *state, const char *key)
+{
+    for (size_t i = 0; i < state->left_count; i++) {
+        if (strcasecmp(state->left[i].key, key) == 0)
+            return &state->left[i];
+    }
+    return NULL;
+}
+
+// A key has one successor: when one that was left names another than the one it was left for, either
+// may be the thief's, also the one that this client follows.
+static int check_left(const struct keytrustee *client, const json_t *object, const char *server,
+                      struct kt_error *error)
+{
+    struct kt_key_statement read;
+
+    for (size_t i = 0; i < count_of(object); i++) {
+        const char *text = text_at(object, i, &read);
+        const struct ktc_left_key *left = text ? find_left(&client->state, read.key) : NULL;
+        struct kt_error why = {0};
+        int rc = 0;
+
+        if (left == NULL || strcasecmp(left->next, read.next) == 0)
+            continue;
+        if (ktc_time_left(client) == 0)
+            return kt_error_set(error, KT_ERR_UNCHECKED, "try again later",
+                                "no time is left to verify what %s says of the cluster's key",
+                                server);
+        rc = verify(client, text, server, &read, &why);
+        if (rc == KT_ERR_SIGNATURE) // anybody can write that
+            continue;
+        if (rc != 0)
+            return kt_error_set(error, rc, why.hint, "%s", why.message);
+        return kt_error_set(
+            error, KT_ERR_SIGNATURE, TWO_SUCCESSORS,
+            "the cluster's OpenPGP key %.40s has two successors: %.40s, which this "
+            "client followed, and %.40s, which %s shows: the older key is in strange "
+            "hands",
+            left->key, left->next, read.next, server);
+    }
+    return 0;
 }
 
 int ktc_cluster_key_follow(struct keytrustee *client, const char *server, const uint8_t *pin,
@@ -198,8 +248,10 @@ int ktc_cluster_key_follow(struct keytrustee *client, const char *server, const 
     rc = fetch(client, server, pin, &object, error);
     for (size_t i = 0; rc == 0 && moved && i < KT_CLUSTER_KEYS_MAX; i++)
         rc = step(client, object, server, &walk, &moved, error);
-    if (rc == 0 && walk.text != NULL)
-        rc = remember(client, client->state.cluster_fingerprint, walk.key, error);
+    if (rc == 0 && walk.steps > 0)
+        rc = remember(client, &walk, error);
+    if (rc == 0) // behind the line of the key that is known, which an older one cannot stop
+        rc = check_left(client, object, server, error);
     if (rc != 0 && error != NULL)
         ktc_printable(error->message);
     json_decref(object);

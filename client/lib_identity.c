@@ -93,25 +93,30 @@ static int with_ends(X509 *root, X509 *known, X509 **set)
     return kt_pki_ca_make(list, n, set);
 }
 
-// The root that the auth code names, and what it vouches for; what else the text may hold is not
-// trusted.
-static int keep_ca(const struct keytrustee *client, const json_t *object,
-                   const struct kt_authcode *code, X509 **ca, struct kt_error *error)
+static int is_trusted(X509 *known, X509 *root)
+{
+    for (size_t i = 0; known && i < kt_pki_ca_count(known); i++) {
+        if (X509_cmp(kt_pki_ca_at(known, i), root) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+// What to trust from now on, the caller's. Where the root that the auth code names is trusted already,
+// the newest of those that are vouches for the others: a code of before must not lead back. Else that
+// root alone does. What else the text may hold is not trusted.
+static int choose_ca(const struct keytrustee *client, const json_t *object,
+                     const struct kt_authcode *code, X509 **ca, struct kt_error *error)
 {
     X509 *offered = NULL, *named = NULL, *known = NULL, *pinned = NULL;
-    char path[KT_PATH_MAX];
     int rc = find_named(object, code, &offered, &named, error);
 
     if (rc == 0)
         rc = load_known(client, &known, error);
-    if (rc == 0)
+    if (rc == 0 && !is_trusted(known, named))
         rc = with_ends(named, known, &pinned);
     if (rc == 0)
-        rc = ktc_ca_choose(pinned, offered, ca, error);
-    if (rc == 0)
-        rc = ktc_path(client, "ca.pem", path);
-    if (rc == 0)
-        rc = kt_pki_ca_save(path, *ca, error);
+        rc = ktc_ca_choose(pinned ? pinned : known, offered, ca, error);
     X509_free(offered);
     X509_free(named);
     X509_free(known);
@@ -172,10 +177,32 @@ int ktc_identity_history(struct keytrustee *client, const json_t *object, const 
                                error);
 }
 
+// A cluster's key that is known already was judged by ktc_cluster_key_named. When it is another one by
+// now, another process has followed it: there is no way back from that.
+static int take_cluster(const json_t *object, struct ktc_state *state, struct kt_error *error)
+{
+    const json_t *cluster = json_object_get(object, "cluster");
+    char id[KT_UUID_TEXT], key[KT_OPENPGP_FINGERPRINT_TEXT];
+    int rc = copy_text(cluster, "id", id, sizeof id, error);
+
+    if (rc == 0)
+        rc = copy_text(cluster, "openpgp_fingerprint", key, sizeof key, error);
+    if (rc != 0)
+        return rc;
+    if (state->cluster[0] != '\0' && strcmp(state->cluster, id) != 0)
+        return kt_error_set(
+            error, KT_ERR_EXISTS, "use another --confdir for another cluster",
+            "this confdir belongs to a client of cluster %s, and the server's is %s",
+            state->cluster, id);
+    memcpy(state->cluster, id, sizeof id);
+    if (state->cluster_fingerprint[0] == '\0')
+        memcpy(state->cluster_fingerprint, key, sizeof key);
+    return 0;
+}
+
 // What client.json says of us once we are registered.
 static int take_identity(const json_t *object, struct ktc_state *state, struct kt_error *error)
 {
-    const json_t *cluster = json_object_get(object, "cluster");
     struct kt_incarnation incarnation;
     enum ktc_seen seen = KTC_SEEN_SAME;
     struct kt_uuid uuid;
@@ -188,10 +215,7 @@ static int take_identity(const json_t *object, struct ktc_state *state, struct k
         rc = copy_text(object, "organisation", state->organisation, sizeof state->organisation,
                        error);
     if (rc == 0)
-        rc = copy_text(cluster, "id", state->cluster, sizeof state->cluster, error);
-    if (rc == 0)
-        rc = copy_text(cluster, "openpgp_fingerprint", state->cluster_fingerprint,
-                       sizeof state->cluster_fingerprint, error);
+        rc = take_cluster(object, state, error);
     if (rc == 0)
         rc = take_history(object, &incarnation, &epoch, error);
     if (rc != 0)
@@ -203,27 +227,41 @@ static int take_identity(const json_t *object, struct ktc_state *state, struct k
     return rc;
 }
 
-// client.json last: it is what makes this confdir a registered client.
+static int save_ca(const struct keytrustee *client, X509 *ca, struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = ktc_path(client, "ca.pem", path);
+
+    return rc != 0 ? rc : kt_pki_ca_save(path, ca, error);
+}
+
+// Nothing is kept before all was checked: a client that works stays as it is. client.json last: it is
+// what makes this confdir a registered client.
 int ktc_identity_keep(struct keytrustee *client, const json_t *object, const char *server,
                       const struct kt_authcode *code, struct kt_error *error)
 {
     struct ktc_state state = client->state;
     const char *certificate = NULL;
-    X509 *ca = NULL;
-    int rc = keep_ca(client, object, code, &ca, error);
+    X509 *ca = NULL, *cert = NULL;
+    int rc = choose_ca(client, object, code, &ca, error);
 
     if (rc == 0)
         rc = kt_json_string(object, "certificate", 1, 16384, &certificate, error);
     if (rc == 0)
+        rc = ktc_certificate_check(client, certificate, ca, &cert, error);
+    if (rc == 0)
         rc = take_identity(object, &state, error);
     if (rc == 0)
         rc = ktc_receipt_keys_keep(client, json_object_get(object, "receipt_keys"), ca, error);
-    if (rc == 0) // behind all that can be refused: a client that works keeps the one it has
-        rc = ktc_certificate_keep(client, certificate, ca, error);
+    if (rc == 0)
+        rc = save_ca(client, ca, error);
+    if (rc == 0)
+        rc = ktc_certificate_save(client, cert, error);
     if (rc == 0) {
         client->state = state;
         rc = ktc_identity_save(client, error);
     }
     X509_free(ca);
+    X509_free(cert);
     return ktc_protocol(error, server, rc);
 }

@@ -130,12 +130,19 @@ enum older_key {
     OLDER_HASHED, // by the hash in the statement behind it
 };
 
-static int is_of_time(struct keytrustee *client, enum older_key older, const char *server,
-                      const struct kt_incarnation *incarnation, const char *text)
+static int check_signer(struct keytrustee *client, const char *signer, enum older_key older,
+                        const char *server, const struct kt_incarnation *incarnation,
+                        const char *text, struct kt_error *error)
 {
-    return older == OLDER_HASHED ||
-           (older == OLDER_CLOSED &&
-            ktc_cluster_key_closed(client, server, incarnation, text, NULL) == 0);
+    int rc = 0;
+
+    if (strcasecmp(signer, client->state.cluster_fingerprint) != 0 && older == OLDER_CLOSED)
+        rc = ktc_cluster_key_closed(client, server, incarnation, text, error);
+    if (rc == KT_ERR_NOT_FOUND)
+        rc = kt_error_set(error, KT_ERR_SIGNATURE, NULL,
+                          "the statement is signed by key %s, not by the cluster's, which is %s",
+                          signer, client->state.cluster_fingerprint);
+    return rc;
 }
 
 static int check(struct keytrustee *client, const char *text,
@@ -157,11 +164,8 @@ static int check(struct keytrustee *client, const char *text,
                             "statement of it by the cluster's OpenPGP key",
                             server, name);
     rc = kt_statement_verify_any(text, strlen(text), signer, &read, &why);
-    if (rc == 0 && strcasecmp(signer, client->state.cluster_fingerprint) != 0 &&
-        !is_of_time(client, older, server, incarnation, text))
-        rc = kt_error_set(&why, KT_ERR_SIGNATURE, NULL,
-                          "the statement is signed by key %s, not by the cluster's, which is %s",
-                          signer, client->state.cluster_fingerprint);
+    if (rc == 0)
+        rc = check_signer(client, signer, older, server, incarnation, text, &why);
     if (rc != 0 && rc != KT_ERR_SIGNATURE && rc != KT_ERR_PROTOCOL)
         return kt_error_set(error, KT_ERR_UNCHECKED, why.hint[0] ? why.hint : NULL,
                             "the statement of incarnation %s cannot be verified here: %.250s", name,

@@ -241,6 +241,8 @@ static int keep(struct keytrustee *client, const json_t *object, const char *ser
         rc = ktc_state_load(path, &disk, error);
     if (rc == 0 && disk.incarnation.number != 0)
         rc = ktc_state_observe(&client->state, &disk.incarnation, disk.epoch, &seen);
+    if (rc == 0 && disk.cluster_fingerprint[0] != '\0')
+        ktc_state_take_key(&client->state, &disk);
     if (rc == 0)
         rc = ktc_identity_keep(client, object, server, code, error);
     if (fd >= 0)

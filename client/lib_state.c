@@ -40,6 +40,26 @@ static int take_servers(const json_t *object, struct ktc_state *state, struct kt
     return 0;
 }
 
+// The keys of the cluster that were left, each with the one that it was left for.
+static int take_left(const json_t *object, struct ktc_state *state, struct kt_error *error)
+{
+    const json_t *list = json_object_get(object, "left_keys");
+    size_t count = json_array_size(list);
+    int rc = 0;
+
+    if (count > KTC_LEFT_MAX)
+        return kt_error_set(error, KT_ERR_INVALID, NULL, "more than %d left keys", KTC_LEFT_MAX);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        const json_t *one = json_array_get(list, i);
+        struct ktc_left_key *left = &state->left[i];
+        rc = take(one, "key", left->key, sizeof left->key, error);
+        if (rc == 0)
+            rc = take(one, "next", left->next, sizeof left->next, error);
+    }
+    state->left_count = count;
+    return rc;
+}
+
 static int take_all(const json_t *object, struct ktc_state *state, struct kt_error *error)
 {
     char incarnation[KT_INCARNATION_TEXT] = "";
@@ -62,6 +82,8 @@ static int take_all(const json_t *object, struct ktc_state *state, struct kt_err
     if (rc == 0)
         rc = take(object, "cluster_fingerprint", state->cluster_fingerprint,
                   sizeof state->cluster_fingerprint, error);
+    if (rc == 0)
+        rc = take_left(object, state, error);
     if (rc == 0)
         rc = take(object, "incarnation", incarnation, sizeof incarnation, error);
     if (rc == 0 && incarnation[0] != '\0')
@@ -103,6 +125,20 @@ out:
     return rc;
 }
 
+static int add_left(const struct ktc_state *state, json_t *object)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < state->left_count; i++) {
+        if (json_array_append_new(list, json_pack("{s:s, s:s}", "key", state->left[i].key, "next",
+                                                  state->left[i].next)) != 0) {
+            json_decref(list);
+            return KT_ERR_NO_MEMORY;
+        }
+    }
+    return json_object_set_new(object, "left_keys", list) == 0 ? 0 : KT_ERR_NO_MEMORY;
+}
+
 int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_error *error)
 {
     char incarnation[KT_INCARNATION_TEXT] = "";
@@ -121,6 +157,8 @@ int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_er
         servers, "client", state->client, "name", state->name, "organisation", state->organisation,
         "openpgp_fingerprint", state->fingerprint, "cluster", state->cluster, "cluster_fingerprint",
         state->cluster_fingerprint, "incarnation", incarnation, "epoch", (json_int_t)state->epoch);
+    if (rc == 0)
+        rc = add_left(state, object);
     if (object != NULL)
         text = json_dumps(object, JSON_INDENT(2) | JSON_SORT_KEYS);
     if (rc != 0 || text == NULL)
@@ -130,6 +168,28 @@ int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_er
     free(text);
     json_decref(object);
     return rc;
+}
+
+void ktc_state_take_key(struct ktc_state *state, const struct ktc_state *from)
+{
+    memcpy(state->cluster_fingerprint, from->cluster_fingerprint,
+           sizeof state->cluster_fingerprint);
+    memcpy(state->left, from->left, sizeof state->left);
+    state->left_count = from->left_count;
+}
+
+void ktc_state_next_key(struct ktc_state *state, const char *next)
+{
+    struct ktc_left_key *left = NULL;
+
+    if (state->left_count == KTC_LEFT_MAX) {
+        memmove(state->left, state->left + 1, (KTC_LEFT_MAX - 1) * sizeof state->left[0]);
+        state->left_count--;
+    }
+    left = &state->left[state->left_count++];
+    memcpy(left->key, state->cluster_fingerprint, sizeof left->key);
+    memcpy(left->next, next, sizeof left->next);
+    memcpy(state->cluster_fingerprint, next, sizeof state->cluster_fingerprint);
 }
 
 int ktc_state_compare(const struct ktc_state *state, const struct kt_incarnation *incarnation,

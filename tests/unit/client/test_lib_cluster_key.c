@@ -163,7 +163,7 @@ static void two_keys_that_follow_one_are_refused(void **state)
     has_warned(keys[3]);
 }
 
-static void who_knows_the_newer_key_is_not_touched_by_a_fork_at_the_older(void **state)
+static void who_knows_the_newer_key_is_told_of_a_fork_at_the_older_and_keeps_it(void **state)
 {
     struct kt_key_statement one = names(0, 1, 1, NULL), other = names(0, 3, 1, NULL);
 
@@ -172,6 +172,75 @@ static void who_knows_the_newer_key_is_not_touched_by_a_fork_at_the_older(void *
     fake.cluster_key = keys[1];
     must_work(get(), &error);
     show(&other);
+    fake.cluster_key = keys[3];
+    must_work(get(), &error);
+    knows(1);
+    has_warned("two successors");
+    has_warned(keys[3]);
+}
+
+// Nodes show nothing any more.
+static void hide(void)
+{
+    while (text_count > 0)
+        free(texts[--text_count]);
+}
+
+static void who_was_led_to_a_false_key_is_told_when_the_true_one_is_shown(void **state)
+{
+    struct kt_key_statement stolen = names(0, 3, 1, NULL), one = names(0, 1, 1, NULL);
+    struct kt_error why = {0};
+
+    (void)state;
+    show(&stolen);
+    fake.cluster_key = keys[3];
+    must_work(get(), &error);
+    knows(3);
+    assert_string_equal(warned, "");
+    hide();
+    show(&one);
+    fake.cluster_key = keys[1];
+    fake_reopen(); // it is on disk
+    client->timeout_ms = 5000;
+    must_work(get(), &error);
+    knows(3);
+    has_warned("two successors");
+    has_warned(keys[1]);
+    ktc_begin(client);
+    assert_int_equal(ktc_cluster_key_follow(client, "one", NULL, &why), KT_ERR_SIGNATURE);
+    assert_non_null(strstr(why.hint, "docs/security.md"));
+}
+
+static void the_newer_keys_line_is_followed_in_spite_of_a_fork_at_an_older_one(void **state)
+{
+    struct kt_key_statement one = names(0, 1, 1, NULL), other = names(0, 3, 1, NULL), two;
+
+    (void)state;
+    two = names(1, 2, 2, show(&one));
+    fake.cluster_key = keys[1];
+    must_work(get(), &error);
+    knows(1);
+    show(&two);
+    show(&other);
+    fake.cluster_key = keys[2];
+    must_work(get(), &error);
+    knows(2);
+    has_warned("two successors");
+}
+
+static void another_successor_without_the_older_keys_signature_says_nothing(void **state)
+{
+    struct kt_key_statement one = names(0, 1, 1, NULL), other = names(0, 3, 1, NULL);
+    char *at;
+
+    (void)state;
+    show(&one);
+    fake.cluster_key = keys[1];
+    must_work(get(), &error);
+    hide();
+    show(&other);
+    at = strstr(shown, "incarnation 1.");
+    at[strlen("incarnation ")] = '2';
     fake.cluster_key = keys[3];
     must_work(get(), &error);
     knows(1);
@@ -304,6 +373,63 @@ static void registering_again_takes_no_key_that_does_not_follow(void **state)
     memcpy(fake_fingerprint, keys[0], sizeof fake_fingerprint);
 }
 
+// Another process of this confdir follows the line while we register.
+static int meanwhile_followed(const char *server, const struct kt_http_request *request, int *sent)
+{
+    struct ktc_state disk;
+
+    *sent = 0;
+    if (strcmp(request->path, "/v1/clients") != 0)
+        return fake_reach(server, request, sent);
+    assert_int_equal(ktc_state_load(fake_path("client.json"), &disk, NULL), 0);
+    ktc_state_next_key(&disk, keys[1]);
+    assert_int_equal(ktc_state_save(fake_path("client.json"), &disk, NULL), 0);
+    return 0;
+}
+
+static void registering_again_does_not_go_back_from_what_another_process_followed(void **state)
+{
+    static const char *const servers[] = {"one", NULL};
+    struct keytrustee_registration wanted = {.size = sizeof wanted, .servers = servers};
+
+    (void)state;
+    wanted.auth_code = fake.auth_code;
+    fake.network = meanwhile_followed;
+    must_work(keytrustee_register(client, &wanted, &error), &error);
+    knows(1);
+    assert_int_equal(client->state.left_count, 1);
+    assert_string_equal(client->state.left[0].key, keys[0]);
+}
+
+static int no_cluster_keys(const char *server, const struct kt_http_request *request, int *sent)
+{
+    *sent = 0;
+    return strcmp(request->path, "/v1/cluster-keys") == 0 ? KT_ERR_NETWORK
+                                                          : fake_reach(server, request, sent);
+}
+
+static void an_older_keys_statement_that_could_not_be_checked_is_no_false_one(void **state)
+{
+    struct kt_key_statement one = names(0, 1, 1, NULL);
+    struct ktc_line line;
+    struct kt_error why = {0};
+    char *text = restored_by(0, 17);
+
+    (void)state;
+    fake.incarnation = SECOND;
+    must_work(get(), &error);
+    assert_int_equal(kt_sha256(text, strlen(text), one.restored), 0);
+    assert_int_equal(kt_incarnation_parse(SECOND, &one.incarnation), 0);
+    show(&one);
+    fake.cluster_key = keys[1];
+    must_work(get(), &error);
+    knows(1);
+    fake.network = no_cluster_keys;
+    assert_int_equal(ktc_line_read(client, "one", &line, &why), KT_ERR_UNCHECKED);
+    assert_non_null(strstr(why.message, "cannot be had"));
+    free(text);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -312,13 +438,18 @@ int main(void)
         CASE(a_client_follows_the_line_to_the_newest_key_and_not_back),
         CASE(a_key_that_no_statement_names_is_not_taken),
         CASE(two_keys_that_follow_one_are_refused),
-        CASE(who_knows_the_newer_key_is_not_touched_by_a_fork_at_the_older),
+        CASE(who_knows_the_newer_key_is_told_of_a_fork_at_the_older_and_keeps_it),
+        CASE(who_was_led_to_a_false_key_is_told_when_the_true_one_is_shown),
+        CASE(the_newer_keys_line_is_followed_in_spite_of_a_fork_at_an_older_one),
+        CASE(another_successor_without_the_older_keys_signature_says_nothing),
         CASE(a_gap_in_the_line_is_refused),
         CASE(a_statement_of_another_cluster_or_a_changed_one_is_refused),
         CASE(a_restore_by_the_older_key_is_refused_once_there_is_a_newer_one),
         CASE(who_was_away_takes_the_restore_that_the_newer_key_vouches_for),
         CASE(what_the_older_key_said_in_its_time_holds_and_nothing_else),
         CASE(registering_again_takes_no_key_that_does_not_follow),
+        CASE(registering_again_does_not_go_back_from_what_another_process_followed),
+        CASE(an_older_keys_statement_that_could_not_be_checked_is_no_false_one),
     };
 
     return cmocka_run_group_tests(tests, make_keys, fake_key_remove);

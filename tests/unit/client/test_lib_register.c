@@ -302,6 +302,121 @@ static void a_failed_registration_leaves_a_working_client_as_it_was(void **state
     free(after);
 }
 
+// A newer root of the fake cluster, with the link that leads to it.
+static struct {
+    EVP_PKEY *key;
+    X509 *root, *link;
+} newer;
+
+static void make_newer(void)
+{
+    assert_int_equal(kt_pki_new_p256(&newer.key), 0);
+    assert_int_equal(kt_pki_make_ca(newer.key, "fake", 864000, &newer.root), 0);
+    assert_int_equal(
+        kt_pki_make_link(KT_PKI_LINK_FORTH, fake.ca_key, fake.ca, newer.root, &newer.link), 0);
+}
+
+static void drop_newer(void)
+{
+    EVP_PKEY_free(newer.key);
+    X509_free(newer.root);
+    X509_free(newer.link);
+}
+
+static size_t known_roots(X509 **first)
+{
+    size_t count;
+
+    X509_free(*first);
+    *first = NULL;
+    assert_int_equal(kt_pki_ca_load(fake_path("ca.pem"), first, NULL), 0);
+    count = kt_pki_ca_count(*first);
+    return count;
+}
+
+static void an_older_auth_code_does_not_take_a_newer_root_away(void **state)
+{
+    X509 *list[2] = {NULL, fake.ca}, *both = NULL, *kept = NULL;
+
+    (void)state;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    make_newer();
+    list[0] = newer.root;
+    assert_int_equal(kt_pki_ca_make(list, 2, &both), 0);
+    assert_int_equal(kt_pki_ca_save(fake_path("ca.pem"), both, NULL), 0);
+    must_work(enrol(fake.auth_code, NULL), &error); // the node has not heard of the newer one
+    assert_int_equal(known_roots(&kept), 2);
+    assert_int_equal(X509_cmp(kept, newer.root), 0);
+    X509_free(kept);
+    X509_free(both);
+    drop_newer();
+}
+
+// Both roots; and a certificate that is none of ours.
+static void tell_of_both_and_certify_nothing(const char *server,
+                                             const struct kt_http_request *request,
+                                             struct kt_http_answer *answer)
+{
+    X509 *list[3] = {newer.root, fake.ca, newer.link}, *set = NULL;
+    struct kt_buf pem = KT_BUF_INIT(32768);
+    json_t *object = NULL;
+
+    (void)server;
+    if (strcmp(request->path, "/v1/clients") != 0)
+        return;
+    assert_int_equal(kt_pki_ca_make(list, 3, &set), 0);
+    assert_int_equal(kt_pki_ca_to_pem(set, &pem), 0);
+    assert_int_equal(
+        kt_json_parse_object(kt_buf_ptr(&answer->body), kt_buf_left(&answer->body), &object, NULL),
+        0);
+    json_object_set_new(object, "ca",
+                        json_stringn((const char *)kt_buf_ptr(&pem), kt_buf_left(&pem)));
+    if (value != NULL)
+        json_object_set(object, "certificate", value);
+    fake_json(answer, 200, object);
+    kt_buf_free(&pem);
+    X509_free(set);
+}
+
+static void a_refused_answer_leaves_the_ca_as_it_was(void **state)
+{
+    X509 *kept = NULL;
+    char pem[8192];
+
+    (void)state;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    make_newer();
+    fake_pem(newer.root, pem, sizeof pem);
+    value = json_string(pem);
+    fake.meddle = tell_of_both_and_certify_nothing;
+    assert_int_equal(enrol(fake.auth_code, NULL), KEYTRUSTEE_INTEGRITY);
+    assert_int_equal(known_roots(&kept), 1);
+    assert_int_equal(X509_cmp(kept, fake.ca), 0);
+    json_decref(value);
+    value = NULL;
+    must_work(enrol(fake.auth_code, NULL), &error);
+    assert_int_equal(known_roots(&kept), 2);
+    assert_int_equal(X509_cmp(kept, newer.root), 0);
+    X509_free(kept);
+    drop_newer();
+}
+
+static void an_answer_of_another_cluster_id_is_refused(void **state)
+{
+    (void)state;
+    must_work(enrol(fake.auth_code, "host-1"), &error);
+    member = "cluster";
+    value = json_pack("{s:s, s:s, s:s, s:i}", "id", "99999999-2222-4333-8444-555555555555",
+                      "openpgp_fingerprint", "89ABCDEF0123456789ABCDEF0123456789ABCDEF",
+                      "incarnation", fake.incarnation, "epoch", 1);
+    fake.meddle = change_member;
+    assert_int_equal(enrol(fake.auth_code, NULL), KEYTRUSTEE_FAILURE);
+    assert_string_equal(error.name, "exists");
+    assert_string_equal(client->state.cluster, FAKE_CLUSTER_ID);
+    assert_string_equal(client->state.cluster_fingerprint, fake_fingerprint);
+    json_decref(value);
+}
+
 static void what_others_saw_of_the_history_survives_a_registration(void **state)
 {
     struct ktc_state disk = {0};
@@ -359,6 +474,9 @@ int main(void)
         CASE(a_malformed_answer_is_refused),
         CASE(a_confdir_of_another_cluster_is_left_alone),
         CASE(a_failed_registration_leaves_a_working_client_as_it_was),
+        CASE(an_older_auth_code_does_not_take_a_newer_root_away),
+        CASE(a_refused_answer_leaves_the_ca_as_it_was),
+        CASE(an_answer_of_another_cluster_id_is_refused),
         CASE(what_others_saw_of_the_history_survives_a_registration),
         CASE(a_client_that_waits_for_approval_is_registered),
         CASE(a_confdir_too_deep_for_gpg_is_refused),

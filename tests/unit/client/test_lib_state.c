@@ -61,6 +61,9 @@ static void client_json_comes_back_as_it_was_saved(void **state)
                               .fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567",
                               .cluster = "11111111-2222-4333-8444-555555555555",
                               .cluster_fingerprint = "F123456789ABCDEF0123456789ABCDEF01234567",
+                              .left_count = 1,
+                              .left = {{"E123456789ABCDEF0123456789ABCDEF01234567",
+                                        "F123456789ABCDEF0123456789ABCDEF01234567"}},
                               .incarnation = {3, 0xab},
                               .epoch = 12};
     struct ktc_state loaded;
@@ -74,6 +77,23 @@ static void client_json_comes_back_as_it_was_saved(void **state)
     assert_memory_equal(&saved, &loaded, sizeof saved);
 }
 
+static void the_oldest_of_too_many_left_keys_is_forgotten(void **state)
+{
+    struct ktc_state known = {.cluster_fingerprint = "start"};
+    char next[KT_OPENPGP_FINGERPRINT_TEXT];
+
+    (void)state;
+    for (int i = 0; i < KTC_LEFT_MAX + 2; i++) {
+        snprintf(next, sizeof next, "key %d", i);
+        ktc_state_next_key(&known, next);
+    }
+    assert_int_equal(known.left_count, KTC_LEFT_MAX);
+    assert_string_equal(known.left[0].key, "key 1");
+    assert_string_equal(known.left[0].next, "key 2");
+    assert_string_equal(known.left[KTC_LEFT_MAX - 1].next, next);
+    assert_string_equal(known.cluster_fingerprint, next);
+}
+
 static void a_damaged_client_json_is_refused(void **state)
 {
     static const char *const bad[] = {"",
@@ -85,6 +105,7 @@ static void a_damaged_client_json_is_refused(void **state)
                                       "{\"version\":1,\"servers\":[1]}",
                                       "{\"version\":1,\"client\":7}",
                                       "{\"version\":1,\"incarnation\":\"x\"}",
+                                      "{\"version\":1,\"left_keys\":[{\"key\":7}]}",
                                       "{\"version\":1,\"epoch\":-1}"};
     struct ktc_state loaded;
     struct kt_error why;
@@ -236,6 +257,7 @@ int main(void)
         cmocka_unit_test(the_highest_epoch_is_remembered),
         cmocka_unit_test(two_histories_of_one_number_are_refused),
         CASE(client_json_comes_back_as_it_was_saved),
+        CASE(the_oldest_of_too_many_left_keys_is_forgotten),
         CASE(a_damaged_client_json_is_refused),
         REGISTERED(a_pending_deposit_comes_back_as_it_was_saved),
         REGISTERED(a_damaged_pending_deposit_is_refused),
