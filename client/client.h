@@ -13,6 +13,7 @@
 #include "lib/gpg.h"
 #include "lib/http_client.h"
 #include "lib/paths.h"
+#include "lib/pki.h"
 
 #define KTC_SERVERS_MAX 16
 #define KTC_LEARNED_MAX 8
@@ -27,7 +28,8 @@ struct ktc_left_key {
     char key[KT_OPENPGP_FINGERPRINT_TEXT];
     char next[KT_OPENPGP_FINGERPRINT_TEXT];
 };
-#define KTC_LEFT_MAX 64
+#define KTC_LEFT_MAX  64
+#define KTC_MARKS_MAX 4 // while the CA is replaced the nodes do not all have the same set
 
 struct ktc_state {
     size_t server_count;
@@ -40,7 +42,11 @@ struct ktc_state {
     char cluster_fingerprint[KT_OPENPGP_FINGERPRINT_TEXT];
     size_t left_count;
     struct ktc_left_key left[KTC_LEFT_MAX]; // the oldest first
-    struct kt_incarnation incarnation;      // the highest (incarnation, epoch) seen; 0 = none yet
+    size_t mark_count;                      // of the CA's sets that were learned, the newest first
+    char marks[KTC_MARKS_MAX][KT_PKI_CA_MARK_TEXT];
+    // Of the set whose newest root did not sign yet when our certificate was to be renewed; or "".
+    char early_mark[KT_PKI_CA_MARK_TEXT];
+    struct kt_incarnation incarnation; // the highest (incarnation, epoch) seen; 0 = none yet
     uint64_t epoch;
 };
 
@@ -53,6 +59,9 @@ int ktc_state_save(const char *path, const struct ktc_state *state,
 void ktc_state_take_key(struct ktc_state *state, const struct ktc_state *from);
 // Goes on to the next key; of those that were left the oldest is forgotten where there is no room.
 void ktc_state_next_key(struct ktc_state *state, const char *next);
+// Whether the CA's set with this mark was learned; that it was.
+int ktc_state_has_mark(const struct ktc_state *state, const char *mark);
+void ktc_state_add_mark(struct ktc_state *state, const char *mark);
 
 enum ktc_seen {
     KTC_SEEN_SAME,
@@ -128,6 +137,10 @@ struct keytrustee {
     char request[KT_UUID_TEXT];      // that the last answer named as waiting for votes, or ""
     // Which other key of the cluster a node named last, once its statements were looked at; or "".
     char key_asked[KT_OPENPGP_FINGERPRINT_TEXT];
+    // Of the CA's set that a server named last, and that is to be learned from it; or "". And the last
+    // one that was asked for, whatever came of it.
+    char ca_mark[KT_PKI_CA_MARK_TEXT], ca_asked[KT_PKI_CA_MARK_TEXT];
+    char ca_server[KTC_SERVER_TEXT];
     int64_t deadline;       // of the present call, monotonic microseconds
     int64_t expiry_told_us; // when the certificate's end was last warned of, monotonic; 0: never
 };
@@ -139,8 +152,8 @@ int ktc_path(const struct keytrustee *client, const char *name,
              char out[KT_PATH_MAX]) KT_MUST_CHECK;
 int ktc_path_in(const struct keytrustee *client, const char *folder, const char *name,
                 const char *suffix, char out[KT_PATH_MAX]) KT_MUST_CHECK;
-// Every public call begins and ends with these. The end renews the certificate when that is due, or
-// warns of its end, and turns a code and its words into the public form.
+// Every public call begins and ends with these. The end learns the CA when a server named another set,
+// renews the certificate when that is due, or warns of its end, and turns a code and its words into the public form.
 void ktc_begin(struct keytrustee *client);
 int ktc_end(struct keytrustee *client, int rc, const struct kt_error *why,
             struct keytrustee_error *error);
@@ -510,11 +523,18 @@ int ktc_ca_load(const struct keytrustee *client, X509 **ca, struct kt_error *err
 // What to trust after an offer (kt_pki_ca_choose), with words.
 int ktc_ca_choose(X509 *known, X509 *offered, X509 **set, struct kt_error *error) KT_MUST_CHECK;
 // The same with "ca" of a server's answer, if it has that; kept in ca.pem. Connections to servers that
-// another set of roots let through are closed.
+// another set of roots let through are closed. Takes ktc_lock.
 int ktc_ca_learn(struct keytrustee *client, const json_t *answer,
                  struct kt_error *error) KT_MUST_CHECK;
-// 1 when another root than the one that signs now has signed it.
+// An answer of `server` names a set that was not learned yet (KT-CA): ktc_ca_catch_up asks for it when
+// the call is done, each set once a process. Failing is at most a warning.
+void ktc_ca_named(struct keytrustee *client, const struct kt_http_answer *answer,
+                  const char *server);
+void ktc_ca_catch_up(struct keytrustee *client);
+// 1 when another root than the newest has signed it; but 0 while that does not sign yet, as a server
+// said, which ktc_ca_is_early remembers: until a server names another set. Takes ktc_lock.
 int ktc_ca_is_older(const struct keytrustee *client, X509 *cert);
+int ktc_ca_is_early(struct keytrustee *client, struct kt_error *error) KT_MUST_CHECK;
 
 // --- certificates (lib_certificate.c) ---
 // A certificate of the server for our key: of this CA, valid now, and for our key. The caller's.

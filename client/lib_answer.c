@@ -244,8 +244,10 @@ int ktc_judge(struct keytrustee *client, const struct ktc_call *call, struct ktc
 
     if (call->pin == NULL)
         stale = ktc_observe(client, http, answer->server, &seen, &verdict->error);
-    if (call->pin == NULL && stale == 0)
+    if (call->pin == NULL && stale == 0) {
         ktc_cluster_key_seen(client, http, answer->server);
+        ktc_ca_named(client, http, answer->server);
+    }
     answer->fresh =
         stale == 0 && is_placed && freshness != NULL && strcmp(freshness, "barrier") == 0;
     verdict->current = stale == 0 && http->status < 500;

@@ -102,10 +102,10 @@ int ktc_certificate_request(const struct keytrustee *client, char **pem, struct 
     return rc;
 }
 
-// Before the new certificate, which another CA may have signed.
+// Before the new certificate, which another CA may have signed: as the active has it, which signs.
 static int learn_ca(struct keytrustee *client, struct kt_error *error)
 {
-    struct ktc_call call = {.method = "GET", .path = "/v1/clients/self", .immutable = 1};
+    struct ktc_call call = {.method = "GET", .path = "/v1/clients/self", .barrier = 1};
     struct ktc_answer answer = {0};
     json_t *self = NULL;
     int rc = ktc_call_json(client, &call, &answer, &self, error);
@@ -154,6 +154,8 @@ static int renew(struct keytrustee *client, struct kt_error *error)
         rc = ktc_certificate_check(client, certificate, ca, &cert, error);
     if (rc == 0)
         rc = ktc_certificate_save(client, cert, error);
+    if (rc == 0 && ktc_ca_is_older(client, cert)) // it is what we had: not again for each call
+        rc = ktc_ca_is_early(client, error);
     if (rc == 0)
         ktc_servers_disconnect(client); // the next connection shows the new one
 out:

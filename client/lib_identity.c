@@ -93,6 +93,21 @@ static int with_ends(X509 *root, X509 *known, X509 **set)
     return kt_pki_ca_make(list, n, set);
 }
 
+// What was learned from the root that was trusted before may have to be learned anew.
+static int take_mark(const json_t *object, struct ktc_state *state, struct kt_error *error)
+{
+    char mark[KT_PKI_CA_MARK_TEXT];
+    const char *pem = NULL;
+    int rc = kt_json_string(object, "ca", 1, CA_MAX, &pem, error);
+
+    if (rc == 0)
+        rc = kt_pki_ca_mark(pem, strlen(pem), mark);
+    state->mark_count = 0;
+    if (rc == 0)
+        ktc_state_add_mark(state, mark);
+    return rc;
+}
+
 static int is_trusted(X509 *known, X509 *root)
 {
     for (size_t i = 0; known && i < kt_pki_ca_count(known); i++) {
@@ -251,6 +266,8 @@ int ktc_identity_keep(struct keytrustee *client, const json_t *object, const cha
         rc = ktc_certificate_check(client, certificate, ca, &cert, error);
     if (rc == 0)
         rc = take_identity(object, &state, error);
+    if (rc == 0)
+        rc = take_mark(object, &state, error);
     if (rc == 0)
         rc = ktc_receipt_keys_keep(client, json_object_get(object, "receipt_keys"), ca, error);
     if (rc == 0)

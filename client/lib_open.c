@@ -170,6 +170,8 @@ int ktc_end(struct keytrustee *client, int rc, const struct kt_error *why,
 {
     const struct kt_err_info *info = kt_err_info(rc);
 
+    if (client != NULL)
+        ktc_ca_catch_up(client);
     if (rc == 0 && client != NULL) {
         struct keytrustee_source source = client->source;
         ktc_certificate_renew(client);

@@ -170,8 +170,9 @@ static int verify_head(const struct keytrustee *client, const char *text, struct
     return rc;
 }
 
-// The cluster may have a new receipt key since we registered. Any node is asked first; `barrier`: the
-// active, as one that is cut off from it does not have the key yet.
+// The cluster may have a new receipt key since we registered. Any node is asked first, and nothing
+// follows from it when its keys are not good; `barrier`: the active, as one that is cut off from it does
+// not have the key yet.
 static int fetch_keys(struct keytrustee *client, int barrier, struct kt_error *error)
 {
     struct ktc_call call = {
@@ -195,7 +196,7 @@ static int fetch_keys(struct keytrustee *client, int barrier, struct kt_error *e
     X509_free(ca);
     json_decref(self);
     ktc_answer_free(&answer);
-    return rc;
+    return !barrier && (rc == KT_ERR_SIGNATURE || rc == KT_ERR_PROTOCOL) ? 0 : rc;
 }
 
 static int not_certified(const char *what, struct kt_error *error)

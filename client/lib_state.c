@@ -60,6 +60,23 @@ static int take_left(const json_t *object, struct ktc_state *state, struct kt_er
     return rc;
 }
 
+static int take_marks(const json_t *object, struct ktc_state *state, struct kt_error *error)
+{
+    const json_t *list = json_object_get(object, "ca_marks");
+    size_t count = json_array_size(list);
+
+    if (count > KTC_MARKS_MAX)
+        return kt_error_set(error, KT_ERR_INVALID, NULL, "more than %d CA marks", KTC_MARKS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const char *mark = json_string_value(json_array_get(list, i));
+        if (mark == NULL || strlen(mark) >= sizeof state->marks[i])
+            return kt_error_set(error, KT_ERR_INVALID, NULL, "CA mark %zu is malformed", i + 1);
+        snprintf(state->marks[i], sizeof state->marks[i], "%s", mark);
+    }
+    state->mark_count = count;
+    return 0;
+}
+
 static int take_all(const json_t *object, struct ktc_state *state, struct kt_error *error)
 {
     char incarnation[KT_INCARNATION_TEXT] = "";
@@ -84,6 +101,10 @@ static int take_all(const json_t *object, struct ktc_state *state, struct kt_err
                   sizeof state->cluster_fingerprint, error);
     if (rc == 0)
         rc = take_left(object, state, error);
+    if (rc == 0)
+        rc = take_marks(object, state, error);
+    if (rc == 0)
+        rc = take(object, "ca_early_mark", state->early_mark, sizeof state->early_mark, error);
     if (rc == 0)
         rc = take(object, "incarnation", incarnation, sizeof incarnation, error);
     if (rc == 0 && incarnation[0] != '\0')
@@ -139,6 +160,22 @@ static int add_left(const struct ktc_state *state, json_t *object)
     return json_object_set_new(object, "left_keys", list) == 0 ? 0 : KT_ERR_NO_MEMORY;
 }
 
+static int add_marks(const struct ktc_state *state, json_t *object)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < state->mark_count; i++) {
+        if (json_array_append_new(list, json_string(state->marks[i])) != 0) {
+            json_decref(list);
+            return KT_ERR_NO_MEMORY;
+        }
+    }
+    return json_object_set_new(object, "ca_marks", list) == 0 &&
+                   json_object_set_new(object, "ca_early_mark", json_string(state->early_mark)) == 0
+               ? 0
+               : KT_ERR_NO_MEMORY;
+}
+
 int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_error *error)
 {
     char incarnation[KT_INCARNATION_TEXT] = "";
@@ -159,6 +196,8 @@ int ktc_state_save(const char *path, const struct ktc_state *state, struct kt_er
         state->cluster_fingerprint, "incarnation", incarnation, "epoch", (json_int_t)state->epoch);
     if (rc == 0)
         rc = add_left(state, object);
+    if (rc == 0)
+        rc = add_marks(state, object);
     if (object != NULL)
         text = json_dumps(object, JSON_INDENT(2) | JSON_SORT_KEYS);
     if (rc != 0 || text == NULL)
@@ -190,6 +229,25 @@ void ktc_state_next_key(struct ktc_state *state, const char *next)
     memcpy(left->key, state->cluster_fingerprint, sizeof left->key);
     memcpy(left->next, next, sizeof left->next);
     memcpy(state->cluster_fingerprint, next, sizeof state->cluster_fingerprint);
+}
+
+int ktc_state_has_mark(const struct ktc_state *state, const char *mark)
+{
+    for (size_t i = 0; i < state->mark_count; i++) {
+        if (strcmp(state->marks[i], mark) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+void ktc_state_add_mark(struct ktc_state *state, const char *mark)
+{
+    if (ktc_state_has_mark(state, mark))
+        return;
+    memmove(state->marks[1], state->marks[0], (KTC_MARKS_MAX - 1) * sizeof state->marks[0]);
+    snprintf(state->marks[0], sizeof state->marks[0], "%s", mark);
+    if (state->mark_count < KTC_MARKS_MAX)
+        state->mark_count++;
 }
 
 int ktc_state_compare(const struct ktc_state *state, const struct kt_incarnation *incarnation,

@@ -108,12 +108,12 @@ static int compose(struct kts_request *request, int status, const char *content_
                      "HTTP/1.1 %d %s\r\nServer: keytrustee\r\nDate: %s\r\n"
                      "Cache-Control: no-store\r\nKT-Request-Id: %s\r\nKT-Incarnation: %s\r\n"
                      "KT-Epoch: %llu\r\nKT-Freshness: %s\r\nKT-Cluster-Key: %s\r\n"
-                     "Content-Type: %s\r\n"
+                     "%sContent-Type: %s\r\n"
                      "Content-Length: %llu\r\n%s%s\r\n",
                      status, reason_phrase(status), date_text(), request->id, incarnation_text,
                      (unsigned long long)atomic_load(&shared->epoch),
                      request->fresh ? "barrier" : "local", worker->start->info->openpgp_fingerprint,
-                     content_type, (unsigned long long)length,
+                     worker->ca_field, content_type, (unsigned long long)length,
                      closes ? "Connection: close\r\n" : "", headers ? headers : "");
     if (rc == 0 && request->method != KTS_HEAD)
         rc = kt_buf_put(out, body, n);

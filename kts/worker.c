@@ -3,6 +3,7 @@
 #include "kts/worker.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "lib/proc.h"
 
 #define TURN_AFTER 256 // events of connections that the turn's work may be put off by
+#define CA_PEM_MAX 32768
 
 struct timeval kts_milliseconds(int64_t ms)
 {
@@ -105,6 +107,19 @@ void kts_worker_master_gone(struct kts_worker *worker)
 
 // --- TLS ---
 
+// By it a client sees that there is something to learn, without asking for the whole set.
+static void mark_ca(struct kts_worker *worker)
+{
+    struct kt_buf pem = KT_BUF_INIT(CA_PEM_MAX);
+    char mark[KT_PKI_CA_MARK_TEXT];
+
+    worker->ca_field[0] = '\0';
+    if (kt_pki_ca_to_pem(worker->ca, &pem) == 0 &&
+        kt_pki_ca_mark(kt_buf_ptr(&pem), kt_buf_left(&pem), mark) == 0)
+        snprintf(worker->ca_field, sizeof(worker->ca_field), "KT-CA: %s\r\n", mark);
+    kt_buf_free(&pem);
+}
+
 int kts_worker_use_tls(struct kts_worker *worker, const struct kt_tls_pem *pem,
                        struct kt_error *error)
 {
@@ -125,6 +140,7 @@ int kts_worker_use_tls(struct kts_worker *worker, const struct kt_tls_pem *pem,
     worker->tls_age++;
     X509_free(worker->ca);
     worker->ca = ca;
+    mark_ca(worker);
     return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "kts/process.h"
 #include "kts/shares.h"
 #include "kts/strangers.h"
+#include "lib/pki.h"
 
 struct kts_conn;
 struct kts_record; // kts/records.h
@@ -29,6 +30,7 @@ struct kts_worker {
     struct kt_tls_tickets tickets;
     char cluster_id[KT_UUID_TEXT];
     X509 *ca; // with all of its set: the roots that an auth code may name
+    char ca_field[sizeof("KT-CA: \r\n") + KT_PKI_CA_MARK_TEXT]; // of all answers; or ""
     struct kts_own_keys own_keys;
 
     struct kts_ask *writer;

@@ -121,6 +121,10 @@ int kt_pki_is_root(X509 *cert);
 int kt_pki_ca_to_pem(X509 *ca, struct kt_buf *buf) KT_MUST_CHECK;
 int kt_pki_chain_to_pem(X509 *ca, struct kt_buf *buf) KT_MUST_CHECK;
 int kt_pki_ca_save(const char *path, X509 *ca, struct kt_error *error) KT_MUST_CHECK;
+// Tells the text of one set from that of another: the first half of its SHA-256 in hex. It proves
+// nothing: a set is believed by its links.
+#define KT_PKI_CA_MARK_TEXT (KT_SHA256_LEN + 1)
+int kt_pki_ca_mark(const void *pem, size_t n, char out[KT_PKI_CA_MARK_TEXT]) KT_MUST_CHECK;
 
 // --- links: a root's name and key, signed by another root of the same cluster ---
 enum kt_pki_link {

@@ -6,6 +6,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "lib/digest.h"
+#include "lib/encode.h"
 #include "lib/file.h"
 #include "lib/pki.h"
 
@@ -181,5 +183,15 @@ int kt_pki_ca_save(const char *path, X509 *ca, struct kt_error *error)
     else
         rc = kt_file_replace(path, kt_buf_ptr(&buf), kt_buf_left(&buf), 0644, error);
     kt_buf_free(&buf);
+    return rc;
+}
+
+int kt_pki_ca_mark(const void *pem, size_t n, char out[KT_PKI_CA_MARK_TEXT])
+{
+    uint8_t sha256[KT_SHA256_LEN];
+    int rc = kt_sha256(pem, n, sha256);
+
+    if (rc == 0)
+        kt_hex_encode(sha256, sizeof(sha256) / 2, out);
     return rc;
 }

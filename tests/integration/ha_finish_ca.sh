@@ -140,7 +140,7 @@ has "$KT_TMP/err" 'hint: run ktadmin rotate --receipt-key first'
 does kts-01 rotate --receipt-key
 
 check "clients and operators that would be cut off are counted and named, and --dry-run shows them"
-succeeds client host-1 status
+succeeds client host-1 get first -o "$KT_TMP/got"
 succeeds client host-2 status
 is "$(root_of "$(client_dir host-1)/ca.pem")" "$(root_of "$(ca_of kts-01)")"
 exits some admin_for 30 kts-01 --yes rotate --ca --finish
@@ -283,7 +283,7 @@ done
 
 check "a client drops the root at its next answer, and a false server then shows it its links for nothing"
 succeeds asks_false_server "$linked" "$(client_dir host-1)/ca.pem" # so that the next lines mean something
-succeeds client host-1 status
+succeeds client host-1 get first -o "$KT_TMP/got"
 for port in "$alone" "$linked"; do
     exits 60 asks_false_server "$port" "$(client_dir host-1)/ca.pem"
     exits 60 asks_false_server "$port" "$(ca_of kts-01)"

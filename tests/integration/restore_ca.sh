@@ -148,7 +148,7 @@ goes_on host-4
 
 check "who knew the older root alone learns the next one of the restored node, and renews"
 is "$(roots_in "$(client_dir host-3)/ca.pem" | wc -w)" 1 "roots before"
-succeeds client host-3 status
+succeeds client host-3 get of-host-3 -o "$KT_TMP/got"
 is "$(roots_in "$(client_dir host-3)/ca.pem")" "$both" "roots after"
 openssl verify -CAfile "$KT_TMP/new-root.pem" "$(client_dir host-3)/client-cert.pem" >"$KT_TMP/out" 2>&1 ||
     problem "its certificate is of the older CA: $(cat "$KT_TMP/out")"

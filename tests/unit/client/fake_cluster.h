@@ -43,7 +43,7 @@ static struct {
     size_t deposit_count;
     unsigned long long epoch;
     const char *incarnation;
-    int registrations, renewals, requests;
+    int registrations, renewals, requests, selves_asked;
     const char *state; // of the client
     // What /v1/incarnations gives; NULL: an old server, which has no such call.
     const char *incarnations;
@@ -52,6 +52,7 @@ static struct {
     int cluster_keys_asked;
     const char *cluster_key; // KT-Cluster-Key of every answer, or NULL
     const char *active;      // KT-Active of every answer, or NULL
+    X509 *ca_set;            // KT-CA of every answer, and what /v1/clients/self tells; or NULL
     char asked[4096];        // "one two ", the servers in the order of the requests
     // Called for each request; anything but 0 is what kt_http_client_run returns. `*sent` = 1 lets
     // the request be acted on first, as when only the answer is lost.
@@ -220,18 +221,32 @@ static void fake_register(const struct kt_http_request *request, struct kt_http_
     json_decref(object);
 }
 
+static void fake_ca_text(X509 *set, char *out, size_t size)
+{
+    struct kt_buf pem = KT_BUF_INIT(32768);
+
+    assert_int_equal(kt_pki_ca_to_pem(set, &pem), 0);
+    snprintf(out, size, "%.*s", (int)kt_buf_left(&pem), (const char *)kt_buf_ptr(&pem));
+    kt_buf_free(&pem);
+}
+
 static void fake_self(int fresh, struct kt_http_answer *answer)
 {
     json_t *keys = fresh || !fake.keys_before ? fake_receipt_keys() : json_incref(fake.keys_before);
+    char ca[16384] = "";
 
+    fake.selves_asked++;
+    if (fake.ca_set != NULL)
+        fake_ca_text(fake.ca_set, ca, sizeof ca);
     fake_json(answer, 200,
-              json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:[{s:s, s:s}, {s:s, s:s, s:s}], "
+              json_pack("{s:s*, s:s, s:s, s:s, s:s, s:s, s:o, s:[{s:s, s:s}, {s:s, s:s, s:s}], "
                         "s:{s:s, s:s, s:i, s:i}}",
-                        "client", fake.client, "name", fake.name, "organisation", "org", "state",
-                        fake.state, "created", "2026-11-22T06:11:43.123456Z", "receipt_keys", keys,
-                        "grants", "right", "deposit", "object", "own", "right", "browse", "object",
-                        "prefix", "prefix", "a/", "node", "name", "kts-01", "role", "standalone",
-                        "members", 0, "w", 0));
+                        "ca", ca[0] ? ca : NULL, "client", fake.client, "name", fake.name,
+                        "organisation", "org", "state", fake.state, "created",
+                        "2026-11-22T06:11:43.123456Z", "receipt_keys", keys, "grants", "right",
+                        "deposit", "object", "own", "right", "browse", "object", "prefix", "prefix",
+                        "a/", "node", "name", "kts-01", "role", "standalone", "members", 0, "w",
+                        0));
 }
 
 static void fake_incarnations(struct kt_http_answer *answer)
@@ -470,7 +485,7 @@ static void fake_deposits(const struct kt_http_request *request, char *path, con
 
 static void fake_serve(const struct kt_http_request *request, struct kt_http_answer *answer)
 {
-    char path[4096], epoch[32];
+    char path[4096], epoch[32], ca[16384], mark[KT_PKI_CA_MARK_TEXT];
     char *query = NULL;
     const char *fresh = fake_request_header(request, "KT-Freshness");
 
@@ -504,6 +519,11 @@ static void fake_serve(const struct kt_http_request *request, struct kt_http_ans
         fake_header(answer, "KT-Active", fake.active);
     if (fake.cluster_key != NULL)
         fake_header(answer, "KT-Cluster-Key", fake.cluster_key);
+    if (fake.ca_set != NULL) {
+        fake_ca_text(fake.ca_set, ca, sizeof ca);
+        assert_int_equal(kt_pki_ca_mark(ca, strlen(ca), mark), 0);
+        fake_header(answer, "KT-CA", mark);
+    }
 }
 
 static void fake_decline(struct kt_http_answer *answer)

@@ -53,19 +53,23 @@ static void two_histories_of_one_number_are_refused(void **state)
 
 static void client_json_comes_back_as_it_was_saved(void **state)
 {
-    struct ktc_state saved = {.server_count = 2,
-                              .servers = {"one", "[::1]:443"},
-                              .client = "6fa459ea-ee8a-4ca4-894e-db77e160355e",
-                              .name = "host-1",
-                              .organisation = "org",
-                              .fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567",
-                              .cluster = "11111111-2222-4333-8444-555555555555",
-                              .cluster_fingerprint = "F123456789ABCDEF0123456789ABCDEF01234567",
-                              .left_count = 1,
-                              .left = {{"E123456789ABCDEF0123456789ABCDEF01234567",
-                                        "F123456789ABCDEF0123456789ABCDEF01234567"}},
-                              .incarnation = {3, 0xab},
-                              .epoch = 12};
+    struct ktc_state saved = {
+        .server_count = 2,
+        .servers = {"one", "[::1]:443"},
+        .client = "6fa459ea-ee8a-4ca4-894e-db77e160355e",
+        .name = "host-1",
+        .organisation = "org",
+        .fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567",
+        .cluster = "11111111-2222-4333-8444-555555555555",
+        .cluster_fingerprint = "F123456789ABCDEF0123456789ABCDEF01234567",
+        .left_count = 1,
+        .left = {{"E123456789ABCDEF0123456789ABCDEF01234567",
+                  "F123456789ABCDEF0123456789ABCDEF01234567"}},
+        .mark_count = 2,
+        .early_mark = "00112233445566778899aabbccddeeff",
+        .marks = {"00112233445566778899aabbccddeeff", "10112233445566778899aabbccddeeff"},
+        .incarnation = {3, 0xab},
+        .epoch = 12};
     struct ktc_state loaded;
     char path[128];
 
@@ -106,6 +110,7 @@ static void a_damaged_client_json_is_refused(void **state)
                                       "{\"version\":1,\"client\":7}",
                                       "{\"version\":1,\"incarnation\":\"x\"}",
                                       "{\"version\":1,\"left_keys\":[{\"key\":7}]}",
+                                      "{\"version\":1,\"ca_marks\":[7]}",
                                       "{\"version\":1,\"epoch\":-1}"};
     struct ktc_state loaded;
     struct kt_error why;
