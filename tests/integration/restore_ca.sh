@@ -12,7 +12,8 @@ new_recipient 'John Doe' john.doe@example.com
 new_cluster 3
 add_clients kts-01
 new_client kts-01 acme host-3 || give_up "register: $(cat "$KT_TMP/host-3.register.out")"
-for name in 1 2 3; do
+new_client kts-01 acme host-5 || give_up "register: $(cat "$KT_TMP/host-5.register.out")"
+for name in 1 2 3 5; do
     put_as "host-$name" "of-host-$name" "secret $name" >/dev/null 2>&1 || give_up "put $name"
 done
 confdir=${NODE_DIR[kts-01]}/.keytrustee
@@ -189,6 +190,6 @@ is "$(roots_in "$(ca_of kts-01)")" "$both" "roots"
 signs kts-01
 [[ ! -e $confdir/ca/next-key.pem ]] || problem "there are two keys"
 by_root "$KT_TMP/old-root.pem"
-goes_on host-2
+goes_on host-5 # host-2 has renewed since, by the next root
 
 finish

@@ -420,6 +420,17 @@ static int request_key(EVP_PKEY *key, EVP_PKEY **found, struct kt_error *error)
     return rc;
 }
 
+static void a_set_is_told_from_another_by_its_mark(void **state)
+{
+    char mark[KT_PKI_CA_MARK_TEXT], other[KT_PKI_CA_MARK_TEXT];
+
+    (void)state;
+    assert_int_equal(kt_pki_ca_mark("abc", 3, mark), 0);
+    assert_string_equal(mark, "ba7816bf8f01cfea414140de5dae2223"); // FIPS 180-4, half of it
+    assert_int_equal(kt_pki_ca_mark("abd", 3, other), 0);
+    assert_string_not_equal(mark, other);
+}
+
 static void requests_for_good_keys_are_accepted(void **state)
 {
     struct fixture *f = *state;
@@ -529,6 +540,7 @@ int main(void)
         cmocka_unit_test(key_with_a_passphrase_is_refused_without_asking),
         cmocka_unit_test(certificates_are_saved_with_their_chain_and_loaded),
         cmocka_unit_test(certificates_are_read_from_bytes),
+        cmocka_unit_test(a_set_is_told_from_another_by_its_mark),
         cmocka_unit_test(requests_for_good_keys_are_accepted),
         cmocka_unit_test(requests_for_other_keys_are_refused),
         cmocka_unit_test(malformed_requests_are_refused),
