@@ -22,34 +22,38 @@ static int walk_page(const PGresult *page, db_client_certificate each, void *arg
     int rc = 0;
 
     for (int i = 0; rc == 0 && i < PQntuples(page); i++)
-        rc = each(arg, PQgetvalue(page, i, 1), PQgetvalue(page, i, 2));
+        rc = each(arg, PQgetvalue(page, i, 0), PQgetvalue(page, i, 2), PQgetvalue(page, i, 3));
     return rc;
 }
 
 int db_admin_client_certificates(struct db_admin *admin, db_client_certificate each, void *arg,
                                  struct kt_error *error)
 {
-    char last[KT_UUID_TEXT] = "00000000-0000-0000-0000-000000000000";
-    const char *parameters[] = {last};
+    char client[KT_UUID_TEXT] = "00000000-0000-0000-0000-000000000000";
+    char key[2 * KT_SHA256_LEN + 1] = "";
+    const char *parameters[] = {client, key};
     int rc = 0, n = 1;
 
     while (rc == 0 && n > 0) {
         PGresult *page = NULL;
-        rc =
-            db_admin_ask(admin,
-                         "SELECT c.client_id, o.name || '/' || c.name, k.certificate FROM clients c"
-                         " JOIN organisations o USING (organisation_id),"
-                         " LATERAL (SELECT x.certificate FROM client_certificates x"
-                         "  WHERE x.client_id = c.client_id AND x.revoked_at IS NULL"
-                         "  AND x.not_after > now() ORDER BY x.created_at DESC LIMIT 1) k"
-                         " WHERE c.state <> 'revoked' AND c.client_id > $1::uuid"
-                         " ORDER BY c.client_id LIMIT " PAGE,
-                         1, parameters, &page, error);
+        rc = db_admin_ask(
+            admin,
+            "SELECT c.client_id, encode(k.key_sha256, 'hex'), o.name || '/' || c.name,"
+            " k.certificate FROM clients c JOIN organisations o USING (organisation_id),"
+            " LATERAL (SELECT DISTINCT ON (x.key_sha256) x.key_sha256, x.certificate"
+            "  FROM client_certificates x WHERE x.client_id = c.client_id AND x.revoked_at IS NULL"
+            "  AND x.not_after > now() ORDER BY x.key_sha256, x.created_at DESC) k"
+            " WHERE c.state <> 'revoked' AND c.client_id >= $1::uuid"
+            "  AND (c.client_id, k.key_sha256) > ($1::uuid, decode($2, 'hex'))"
+            " ORDER BY c.client_id, k.key_sha256 LIMIT " PAGE,
+            2, parameters, &page, error);
         if (rc)
             return rc;
         n = PQntuples(page);
-        if (n > 0)
-            snprintf(last, sizeof(last), "%s", PQgetvalue(page, n - 1, 0));
+        if (n > 0) {
+            snprintf(client, sizeof(client), "%s", PQgetvalue(page, n - 1, 0));
+            snprintf(key, sizeof(key), "%s", PQgetvalue(page, n - 1, 1));
+        }
         rc = walk_page(page, each, arg);
         PQclear(page);
     }
@@ -58,27 +62,30 @@ int db_admin_client_certificates(struct db_admin *admin, db_client_certificate e
 
 // --- the rest ---
 
-int db_admin_older_than(struct db_admin *admin, int64_t since_us, json_t **found,
-                        struct kt_error *error)
+int db_admin_of_older_root(struct db_admin *admin, const uint8_t root_sha256[KT_SHA256_LEN],
+                           int64_t since_us, json_t **found, struct kt_error *error)
 {
-    char since[KT_TIME_TEXT];
-    const char *parameters[] = {since};
+    char since[KT_TIME_TEXT], root[KT_SHA256_TEXT];
+    const char *parameters[] = {since, root};
     PGresult *result = NULL;
     int rc;
 
     kt_time_format(since_us, since);
+    kt_hex_encode(root_sha256, KT_SHA256_LEN, root);
     rc = db_admin_ask(
         admin,
         "SELECT json_build_object('operators', (SELECT coalesce(json_agg(n.name), '[]')"
         "  FROM (SELECT k.name FROM node_certificates k WHERE k.kind = 'operator'"
         "   AND k.revoked_at IS NULL AND k.not_after > now() GROUP BY k.name"
-        "   HAVING max(k.created_at) < $1::timestamptz ORDER BY k.name) n),"
+        "   HAVING NOT bool_or(coalesce(k.ca_sha256 = decode($2, 'hex'),"
+        "    k.created_at >= $1::timestamptz)) ORDER BY k.name) n),"
         " 'codes', (SELECT count(*) FROM auth_codes a WHERE a.revoked_at IS NULL"
-        "  AND a.expires_at > now() AND a.uses < a.max_uses AND a.created_at < $1::timestamptz),"
+        "  AND a.expires_at > now() AND a.uses < a.max_uses AND NOT coalesce(a.ca_sha256 ="
+        "  decode($2, 'hex'), a.created_at >= $1::timestamptz)),"
         " 'receipt_keys', (SELECT coalesce(json_agg(json_build_object('id',"
         "  encode(r.key_id, 'hex'), 'certificate', r.certificate) ORDER BY r.created_at), '[]')"
         "  FROM receipt_keys r))",
-        1, parameters, &result, error);
+        2, parameters, &result, error);
     if (rc == 0) {
         *found = json_loads(PQgetvalue(result, 0, 0), 0, NULL);
         rc = *found ? 0 : kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");

@@ -170,8 +170,9 @@ static int authcode_plan(struct db_writer *writer, struct db_member *member)
 
 static const char authcode_sql[] =
     "WITH a AS (INSERT INTO auth_codes (code_id, organisation_id, secret_sha256, max_uses, rights,"
-    "  expires_at, created_at, created_by) VALUES ($1::text, $2::uuid, $3::bytea, $4::integer,"
-    "  string_to_array($5::text, ','), $6::timestamptz, $7::timestamptz, $8::text))"
+    "  expires_at, created_at, created_by, ca_sha256) VALUES ($1::text, $2::uuid, $3::bytea,"
+    "  $4::integer, string_to_array($5::text, ','), $6::timestamptz, $7::timestamptz, $8::text,"
+    "  $9::bytea))"
     " INSERT INTO change_log (changed_at, event, organisation_id, by_whom, detail)"
     "  VALUES ($7::timestamptz, 'authcode.new', $2::uuid, $8::text, jsonb_build_object('id',"
     "  $1::text, 'uses', $4::integer, 'rights', $5::text, 'expires', $6::timestamptz))";
@@ -188,6 +189,7 @@ static void authcode_params(struct db_writer *writer, const struct db_member *me
     db_param_time(params, authcode_expiry(member));
     db_param_time(params, member->now_us);
     db_param_text(params, member->change->actor);
+    db_param_bytes(params, member->change->sha256, KT_SHA256_LEN);
 }
 
 const struct db_change_ops db_change_authcode_new = {

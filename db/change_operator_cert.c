@@ -48,6 +48,7 @@ static void add_params(struct db_writer *writer, const struct db_member *member,
     db_param_time(params, expiry(member));
     db_param_time(params, member->now_us);
     db_param_text(params, member->change->actor);
+    db_param_bytes(params, member->change->sha256, KT_SHA256_LEN);
 }
 
 const struct db_change_ops db_change_operator_add = {
@@ -58,8 +59,9 @@ const struct db_change_ops db_change_operator_add = {
     .checked = add_checked,
     .write_name = "write_operator_add",
     .write_sql =
-        "WITH c AS (INSERT INTO node_certificates (sha256, kind, name, not_after, created_at)"
-        "  VALUES ($1::bytea, 'operator', $2::text, $3::timestamptz, $4::timestamptz))"
+        "WITH c AS (INSERT INTO node_certificates (sha256, kind, name, not_after, created_at,"
+        "  ca_sha256)"
+        "  VALUES ($1::bytea, 'operator', $2::text, $3::timestamptz, $4::timestamptz, $6::bytea))"
         " INSERT INTO change_log (changed_at, event, by_whom, detail)"
         "  VALUES ($4::timestamptz, 'operator.add', $5::text, jsonb_build_object('name', $2::text,"
         "  'certificate', encode($1::bytea, 'hex'), 'expires', $3::timestamptz))",

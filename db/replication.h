@@ -183,15 +183,18 @@ int db_copy_rewind(struct db_cluster *cluster, const struct db_source *source, u
                    struct kt_error *error) KT_MUST_CHECK;
 
 // --- admin_ca.c: what hangs on an older root of the CA ---
-// Calls `each` for every client that is not revoked and has a certificate that counts, with the
-// newest one. What it returns but 0 ends the walk and is the result.
-typedef int (*db_client_certificate)(void *arg, const char *name, const char *pem);
+// Calls `each` for every client that is not revoked and has certificates that count, with the newest
+// one of each TLS key, of which a client has several on several machines; those of one client come one
+// behind the other. `client`: its id. What it returns but 0 ends the walk and is the result.
+typedef int (*db_client_certificate)(void *arg, const char *client, const char *name,
+                                     const char *pem);
 int db_admin_client_certificates(struct db_admin *admin, db_client_certificate each, void *arg,
                                  struct kt_error *error) KT_MUST_CHECK;
-// {"operators": [names without a certificate made since then], "codes": so many auth codes of before
-// could be used still, "receipt_keys": [{"id", "certificate"}]}
-int db_admin_older_than(struct db_admin *admin, int64_t since_us, json_t **found,
-                        struct kt_error *error) KT_MUST_CHECK;
+// {"operators": [names without a certificate that this root has signed], "codes": so many auth codes
+// that name another one could be used still, "receipt_keys": [{"id", "certificate"}]}. Those of which
+// it is not on record are judged by whether they were made before `since_us`.
+int db_admin_of_older_root(struct db_admin *admin, const uint8_t root_sha256[KT_SHA256_LEN],
+                           int64_t since_us, json_t **found, struct kt_error *error) KT_MUST_CHECK;
 // PostgreSQL asks for a certificate at the beginning of a session only, and each session is judged by
 // the CA's file that was read before it began.
 struct db_before {

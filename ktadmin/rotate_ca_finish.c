@@ -104,7 +104,7 @@ static int check_others(const struct finish *f, struct kt_error *error)
         return kt_error_set(error, KT_ERR_NOT_PROVEN,
                             "make them new ones with ktadmin operator new; or go on with --force: "
                             "they are refused from then on",
-                            "%zu operators have certificates of before the CA was replaced: %s",
+                            "%zu operators have certificates of the older CA only: %s",
                             json_array_size(found(f, "operators")), names);
     }
     if (client_count(f) == 0)
@@ -226,10 +226,10 @@ static void show_found(const struct finish *f)
     printf("%lld clients have certificates of the older CA only%s%s\n", (long long)client_count(f),
            names[0] ? ": " : "", names);
     list_names(found(f, "operators"), names, sizeof(names));
-    printf("%zu operators have certificates of before only%s%s\n",
+    printf("%zu operators have certificates of the older CA only%s%s\n",
            json_array_size(found(f, "operators")), names[0] ? ": " : "", names);
     if (codes)
-        printf("%lld unused auth codes were made before: they are good for nothing then\n",
+        printf("%lld unused auth codes name the older CA: they are good for nothing then\n",
                (long long)codes);
     if (json_array_size(found(f, "receipt_keys")) > 0)
         printf("%zu receipt keys are certified anew\n", json_array_size(found(f, "receipt_keys")));

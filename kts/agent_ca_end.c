@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of the CA's older root: what hangs on it still, the end itself, and nodes that are told of it.
+#include <stdio.h>
 #include <string.h>
 
 #include "kts/agent_ca_rotate.h"
@@ -27,6 +28,7 @@ struct left {
     X509 *first; // the root that signs, alone
     json_t *names;
     json_int_t count;
+    char last[KT_UUID_TEXT]; // of the clients that were counted
 };
 
 static int is_of(X509 *first, const char *pem)
@@ -39,12 +41,13 @@ static int is_of(X509 *first, const char *pem)
     return is_so;
 }
 
-static int look_at_client(void *arg, const char *name, const char *pem)
+static int look_at_client(void *arg, const char *client, const char *name, const char *pem)
 {
     struct left *left = arg;
 
-    if (is_of(left->first, pem))
+    if (strcmp(client, left->last) == 0 || is_of(left->first, pem))
         return 0;
+    snprintf(left->last, sizeof(left->last), "%s", client);
     left->count++;
     if (json_array_size(left->names) < NAMES_MAX)
         json_array_append_new(left->names, json_string(name));
@@ -91,6 +94,7 @@ static int look_at_database(struct kts_job *job, struct left *left, int64_t sinc
 {
     struct db_cluster *cluster = NULL;
     struct db_admin *admin = NULL;
+    uint8_t root[KT_SHA256_LEN];
     int rc = db_cluster_open(job->start->paths, job->start->settings, &cluster, error);
 
     if (rc == 0)
@@ -98,7 +102,9 @@ static int look_at_database(struct kts_job *job, struct left *left, int64_t sinc
     if (rc == 0)
         rc = db_admin_client_certificates(admin, look_at_client, left, error);
     if (rc == 0)
-        rc = db_admin_older_than(admin, since_us, found, error);
+        rc = kt_pki_cert_sha256(left->first, root);
+    if (rc == 0)
+        rc = db_admin_of_older_root(admin, root, since_us, found, error);
     db_admin_close(admin);
     db_cluster_close(cluster);
     return rc;

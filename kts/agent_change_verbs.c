@@ -178,6 +178,7 @@ static int make_code(struct kts_agent *agent, struct kt_change *change, struct k
         rc = kt_authcode_hash(&code, change->code_hash);
     if (rc == 0) {
         memcpy(change->code_id, code.id, sizeof(change->code_id));
+        memcpy(change->sha256, code.ca_sha256, sizeof(change->sha256));
         kt_authcode_format(&code, shown);
         rc = kt_secret_from_bytes(shown, strlen(shown), text);
     }

@@ -48,6 +48,7 @@ static int sign(const struct kts_agent *agent, const char *csr, struct kt_change
         rc = kt_pki_cert_to_pem(cert, pem);
     if (rc == 0)
         rc = kt_buf_put(pem, "", 1);
+    memcpy(change->sha256, agent->ca_sha256, sizeof(change->sha256));
     change->lifetime_s = (not_after - kt_time_now()) / 1000000;
     X509_free(cert);
     EVP_PKEY_free(key);

@@ -85,7 +85,8 @@ struct kt_change {
                 1];        // DEPOSIT, DELETE, UNDELETE, PURGE, LOCK, RETRIEVE; GRANT: prefix
     uint32_t version;      // DELETE, UNDELETE, PURGE, LOCK: 0 = all of the handle
     char content_type[64]; // DEPOSIT
-    uint8_t sha256[KT_SHA256_LEN]; // DEPOSIT: of the body, checked by the worker
+    uint8_t sha256[KT_SHA256_LEN]; // DEPOSIT: of the body, checked by the worker; AUTHCODE_NEW,
+                                   // OPERATOR_ADD: of the root that it names, or that has signed
     struct kt_uuid key_group;      // DEPOSIT, GRANT: nil = none
     uint8_t *body;                 // DEPOSIT
     size_t body_len;

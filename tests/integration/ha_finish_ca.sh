@@ -128,8 +128,27 @@ exits some admin_for 30 kts-01 --yes rotate --ca --finish
 has "$KT_TMP/err" 'there is no older CA to end'
 exits 2 admin_for 30 kts-01 rotate --finish
 
+check "in a replacement that was killed when it had begun nothing can be ended yet"
+exec_on_node kts-01 "$KTADMIN" --confdir "${NODE_DIR[kts-01]}" rotate --ca >"$KT_TMP/killed" 2>&1 &
+beginning=$!
+KT_PIDS[$beginning]=begin
+until [[ -e ${NODE_DIR[kts-01]}/.keytrustee/ca/next-key.pem ]] || ! is_running "$beginning"; do :; done
+kill -KILL "$beginning" 2>/dev/null
+wait "$beginning"
+unset "KT_PIDS[$beginning]"
+is_begun() {
+    admin_for 10 kts-01 status >"$KT_TMP/status" 2>&1
+    grep -q 'a replacement of the CA has begun' "$KT_TMP/status"
+}
+comes_true 10 is_begun
+exits some admin_for 30 kts-01 --yes rotate --ca --finish
+has "$KT_TMP/err" 'has begun and not ended'
+succeeds admin kts-01 operator new ole -o "$KT_TMP/ole"
+new_auth_code kts-01 acme "$KT_TMP/code.begun"
+
 check "nodes and receipt key that hang on the older CA are named, with what to run"
 does kts-01 rotate --ca
+succeeds admin kts-01 operator new nina -o "$KT_TMP/nina"
 cp "$(ca_of kts-01)" "$KT_TMP/both.pem"
 exits some admin_for 30 kts-01 --yes rotate --ca --finish
 has "$KT_TMP/err" "the certificates of node 'kts-02' are of the older CA"
@@ -144,14 +163,15 @@ succeeds client host-1 get first -o "$KT_TMP/got"
 succeeds client host-2 status
 is "$(root_of "$(client_dir host-1)/ca.pem")" "$(root_of "$(ca_of kts-01)")"
 exits some admin_for 30 kts-01 --yes rotate --ca --finish
-has "$KT_TMP/err" '1 operators have certificates of before the CA was replaced: olga'
+has "$KT_TMP/err" '2 operators have certificates of the older CA only: ole, olga$'
 succeeds admin kts-01 --yes operator revoke olga
+succeeds admin kts-01 --yes operator revoke ole
 exits some admin_for 30 kts-01 --yes rotate --ca --finish
 has "$KT_TMP/err" '2 clients have certificates of the older CA only: acme/l'
 has "$KT_TMP/err" 'hint: each renews by itself .*--force'
 does kts-01 rotate --ca --finish --dry-run
 has "$KT_TMP/out" '2 clients have certificates of the older CA only: acme/l.*, acme/l'
-has "$KT_TMP/out" '1 unused auth codes were made before'
+has "$KT_TMP/out" '2 unused auth codes name the older CA'
 has "$KT_TMP/out" '1 receipt keys are certified anew'
 succeeds admin_for 30 kts-01 --json rotate --ca --finish --dry-run
 is "$(jq -c '[.dry_run, .ended, .clients.count]' "$KT_TMP/out")" '[true,false,2]'

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions of before the CA's file changed: found by when they began, and ended; whatever they showed.
+// And what hangs on an older root.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -185,6 +186,87 @@ static void nothing_is_of_before_when_it_was_started_since(void **state)
     admin_open(0);
 }
 
+// --- what hangs on an older root ---
+
+#define CLIENTS 400 // with two keys each: more than a page
+
+struct seen {
+    int count, one_count;
+    char last[KT_UUID_TEXT], one[64];
+};
+
+static int see(void *arg, const char *client, const char *name, const char *pem)
+{
+    struct seen *seen = arg;
+
+    seen->count++;
+    assert_true(strcmp(client, seen->last) >= 0);
+    snprintf(seen->last, sizeof(seen->last), "%s", client);
+    if (strcmp(name, "acme/one") != 0)
+        return 0;
+    seen->one_count++;
+    strncat(seen->one, pem, sizeof(seen->one) - strlen(seen->one) - 1);
+    return 0;
+}
+
+static void the_newest_certificate_of_each_key_of_a_client_is_looked_at(void **state)
+{
+    struct seen seen = {0};
+    char sql[2048];
+
+    (void)state;
+    snprintf(
+        sql, sizeof(sql),
+        "BEGIN READ WRITE; INSERT INTO organisations (organisation_id, name, created_at, "
+        "created_by)"
+        " VALUES (gen_random_uuid(), 'acme', now(), 'x');"
+        "INSERT INTO clients (client_id, organisation_id, name, state, created_at)"
+        " SELECT gen_random_uuid(), organisation_id, CASE n WHEN 1 THEN 'one' WHEN 2 THEN 'gone'"
+        "  ELSE 'many' END, CASE n WHEN 2 THEN 'revoked' ELSE 'active' END, now()"
+        " FROM organisations, generate_series(1, %d) n;"
+        "INSERT INTO client_certificates (sha256, client_id, key_sha256, certificate, not_after,"
+        "  created_at, revoked_at) SELECT sha256((client_id::text || k || t)::bytea), client_id,"
+        "  sha256((client_id::text || k)::bytea), k || t || ' ', CASE t WHEN 4 THEN now() ELSE"
+        "  'infinity' END, now() + t * interval '1 s', CASE t WHEN 3 THEN now() END"
+        " FROM clients, unnest('{a,b}'::text[]) k, generate_series(1, 4) t"
+        " WHERE k = 'a' OR t <> 2; COMMIT",
+        CLIENTS);
+    OK(db_pg_run(admins[0]->conn, MS, sql, &error));
+    OK(db_admin_client_certificates(admins[0], see, &seen, &error));
+    assert_int_equal(seen.count, 2 * (CLIENTS - 1));
+    assert_int_equal(seen.one_count, 2);
+    assert_non_null(strstr(seen.one, "a2 "));
+    assert_non_null(strstr(seen.one, "b1 "));
+}
+
+// By the root, where it is on record: what is made while a replacement has begun is of the older one.
+static void operators_and_codes_are_judged_by_the_root_that_they_name(void **state)
+{
+    static const char SQL[] =
+        "BEGIN READ WRITE; INSERT INTO node_certificates (sha256, kind, name, not_after, "
+        "created_at,"
+        " ca_sha256) SELECT sha256((n || coalesce(r, '') || t)::bytea), 'operator', n, 'infinity',"
+        "  to_timestamp(t), sha256(r::bytea) FROM (VALUES ('ada', 'older', 30),"
+        "  ('ben', 'newer', 10), ('cyd', NULL, 10), ('dan', NULL, 30), ('eve', 'older', 10),"
+        "  ('eve', 'newer', 30)) v (n, r, t);"
+        "INSERT INTO auth_codes (code_id, organisation_id, secret_sha256, max_uses, rights,"
+        "  expires_at, created_at, created_by, ca_sha256) SELECT n, organisation_id,"
+        "  sha256(n::bytea), 1, '{}', 'infinity', to_timestamp(t), 'x', sha256(r::bytea)"
+        " FROM organisations, (VALUES ('a', 'older', 30), ('b', 'newer', 10), ('c', NULL, 10),"
+        "  ('d', NULL, 30)) v (n, r, t); COMMIT";
+    uint8_t root[KT_SHA256_LEN];
+    json_t *found = NULL, *names = json_pack("[s, s]", "ada", "cyd");
+
+    (void)state;
+    OK(db_pg_run(admins[0]->conn, MS, SQL, &error));
+    OK(kt_sha256("newer", 5, root));
+    OK(db_admin_of_older_root(admins[0], root, INT64_C(20000000), &found, &error));
+    assert_true(json_equal(json_object_get(found, "operators"), names));
+    assert_int_equal(json_integer_value(json_object_get(found, "codes")), 2);
+    json_decref(found);
+    json_decref(names);
+}
+
 static int setup(void **state)
 {
     if (nodes_setup(state))
@@ -200,6 +282,8 @@ int main(void)
         cmocka_unit_test(a_session_that_does_not_end_is_not_counted_as_ended),
         cmocka_unit_test(sessions_through_the_socket_are_not_touched),
         cmocka_unit_test(nothing_is_of_before_when_it_was_started_since),
+        cmocka_unit_test(the_newest_certificate_of_each_key_of_a_client_is_looked_at),
+        cmocka_unit_test(operators_and_codes_are_judged_by_the_root_that_they_name),
     };
 
     return cmocka_run_group_tests(cases, setup, nodes_teardown);

@@ -246,6 +246,11 @@ static void a_backup_of_an_older_schema_is_brought_up_to_date(void **state)
                      " epoch, deposited_at, w, receipt_key_id, receipt_signature, deleted_at,"
                      " deleted_by, lock_mode, lock_until, legal_hold, purge_after, purged_at"
                      " FROM deposits) TO STDOUT (FORMAT binary)"},
+        {"auth_codes", "COPY (SELECT code_id, organisation_id, secret_sha256, max_uses, uses,"
+                       " rights, expires_at, revoked_at, created_at, created_by FROM auth_codes)"
+                       " TO STDOUT (FORMAT binary)"},
+        {"node_certificates", "COPY (SELECT sha256, kind, name, not_after, revoked_at, created_at"
+                              " FROM node_certificates) TO STDOUT (FORMAT binary)"},
         {"schema_version", "COPY (SELECT * FROM schema_version WHERE version = 1)"
                            " TO STDOUT (FORMAT binary)"},
     };
