@@ -15,6 +15,9 @@ struct db_restored {
     const struct kt_peer *self;        // the node as a new member: row in `nodes`, its role
     int64_t cert_not_after_us;
     const char *note; // of the row: "restored from <stem>"
+    // Statements about the cluster's keys that it lists from then on, if it does not: a JSON array of
+    // {"number", "fingerprint", "before", "statement", "made_at"}; NULL: none.
+    const char *key_rows;
 };
 
 // From what the new incarnation goes on: its statement says so.

@@ -71,6 +71,7 @@ int db_restored_rows(PGconn *conn, const struct db_cluster *cluster,
     const char *incarnation[] = {t.number, t.bits, restored->statement};
     const char *epoch[] = {t.number, t.epoch,    restored->self->member,
                            t.start,  t.timeline, restored->note};
+    const char *keys[] = {restored->key_rows};
     const char *certificate[] = {t.hash, t.node, t.not_after};
     const struct {
         const char *sql;
@@ -95,6 +96,12 @@ int db_restored_rows(PGconn *conn, const struct db_cluster *cluster,
          " ON CONFLICT (sha256) DO UPDATE SET revoked_at = NULL, name = excluded.name,"
          " not_after = excluded.not_after",
          3, certificate},
+        {"INSERT INTO cluster_keys (number, fingerprint, before, statement, made_at)"
+         " SELECT k.number, k.fingerprint, k.before, k.statement, k.made_at FROM"
+         " json_to_recordset($1::json) AS k(number integer, fingerprint text, before text,"
+         "  statement text, made_at timestamptz)"
+         " WHERE k.number > (SELECT coalesce(max(l.number), 0) FROM cluster_keys l)",
+         1, keys},
         {"UPDATE cluster SET state = 'normal'", 0, NULL},
     };
     int rc = kt_member_check(restored->self->member);

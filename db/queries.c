@@ -356,6 +356,15 @@ int db_query_listed(struct db_session *session, json_t **listed, struct kt_error
     return db_object_of(session, SQL, listed, error);
 }
 
+int db_query_key_statements(struct db_session *session, json_t **object, struct kt_error *error)
+{
+    return db_object_of(session,
+                        "SELECT json_build_object('version', 1, 'statements',"
+                        " (SELECT coalesce(json_agg(k.statement ORDER BY k.number), '[]')"
+                        "  FROM cluster_keys k))",
+                        object, error);
+}
+
 int db_query_clock(struct db_session *session, json_t **clock, struct kt_error *error)
 {
     // clang-format off

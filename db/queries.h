@@ -38,6 +38,10 @@ int db_query_look(struct db_session *session, json_t **look, struct kt_error *er
 int db_query_listed(struct db_session *session, json_t **listed,
                     struct kt_error *error) KT_MUST_CHECK;
 
+// The statements that name the cluster's keys, as lib/key_line.h has them: {"version", "statements"}.
+int db_query_key_statements(struct db_session *session, json_t **object,
+                            struct kt_error *error) KT_MUST_CHECK;
+
 // Certificates that end within 30 days, and have no more than a sixth (operators: a third) of their
 // life left, of those who have no other that is good for longer: {"clients": {"count", "first" (a
 // name), "not_after"}, "operators": the same}, null where there is none.

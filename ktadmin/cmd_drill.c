@@ -116,7 +116,9 @@ static int open_node(struct drill *drill, struct kt_error *error)
     if (rc)
         return rc;
     memcpy(drill->trust.signer, info.openpgp_fingerprint, sizeof(drill->trust.signer));
-    kt_cluster_key_user_id(&info.cluster_id, drill->trust.older_user_id);
+    rc = kt_backup_trust_older(&drill->node.paths, &info.cluster_id, &drill->trust, error);
+    if (rc)
+        return rc;
     if (memcmp(&info.cluster_id, &drill->file.manifest.cluster_id, sizeof(info.cluster_id)) != 0)
         return kt_error_set(error, KT_ERR_NOT_OURS, NULL, "the backup is of another cluster");
     return 0;

@@ -26,6 +26,8 @@ enum kta_kept_file {
     KTA_KEPT_CLUSTER,
     KTA_KEPT_NODE_KEY,
     KTA_KEPT_NODE_CERT,
+    KTA_KEPT_KEY_LINE, // lib/key_line.h
+    KTA_KEPT_NEXT_KEY, // lib/cluster_key.h
     KTA_KEPT_COUNT
 };
 
@@ -56,6 +58,7 @@ struct kta_restore {
     int has_identity;                     // all of the confdir has come
     int64_t shown_us;                     // progress
     struct db_backup_facts facts;         // of the loaded database
+    char *key_rows;                       // that it is to list of the cluster's keys
     int is_begun;                         // PostgreSQL was started for this
     int was_stopped;                      // and was not running before (adopt)
 };
@@ -91,6 +94,20 @@ int kta_restore_rows(struct kta_restore *restore, const struct kt_incarnation *p
                      uint64_t previous_epoch, const struct db_line *line, const char *note,
                      struct db_restored *rows, struct kt_peer *self, char **statement,
                      struct kt_error *error) KT_MUST_CHECK;
+
+// --- restore_key.c: which of the cluster's OpenPGP keys ---
+// By the statements of the confdir that is restored. KT_ERR_SIGNATURE: that key never counted.
+int kta_restore_had_key(const struct kta_restore *restore, const char *fingerprint,
+                        struct kt_error *error) KT_MUST_CHECK;
+// By those in the backup, of which nothing is written yet: whether the key that the operator trusts
+// leads to the one that signed. KT_ERR_SIGNATURE.
+int kta_restore_key_leads(const struct kta_restore *restore, const char *trusted,
+                          struct kt_error *error) KT_MUST_CHECK;
+// Behind `facts`: the key that counts is named in init.info from then on, and what the database lacks of
+// its line in key_rows. KT_ERR_NOT_FOUND: the database lists a key that is not here.
+int kta_restore_key_choose(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
+// Behind the commit: cluster.json names it. May be repeated.
+int kta_restore_key_use(struct kta_restore *restore, struct kt_error *error) KT_MUST_CHECK;
 
 // A file that only exists in memory, as long as this process; `path` names it.
 int kta_memory_file(const void *bytes, size_t n, char path[64],

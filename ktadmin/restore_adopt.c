@@ -217,8 +217,10 @@ static int adopt(struct kta_restore *restore, struct kt_error *error)
     struct kta_init *init = &restore->init;
     int rc;
 
-    if (is_committed(restore))
-        return end_adoption(restore, error);
+    if (is_committed(restore)) {
+        rc = end_adoption(restore, error);
+        return rc ? rc : kta_restore_key_use(restore, error);
+    }
     rc = keep(restore, KTA_KEPT_NODE_KEY, init->paths.node_key, error);
     if (rc == 0)
         rc = keep(restore, KTA_KEPT_NODE_CERT, init->paths.node_cert, error);
@@ -228,7 +230,9 @@ static int adopt(struct kta_restore *restore, struct kt_error *error)
         rc = kta_restore_seal(restore, error);
     if (rc == 0)
         rc = write_files(restore, error);
-    return rc ? rc : commit(restore, error);
+    if (rc == 0)
+        rc = commit(restore, error);
+    return rc ? rc : kta_restore_key_use(restore, error);
 }
 
 static int open_node(struct kta_restore *restore, struct kta_node *node, struct kt_error *error)
@@ -275,6 +279,8 @@ static int adopt_all(struct kta_restore *restore, struct kta_node *node, struct 
         rc = start_as_it_is(restore, error);
     if (rc == 0)
         rc = read_facts(restore, error);
+    if (rc == 0)
+        rc = kta_restore_key_choose(restore, error);
     kt_uuid_format(&init->info.cluster_id, id);
     if (rc == 0)
         rc = kta_confirm_cluster(init->run, id,

@@ -122,6 +122,8 @@ static int commit(struct kta_restore *restore, struct kt_error *error)
     if (rc == 0)
         rc = db_facts_match(&restore->facts, manifest, error);
     if (rc == 0)
+        rc = kta_restore_key_choose(restore, error);
+    if (rc == 0)
         rc = db_load_line(restore->load, &line, error);
     if (rc == 0)
         rc = kta_restore_rows(restore, &manifest->incarnation, manifest->epoch, &line, note, &rows,
@@ -132,6 +134,8 @@ static int commit(struct kta_restore *restore, struct kt_error *error)
         rc = kta_restore_seal(restore, error);
     if (rc == 0)
         rc = db_load_finish(restore->load, &rows, error);
+    if (rc == 0)
+        rc = kta_restore_key_use(restore, error);
     free(line.statement);
     free(statement);
     return rc;
@@ -292,6 +296,7 @@ void kta_restore_free(struct kta_restore *restore)
     kt_backup_file_free(&restore->file);
     kta_restore_forget(restore);
     kt_buf_free(&restore->key);
+    free(restore->key_rows);
     if (restore->nodes)
         kta_nodes_close(restore->nodes);
     free(restore->nodes);

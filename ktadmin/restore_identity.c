@@ -9,7 +9,6 @@
 
 #include "db/replication.h"
 #include "ktadmin/restore.h"
-#include "lib/cluster_key.h"
 #include "lib/file.h"
 #include "lib/gpg.h"
 #include "lib/json.h"
@@ -102,17 +101,36 @@ static int take_names(struct kta_restore *restore, struct kt_error *error)
     return rc;
 }
 
-// The key that came, or the one of --key, must be the cluster's and have signed the manifest: then
-// artefact, manifest and content belong together.
+// The key of --key must be the cluster's, or one that leads to it.
+static int check_given(const struct kta_restore *restore, struct kt_error *error)
+{
+    const char *of_cluster = restore->init.info.openpgp_fingerprint;
+    char given[KT_OPENPGP_FINGERPRINT_TEXT] = "";
+    struct kt_gpg *gpg = NULL;
+    int rc = kt_gpg_new_temporary(kt_buf_ptr(&restore->key), kt_buf_left(&restore->key), &gpg,
+                                  given, error);
+
+    kt_gpg_free_temporary(gpg);
+    if (rc || strcmp(given, of_cluster) == 0)
+        return rc;
+    rc = kta_restore_key_leads(restore, given, error);
+    if (rc == 0)
+        kta_restore_say(restore, "the key %s, which leads to the cluster's", given);
+    return rc;
+}
+
+// The key that came must be the cluster's and have signed the manifest: then artefact, manifest and
+// content belong together.
 static int check_signature(struct kta_restore *restore, struct kt_error *error)
 {
     const char *of_cluster = restore->init.info.openpgp_fingerprint;
-    int is_given = kt_buf_left(&restore->key) > 0;
-    const void *key = is_given ? (const void *)kt_buf_ptr(&restore->key) : restore->about.key;
-    size_t n = is_given ? kt_buf_left(&restore->key) : strlen(restore->about.key);
     struct kt_backup_trust trust = {0};
-    int rc = kt_gpg_new_temporary(key, n, &trust.gpg, trust.signer, error);
+    int rc = kt_buf_left(&restore->key) > 0 ? check_given(restore, error) : 0;
 
+    if (rc)
+        return rc;
+    rc = kt_gpg_new_temporary(restore->about.key, strlen(restore->about.key), &trust.gpg,
+                              trust.signer, error);
     if (rc == 0 && strcmp(trust.signer, of_cluster) != 0)
         rc = kt_error_set(error, KT_ERR_SIGNATURE, "use another backup",
                           "the backup is of the cluster with key %s, not %s", of_cluster,
@@ -238,23 +256,16 @@ static int sign(struct kta_restore *restore, const struct kt_statement *statemen
     return rc;
 }
 
-// By a key that the cluster has, or had: the backup's keyring holds all of them.
+// By a key that the cluster has, or had.
 static int verify_before(const struct kta_restore *restore, const char *before,
                          struct kt_statement *statement, struct kt_error *error)
 {
-    char signer[KT_OPENPGP_FINGERPRINT_TEXT], user_id[KT_CLUSTER_USER_ID];
-    struct kt_gpg *gpg = NULL;
+    char signer[KT_OPENPGP_FINGERPRINT_TEXT];
     int rc = kt_statement_verify_any(before, strlen(before), signer, statement, error);
 
     if (rc || strcmp(signer, restore->init.info.openpgp_fingerprint) == 0)
         return rc;
-    kt_cluster_key_user_id(&restore->init.info.cluster_id, user_id);
-    rc = kt_gpg_new(restore->init.paths.gnupg, &gpg, error);
-    if (rc == 0 && !kt_gpg_is_named(gpg, signer, user_id))
-        rc = kt_error_set(error, KT_ERR_SIGNATURE, NULL,
-                          "it is signed by key %s, which is none of the cluster's", signer);
-    kt_gpg_free(gpg);
-    return rc;
+    return kta_restore_had_key(restore, signer, error);
 }
 
 // Ties the statement to the one before it. One that is seen not to be the cluster's is no link: then the
@@ -323,5 +334,6 @@ int kta_restore_rows(struct kta_restore *restore, const struct kt_incarnation *p
     if (rc == 0)
         rc = sign(restore, &what, statement, error);
     rows->statement = *statement;
+    rows->key_rows = restore->key_rows;
     return rc;
 }

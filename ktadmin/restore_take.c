@@ -7,20 +7,25 @@
 
 #include "ktadmin/restore.h"
 #include "lib/file.h"
+#include "lib/key_line.h"
 
 #define KEPT_MAX    ((size_t)256 << 10)
 #define PROGRESS_US 500000
 #define MIB         (1u << 20)
 
-// Files of the confdir that are looked at, and made anew for this machine.
+// Files of the confdir that are looked at, and made anew for this machine; or written as they were.
 static const struct {
     const char *path;
     enum kta_kept_file file;
+    size_t max;
+    int is_written;
 } KEPT[] = {
-    {"keytrustee.conf", KTA_KEPT_SETTINGS},
-    {"cluster.json", KTA_KEPT_CLUSTER},
-    {"tls/node-key.pem", KTA_KEPT_NODE_KEY},
-    {"tls/node-cert.pem", KTA_KEPT_NODE_CERT},
+    {"keytrustee.conf", KTA_KEPT_SETTINGS, KEPT_MAX, 0},
+    {"cluster.json", KTA_KEPT_CLUSTER, KEPT_MAX, 0},
+    {"tls/node-key.pem", KTA_KEPT_NODE_KEY, KEPT_MAX, 0},
+    {"tls/node-cert.pem", KTA_KEPT_NODE_CERT, KEPT_MAX, 0},
+    {KT_KEY_LINE_FILE, KTA_KEPT_KEY_LINE, KT_KEY_LINE_MAX, 1},
+    {"cluster-key.json", KTA_KEPT_NEXT_KEY, KEPT_MAX, 1},
 };
 
 // Folders on the way to a file of the confdir: one level, as our files have.
@@ -39,20 +44,31 @@ static int make_parent(const struct kt_paths *paths, const char *inside, struct 
     return kt_dir_make(path, 0700, error);
 }
 
+static int write_file(const struct kt_paths *paths, const char *inside, const void *bytes, size_t n,
+                      struct kt_error *error)
+{
+    char path[KT_PATH_MAX];
+    int rc = make_parent(paths, inside, error);
+
+    if (rc == 0 && kt_path_join(path, sizeof(path), paths->confdir, inside) != 0)
+        rc =
+            kt_error_set(error, KT_ERR_TOO_LARGE, "choose a shorter confdir", "a path is too long");
+    return rc ? rc : kt_file_replace(path, bytes, n, 0600, error);
+}
+
 int kta_restore_write_shared(struct kta_restore *restore, struct kt_error *error)
 {
     const struct kt_paths *paths = &restore->init.paths;
-    char path[KT_PATH_MAX];
     int rc = 0;
 
     for (size_t i = 0; i < restore->shared_count && rc == 0; i++) {
         const struct kta_shared *file = &restore->shared[i];
-        rc = make_parent(paths, file->path, error);
-        if (rc == 0 && kt_path_join(path, sizeof(path), paths->confdir, file->path) != 0)
-            rc = kt_error_set(error, KT_ERR_TOO_LARGE, "choose a shorter confdir",
-                              "a path is too long");
-        if (rc == 0)
-            rc = kt_file_replace(path, kt_secret_data(file->content), file->n, 0600, error);
+        rc = write_file(paths, file->path, kt_secret_data(file->content), file->n, error);
+    }
+    for (size_t i = 0; i < sizeof(KEPT) / sizeof(KEPT[0]) && rc == 0; i++) {
+        const struct kta_kept *kept = &restore->kept[KEPT[i].file];
+        if (KEPT[i].is_written && kept->text)
+            rc = write_file(paths, KEPT[i].path, kept->text, kept->n, error);
     }
     return rc;
 }
@@ -103,7 +119,7 @@ static int begin_confdir(struct kta_restore *restore, const struct kt_backup_mem
     for (size_t i = 0; i < sizeof(KEPT) / sizeof(KEPT[0]); i++)
         if (strcmp(KEPT[i].path, member->path) == 0) {
             struct kta_kept *kept = &restore->kept[KEPT[i].file];
-            if (member->member->size > KEPT_MAX || kept->text)
+            if (member->member->size > KEPT[i].max || kept->text)
                 return odd_file(member->path, error);
             kept->text = calloc(1, (size_t)member->member->size + 1);
             if (!kept->text)

@@ -278,6 +278,7 @@ int ktb_trust_open(const struct kt_cli_run *run, const struct ktb_place *place,
                    struct ktb_trust *trust, struct kt_error *error)
 {
     const char *key = kt_cli_value(run, "key");
+    struct kt_error why = {0};
 
     memset(trust, 0, sizeof(*trust));
     if (key)
@@ -285,8 +286,11 @@ int ktb_trust_open(const struct kt_cli_run *run, const struct ktb_place *place,
     if (place->confdir[0] == '\0' || place->gnupg[0] == '\0')
         return 0;
     memcpy(trust->trust.signer, place->signer, sizeof(trust->trust.signer));
-    if (place->kind == KT_BACKUP_SERVER)
-        kt_cluster_key_user_id(&place->cluster_id, trust->trust.older_user_id);
+    // Without them backups by the present key are still made and checked.
+    if (place->kind == KT_BACKUP_SERVER &&
+        kt_backup_trust_older(&place->paths, &place->cluster_id, &trust->trust, &why) != 0)
+        fprintf(stderr, "ktbackup: warning: no older key of the cluster is known: %s\nhint: %s\n",
+                why.message, why.hint);
     return kt_gpg_new(place->gnupg, &trust->trust.gpg, error);
 }
 

@@ -13,6 +13,7 @@
 #include "kts/agent_view.h"
 #include "lib/cluster_key.h"
 #include "lib/json.h"
+#include "lib/key_line.h"
 #include "lib/log.h"
 
 #define BRING_AGAIN_US 5000000 // between attempts to hand it to a node that was away
@@ -64,6 +65,29 @@ int kts_cluster_key_is_own(const struct kts_agent *agent, const char *fingerprin
             return 1;
     }
     return strcmp(agent->start->info->openpgp_fingerprint, fingerprint) == 0;
+}
+
+void kts_cluster_key_keep_line(struct kts_agent *agent)
+{
+    const char *newest = newest_key(agent);
+    struct kt_error why = {0};
+    json_t *object = NULL;
+    char *text = NULL;
+    int rc;
+
+    if (!newest[0] || strcmp(agent->view->key_line, newest) == 0)
+        return;
+    rc = db_query_key_statements(kts_agent_database(agent), &object, &why);
+    if (rc == 0 && !(text = kt_json_text(object)))
+        rc = kt_error_set(&why, KT_ERR_NO_MEMORY, NULL, "out of memory");
+    if (rc == 0)
+        rc = kt_key_line_save(agent->start->paths, text, &why);
+    if (rc == 0)
+        snprintf(agent->view->key_line, sizeof(agent->view->key_line), "%s", newest);
+    else
+        kt_log_error(&why, "the statements about the cluster's OpenPGP keys cannot be kept");
+    free(text);
+    json_decref(object);
 }
 
 // --- who may ask for what ---
@@ -312,6 +336,10 @@ static int run_use(struct kts_call *call, const json_t *args, json_t **result,
         return kt_error_set(
             error, KT_ERR_BUSY, "see ktadmin status whether it is behind, then run it again",
             "this node does not know yet that the cluster's key is %s", fingerprint);
+    // What the older one has signed is known by them only, once its secret half is gone.
+    if (strcmp(agent->view->key_line, fingerprint) != 0)
+        return kt_error_set(error, KT_ERR_SYSTEM, "see this node's log, then run it again",
+                            "the statements about the cluster's keys cannot be kept");
     record(call, "cluster_key.use", fingerprint, NULL);
     return kts_job_start(call, "cluster_key.use", kts_job_cluster_key_use, KTS_JOB_ALONE, args,
                          error);

@@ -6,6 +6,7 @@
 #include "kts/agent.h"
 #include "kts/agent_heard.h"
 #include "lib/epoch.h"
+#include "lib/openpgp.h"
 #include "lib/peers.h"
 
 #define KTS_VIEW_STREAMS 32
@@ -75,6 +76,8 @@ struct kts_view {
     struct kts_listed listed;
     json_t *receipt_keys; // [{"id", "retired"}], the newest first; NULL: not read yet
     json_t *cluster_keys; // as db_query_listed gives them; NULL: not read yet
+    // up to which of these the statements lie beside the keys (lib/key_line.h); "": none yet
+    char key_line[KT_OPENPGP_FINGERPRINT_TEXT];
     char restored_sha256
         [KT_SHA256_TEXT]; // of the present incarnation's statement, "" when it has none
     json_t *settings;     // of PostgreSQL, that must be equal everywhere; NULL: not read yet

@@ -9,6 +9,7 @@
 #include "kts/agent_backup.h"
 #include "kts/agent_ca_rotate.h"
 #include "kts/agent_cluster.h"
+#include "kts/agent_cluster_key.h"
 #include "kts/agent_endings.h"
 #include "kts/agent_listed.h"
 #include "kts/agent_own.h"
@@ -353,6 +354,7 @@ static void look_at_lists(struct kts_agent *agent)
         view->receipt_keys = json_incref(json_object_get(listed, "receipt_keys"));
         json_decref(view->cluster_keys);
         view->cluster_keys = json_incref(json_object_get(listed, "cluster_keys"));
+        kts_cluster_key_keep_line(agent);
         restored = json_string_value(json_object_get(listed, "restored"));
         snprintf(view->restored_sha256, sizeof(view->restored_sha256), "%s",
                  restored ? restored : "");

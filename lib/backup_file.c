@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/file.h"
+#include "lib/key_line.h"
 #include "lib/openpgp_file.h"
 
 #define PIECE ((size_t)1 << 20)
@@ -53,10 +54,29 @@ static int parse_manifest(struct kt_backup_file *file, struct kt_error *error)
     return rc;
 }
 
+int kt_backup_trust_older(const struct kt_paths *paths, const struct kt_uuid *cluster_id,
+                          struct kt_backup_trust *trust, struct kt_error *error)
+{
+    struct kt_key_line *line = calloc(1, sizeof(*line));
+    int rc = line ? kt_key_line_load(paths, cluster_id, trust->signer, line, error)
+                  : kt_error_set(error, KT_ERR_NO_MEMORY, NULL, "out of memory");
+
+    trust->older_count = rc == 0 ? line->count : 0;
+    for (size_t i = 0; i < trust->older_count; i++)
+        memcpy(trust->older[i], line->links[i].statement.key, sizeof(trust->older[i]));
+    if (line)
+        kt_key_line_free(line);
+    free(line);
+    return rc;
+}
+
 int kt_backup_trusts(const struct kt_backup_trust *trust, const char *signer)
 {
-    return strcmp(signer, trust->signer) == 0 ||
-           (trust->older_user_id[0] && kt_gpg_is_named(trust->gpg, signer, trust->older_user_id));
+    for (size_t i = 0; i < trust->older_count; i++) {
+        if (strcmp(signer, trust->older[i]) == 0)
+            return 1;
+    }
+    return strcmp(signer, trust->signer) == 0;
 }
 
 // What is signed must be what was read: the same text, parsed from what gpg confirms.

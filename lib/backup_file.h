@@ -17,9 +17,15 @@
 struct kt_backup_trust {
     struct kt_gpg *gpg;                       // NULL: signatures cannot be checked here
     char signer[KT_OPENPGP_FINGERPRINT_TEXT]; // who must have signed
-    // Or an older key of the cluster: of the keyring, with exactly this user id. "": no other.
-    char older_user_id[KT_CLUSTER_USER_ID];
+    // Or an older key of the cluster: one whose line of statements ends with `signer`.
+    size_t older_count;
+    char older[KT_CLUSTER_KEYS_MAX][KT_OPENPGP_FINGERPRINT_TEXT];
 };
+
+// Takes the older keys from the statements of a node's confdir; `signer` is the key in use. On errors,
+// which are those of kt_key_line_load, none is trusted.
+int kt_backup_trust_older(const struct kt_paths *paths, const struct kt_uuid *cluster_id,
+                          struct kt_backup_trust *trust, struct kt_error *error) KT_MUST_CHECK;
 
 // 1 when a manifest signed by this key would be taken: by the key itself, or an older one.
 int kt_backup_trusts(const struct kt_backup_trust *trust, const char *signer);

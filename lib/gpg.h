@@ -38,8 +38,6 @@ struct kt_gpg_named {
 int kt_gpg_list_named(struct kt_gpg *gpg, const char *user_id, int secret,
                       struct kt_gpg_named *list, size_t max, size_t *count,
                       struct kt_error *error) KT_MUST_CHECK;
-// 1 when the key with this fingerprint is here, its public half at least, and has exactly that user id.
-int kt_gpg_is_named(struct kt_gpg *gpg, const char *fingerprint, const char *user_id);
 // The binary public key, appended to `out`.
 int kt_gpg_export(struct kt_gpg *gpg, const char *fingerprint, struct kt_buf *out,
                   struct kt_error *error) KT_MUST_CHECK;

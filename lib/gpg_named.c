@@ -55,17 +55,3 @@ int kt_gpg_list_named(struct kt_gpg *gpg, const char *user_id, int secret,
     kt_gpg_guard_leave(&guard);
     return rc;
 }
-
-int kt_gpg_is_named(struct kt_gpg *gpg, const char *fingerprint, const char *user_id)
-{
-    struct kt_gpg_guard guard;
-    gpgme_key_t key = NULL;
-    int is_named;
-
-    kt_gpg_guard_enter(&guard);
-    is_named = kt_gpg_get_key(gpg, fingerprint, 0, &key, NULL) == 0 && is_usable(key, user_id);
-    if (key != NULL)
-        gpgme_key_unref(key);
-    kt_gpg_guard_leave(&guard);
-    return is_named;
-}

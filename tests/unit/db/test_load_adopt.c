@@ -124,6 +124,14 @@ static void what_stock_tools_restored_is_adopted_and_may_be_again(void **state)
     PGconn *conn = other_session();
 
     (void)state;
+    // The first one is listed, and stays as it is.
+    restored.key_rows =
+        "[{\"number\":1,\"fingerprint\":\"CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC\",\"before\":"
+        "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\",\"statement\":\"x\",\"made_at\":"
+        "\"2026-11-22T06:11:43.123456Z\"},"
+        "{\"number\":2,\"fingerprint\":\"DDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDDD\",\"before\":"
+        "\"BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB\",\"statement\":\"y\\n\",\"made_at\":"
+        "\"2026-11-22T06:11:43.123456Z\"}]";
     strcpy(self.member, "kts-02.00000003");
     OK(db_pg_run(conn, MS,
                  "UPDATE cluster SET state = 'restored';"
@@ -144,6 +152,9 @@ static void what_stock_tools_restored_is_adopted_and_may_be_again(void **state)
         assert_string_equal(value(conn, "SELECT count(*) FROM pg_roles WHERE rolname LIKE '%-%'"),
                             "1");
         assert_roles_come_in(&other);
+        assert_string_equal(value(conn, "SELECT string_agg(number || left(fingerprint, 1) ||"
+                                        " statement, '' ORDER BY number) FROM cluster_keys"),
+                            "1Bsigned\n2Dy\n");
     }
     restored.incarnation.number = 4;
     assert_int_equal(db_adopt(other.cluster, &restored, &error), KT_ERR_EXISTS);

@@ -109,7 +109,9 @@ static void the_next_key_is_read_as_it_was_saved(void **state)
 static void is_used_wholly(void)
 {
     struct kt_cluster_key_next next = {.statement = NULL};
+    struct kt_gpg_named list[4];
     struct kt_cluster_info now;
+    size_t count = 0;
 
     must(kt_cluster_key_use(&paths, gpg, second.fingerprint, &error));
     must(kt_cluster_info_load(paths.cluster, &now, &error));
@@ -118,7 +120,8 @@ static void is_used_wholly(void)
     assert_true(has_secret(&second));
     assert_false(has_secret(&first));
     assert_int_equal(kt_cluster_key_next_load(&paths, &next, &error), KT_ERR_NOT_FOUND);
-    assert_true(kt_gpg_is_named(gpg, first.fingerprint, user_id)); // old manifests verify
+    must(kt_gpg_list_named(gpg, user_id, 0, list, 4, &count, &error));
+    assert_int_equal(count, 2); // old manifests verify
 }
 
 static void the_next_key_takes_the_place_of_the_one_in_use(void **state)
