@@ -180,17 +180,28 @@ static int make(struct rotation *r, struct kt_error *error)
     return rc == 0 && !is_there ? fetch(r, error) : rc;
 }
 
-// Each takes it only when it can sign with it.
+// Each takes it only when it can sign with it. All are asked, so that one run tells of all that is to
+// be mended; as long as one of them lacks it nothing is listed.
 static int give(struct rotation *r, struct kt_error *error)
 {
-    int rc = 0;
+    struct kt_error first = {0};
+    size_t failed = 0;
 
-    for (size_t i = 0; rc == 0 && i < r->nodes.count; i++) {
-        if (i != r->active && r->nodes.list[i].state && !is_gone(&r->nodes.list[i]) &&
-            strcmp(has(r, i, "key"), r->next) != 0)
-            rc = ask_for(r, r->active, "cluster_key.give", r->nodes.list[i].peer.member, error);
+    for (size_t i = 0; i < r->nodes.count; i++) {
+        struct kt_error why = {0};
+        if (i == r->active || !r->nodes.list[i].state || is_gone(&r->nodes.list[i]) ||
+            strcmp(has(r, i, "key"), r->next) == 0 ||
+            ask_for(r, r->active, "cluster_key.give", r->nodes.list[i].peer.member, &why) == 0)
+            continue;
+        fprintf(stderr, "ktadmin: %s was not handed the next key: %s\n", r->nodes.list[i].name,
+                why.message);
+        if (failed++ == 0)
+            first = why;
     }
-    return rc;
+    if (failed == 0)
+        return 0;
+    return kt_error_set(error, first.code, first.hint[0] ? first.hint : "run it again: it goes on",
+                        "nodes that answer, but lack the cluster's next key: %zu", failed);
 }
 
 // Until every node that answers says the key under `name`.
@@ -272,6 +283,8 @@ static int show(const struct rotation *r, int is_dry)
         const struct kta_member *member = &r->nodes.list[i];
         if (!member->state && !is_gone(member))
             printf("%s was left out: it is handed the key when it is back.\n", member->name);
+        else if (!is_dry && member->state && is_left_out(r, member))
+            printf("%s answers, so it was handed the key too.\n", member->name);
     }
     if (!is_dry)
         printf(

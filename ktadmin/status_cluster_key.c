@@ -13,7 +13,7 @@ const char *kta_cluster_key_text(const struct kta_member *member, const char *na
     return text ? text : "";
 }
 
-static void look_at(const struct kta_member *member, json_t *list)
+static void look_at(const struct kta_member *member, const char *active, json_t *list)
 {
     const char *key = kta_cluster_key_text(member, "key"),
                *newest = kta_cluster_key_text(member, "newest");
@@ -25,13 +25,13 @@ static void look_at(const struct kta_member *member, json_t *list)
     if (newest[0] && strcmp(key, newest) != 0)
         line =
             json_sprintf("%s still has the OpenPGP key %s, the cluster's is %s: the active hands "
-                         "it over when both run, or run ktadmin rotate --cluster-key there",
-                         member->name, key, newest);
+                         "it over when both run, or run ktadmin rotate --cluster-key on %s",
+                         member->name, key, newest, active);
     else
         line =
             json_sprintf("%s: a rotation of the cluster's OpenPGP key has not ended: run ktadmin "
-                         "rotate --cluster-key on the active",
-                         member->name);
+                         "rotate --cluster-key on %s",
+                         member->name, active);
     json_array_append_new(list, line);
 }
 
@@ -59,8 +59,13 @@ static void compare(const struct kta_nodes *nodes, json_t *list)
 
 void kta_status_look_at_cluster_key(const struct kta_nodes *nodes, json_t *list)
 {
+    const char *name = "the active";
+    size_t active = 0;
+
+    if (kta_nodes_active(nodes, &active, NULL) == 0)
+        name = nodes->list[active].name;
     for (size_t i = 0; i < nodes->count; i++)
-        look_at(&nodes->list[i], list);
+        look_at(&nodes->list[i], name, list);
     compare(nodes, list);
 }
 

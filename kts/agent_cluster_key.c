@@ -195,6 +195,14 @@ static int run_make(struct kts_call *call, const json_t *args, json_t **result,
     if (!agent->view->cluster_keys || !kt_epoch_rows_newest(&agent->view->rows))
         return kt_error_set(error, KT_ERR_DATABASE_UNAVAILABLE, NULL,
                             "the list of the cluster's keys cannot be read");
+    if (json_array_size(agent->view->cluster_keys) >= KT_CLUSTER_KEYS_MAX &&
+        strcmp(newest_key(agent), agent->start->info->openpgp_fingerprint) == 0 &&
+        kt_json_boolean(args, "fresh", 0))
+        return kt_error_set(error, KT_ERR_TOO_LARGE,
+                            "a new cluster begins a new line; clients are registered there anew",
+                            "the cluster has replaced its OpenPGP key %d times, and clients follow "
+                            "no longer line; nothing has changed",
+                            KT_CLUSTER_KEYS_MAX);
     known = make_args(agent);
     json_object_set_new(known, "fresh", json_boolean(kt_json_boolean(args, "fresh", 0)));
     rc = known ? kts_job_start(call, "cluster_key.make", kts_job_cluster_key_make, KTS_JOB_ALONE,
@@ -345,13 +353,17 @@ static int run_use(struct kts_call *call, const json_t *args, json_t **result,
                          error);
 }
 
-// The master reads the file, as at SIGHUP, and tells all processes.
+// The master reads the file, as at SIGHUP, and tells all processes: for no node but the active, or any
+// other could keep this one busy with it.
 static int run_load(struct kts_call *call, const json_t *args, json_t **result,
                     struct kt_error *error)
 {
-    int rc = kts_control_send(kts_call_agent(call)->start->control_fd, KTS_CTL_RELOAD, NULL, 0, -1);
+    int rc = kts_call_member(call)[0] ? check_from_active(call, error) : 0;
 
     (void)args;
+    if (rc)
+        return rc;
+    rc = kts_control_send(kts_call_agent(call)->start->control_fd, KTS_CTL_RELOAD, NULL, 0, -1);
     if (rc)
         return kt_error_set(error, rc, "send SIGHUP to kts, then run it again",
                             "the master does not listen");
@@ -361,9 +373,9 @@ static int run_load(struct kts_call *call, const json_t *args, json_t **result,
 
 // --- nodes that were away ---
 
-void kts_cluster_key_hear(struct kts_agent *agent, const char *member, const json_t *state)
+void kts_cluster_key_hear(struct kts_agent *agent, const char *member, const json_t *state,
+                          int64_t *tried_us)
 {
-    static int64_t tried_us;
     const json_t *theirs = json_object_get(state, "cluster_key");
     const char *newest = newest_key(agent);
     struct kt_error why = {0};
@@ -373,9 +385,11 @@ void kts_cluster_key_hear(struct kts_agent *agent, const char *member, const jso
     if (!newest[0] || strcmp(text_of(theirs, "newest"), newest) != 0 ||
         strcmp(text_of(theirs, "key"), newest) == 0 ||
         strcmp(agent->start->info->openpgp_fingerprint, newest) != 0 ||
-        kt_monotonic_now() < tried_us + BRING_AGAIN_US || check_active(agent, NULL) != 0)
+        kt_monotonic_now() < *tried_us + BRING_AGAIN_US || check_active(agent, NULL) != 0)
         return;
-    tried_us = kt_monotonic_now();
+    *tried_us = kt_monotonic_now();
+    kts_agent_audit(agent, json_pack("{s:s, s:s, s:s}", "event", "cluster_key.bring", "cluster_key",
+                                     newest, "member", member));
     args = json_pack("{s:s, s:s}", "fingerprint", newest, "member", member);
     if (args && kts_job_start_own(agent, "the agent", "cluster_key.bring",
                                   kts_job_cluster_key_bring, 0, args, &why))

@@ -13,8 +13,10 @@ json_t *kts_cluster_key_state(const struct kts_agent *agent);
 // Writes the statements beside the keys when another key is listed than at the last time: by them older
 // keys are known for the cluster's, also without the database.
 void kts_cluster_key_keep_line(struct kts_agent *agent);
-// What a peer says of itself. The active hands it the key that it does not have yet.
-void kts_cluster_key_hear(struct kts_agent *agent, const char *member, const json_t *state);
+// What a peer says of itself. The active hands it the key that it does not have yet; *tried_us: when it
+// did that member so the last time.
+void kts_cluster_key_hear(struct kts_agent *agent, const char *member, const json_t *state,
+                          int64_t *tried_us);
 // 1 when the cluster has, or had, this OpenPGP key.
 int kts_cluster_key_is_own(const struct kts_agent *agent, const char *fingerprint);
 

@@ -176,10 +176,35 @@ has "${made%.tar.gpg}.manifest" "^signer $second"
 succeeds backup kts-01 verify "$made"
 has "$KT_TMP/out" 'signature *good$'
 
+check "a backup by a key that only lies in the keyring, under the cluster's name, is refused"
+mkdir -m 0700 "$KT_TMP/false"
+user_id=$(gpg --homedir "$KT_TMP/thief" --batch --with-colons --list-keys 2>/dev/null | awk -F: '/^uid/ { print $10; exit }')
+planted=$(gpg --homedir "$KT_TMP/thief" --batch --quiet --yes --passphrase '' --status-fd 1 --quick-generate-key \
+    "$user_id" rsa2048 sign never 2>"$KT_TMP/gpg.err" | awk '/KEY_CREATED/ { print $4 }')
+gpg --homedir "$KT_TMP/thief" --batch --export "$planted" |
+    on_node kts-02 gpg --homedir "$(confdir_of kts-02)" --batch --quiet --no-autostart --import 2>"$KT_TMP/gpg.err" ||
+    problem "gpg: $(cat "$KT_TMP/gpg.err")"
+cp "${old_backup%.tar.gpg}".* "$KT_TMP/false/"
+false_backup=$KT_TMP/false/${old_backup##*/}
+gpg --homedir "$KT_TMP/thief" --batch --quiet -d "${old_backup%.tar.gpg}.manifest" 2>"$KT_TMP/gpg.err" |
+    sed "s/^signer .*/signer $planted/" >"$KT_TMP/false.text"
+gpg --homedir "$KT_TMP/thief" --batch --quiet --local-user "$planted" --clear-sign --digest-algo SHA512 \
+    <"$KT_TMP/false.text" >"${false_backup%.tar.gpg}.manifest" 2>"$KT_TMP/gpg.err" || problem "gpg: $(cat "$KT_TMP/gpg.err")"
+GNUPGHOME=$KT_TMP/thief gpgconf --kill gpg-agent
+exits some backup kts-02 verify "$false_backup"
+has "$KT_TMP/err" "signed by key $planted, not by $second"
+
 check "a run that is killed at any step is gone on with by the next, with the same key"
 killed has_next kts-01
 third=$(next_of kts-01)
 [[ -n $third && $third != "$second" ]] || problem "the next key is '$third'"
+for node in kts-02 kts-03; do mkdir "$(confdir_of "$node")/cluster-key.json"; done # it cannot be written
+exits some admin_for 60 kts-01 rotate --cluster-key
+for node in kts-02 kts-03; do
+    has "$KT_TMP/err" "$node was not handed the next key"
+    rmdir "$(confdir_of "$node")/cluster-key.json"
+done
+is "$(listed kts-01)" "$second" "listed key"
 killed has_next kts-02
 is "$(next_of kts-01)" "$third" "next key of the second run"
 is_listed() { [[ $(listed kts-01) == "$third" ]]; }
@@ -197,8 +222,9 @@ has "$KT_TMP/err" 'hint: .*--without'
 settled "$third" kts-01 kts-02
 
 check "with --without it is left out, and the active hands it the key when it is back"
-succeeds admin_for 60 kts-01 rotate --cluster-key --without kts-03
+succeeds admin_for 60 kts-01 rotate --cluster-key --without kts-03 --without kts-02
 has "$KT_TMP/out" 'kts-03 was left out'
+has "$KT_TMP/out" 'kts-02 answers, so it was handed the key too'
 fourth=$(key_of kts-01)
 [[ $fourth != "$third" ]] || problem "the key is the same"
 settled "$fourth" kts-01 kts-02
@@ -239,6 +265,8 @@ sql kts-01 "insert into cluster_keys (number, fingerprint, before, statement, ma
 has_forged() { [[ $(listed "$1") == "$thief" ]]; }
 comes_true 10 has_forged kts-02
 comes_true 10 has_forged kts-03
+exits some on_node kts-01 "$KTBACKUP" -c "$(confdir_of kts-01)" --gpg-recipient=john.doe@example.com --output="$KT_TMP/new"
+has "$KT_TMP/err" "lists the cluster's OpenPGP key $thief, which this node does not use yet"
 run client later status
 has "$KT_TMP/err" "two keys, .*$thief.* claim to follow the cluster's OpenPGP key $first"
 is "$(pinned_by later)" "$first" "key of later"
@@ -264,6 +292,11 @@ bare() {
 
 check "a restore of a backup by the older key is refused by who knows the newer one"
 for node in $nodes; do stop_node "$node"; done
+gpg --homedir "$KT_TMP/thief" --batch --export "$first" >"$KT_TMP/first.pub"
+gpg --homedir "$(confdir_of kts-01)" --batch --no-autostart --export "$fourth" >"$KT_TMP/fourth.pub"
+bare
+exits some restores "$old_backup" --key "$KT_TMP/fourth.pub"
+has "$KT_TMP/err" "of the cluster with key $first, not $fourth"
 bare
 succeeds restores "$old_backup"
 start_node kts-01
@@ -274,9 +307,10 @@ has "$KT_TMP/err" "its statement of it is not good.*signed by key $first, not by
 is "$(pinned_by host-1)" "$fourth" "key of host-1"
 stop_node kts-01
 
-check "a restore of the newest backup is believed by that client"
+check "a restore of the newest backup, which the operator's oldest key leads to, is believed by that client"
 bare
-succeeds restores "$new_backup"
+succeeds restores "$new_backup" --key "$KT_TMP/first.pub"
+has "$KT_TMP/err" "the key $first, which leads to the cluster's"
 start_node kts-01
 comes_true 20 can_reach kts-01
 succeeds client host-1 get kept -o "$KT_TMP/got"
@@ -285,10 +319,35 @@ has "$KT_TMP/err" 'was restored from a backup'
 
 check "after another rotation the statement of that restore holds, by the word of the newer key"
 comes_true 20 takes_deposits kts-01
+succeeds on_node kts-01 "$KTBACKUP" -c "$(confdir_of kts-01)" --gpg-recipient=john.doe@example.com \
+    --output="$KT_TMP/new" --plain-sql --quiet
+plain=$(cat "$KT_TMP/out")
+cp -r "$(client_dir host-1)" "$(client_dir away)"
 does kts-01 rotate --cluster-key
 succeeds client host-1 get kept -o "$KT_TMP/got"
 is "$(pinned_by host-1)" "$(key_of kts-01)" "key of host-1"
 succeeds client host-1 log check
+
+check "a database of before a rotation, adopted, has the newer key: who followed goes on, and who was away"
+fifth=$(key_of kts-01)
+mkdir "$KT_TMP/unpacked"
+gpg --batch -d "$plain" 2>"$KT_TMP/gpg.err" | tar -x -C "$KT_TMP/unpacked" || problem "gpg: $(cat "$KT_TMP/gpg.err")"
+stop_server kts-01
+stock() { psql -X -h "${NODE_DIR[kts-01]}/run" -p "${NODE_DB_PORT[kts-01]}" -U keytrustee "$@"; }
+succeeds stock -d postgres -c 'DROP DATABASE keytrustee' -c 'CREATE DATABASE keytrustee'
+succeeds stock -d keytrustee -f "$(find "$KT_TMP/unpacked" -name '*.sql')"
+is "$(listed kts-01)" "$fourth" "listed key"
+succeeds admin_for 120 kts-01 restore --adopt --cluster-id "$(sql kts-01 'select cluster_id from cluster')"
+start_node kts-01
+comes_true 20 can_reach kts-01
+settled "$fifth" kts-01
+succeeds client host-1 get kept -o "$KT_TMP/got"
+has "$KT_TMP/err" 'was restored from a backup'
+is "$(pinned_by host-1)" "$fifth" "key of host-1"
+succeeds client away get kept -o "$KT_TMP/got"
+is "$(pinned_by away)" "$fifth" "key of away"
+makes_backup "$KT_TMP/new"
+has "${made%.tar.gpg}.manifest" "^signer $fifth"
 
 stop_node kts-01
 finish

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// seal_for CERTIFICATE PURPOSE: seals standard input to the certificate's key and prints base64, as an
+// seal_for CERTIFICATE PURPOSE [ABOUT]: seals standard input to the certificate's key and prints base64, as an
 // agent would, and as anybody can who has the CA's certificate.
 #include <stdio.h>
 
@@ -14,8 +14,8 @@ int main(int argc, char **argv)
     X509 *cert = NULL;
     size_t n = fread(text, 1, sizeof(text), stdin);
 
-    if (argc != 3 || kt_pki_ca_load(argv[1], &cert, NULL) != 0 ||
-        kt_seal(X509_get0_pubkey(cert), argv[2], "", text, n, &sealed) != 0) {
+    if (argc < 3 || argc > 4 || kt_pki_ca_load(argv[1], &cert, NULL) != 0 ||
+        kt_seal(X509_get0_pubkey(cert), argv[2], argc > 3 ? argv[3] : "", text, n, &sealed) != 0) {
         fprintf(stderr, "seal_for: it cannot be sealed\n");
         return 1;
     }
