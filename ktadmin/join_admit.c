@@ -8,6 +8,7 @@
 #include "lib/gpg.h"
 #include "lib/json.h"
 #include "lib/pki.h"
+#include "lib/seal.h"
 
 #define ADMIT_MS      60000
 #define CONNECT_MS    5000
@@ -61,12 +62,31 @@ static int make_folders(const struct kt_paths *paths, const char *name, struct k
     return rc;
 }
 
-static int write_file(const struct kt_paths *paths, const char *name, const char *base64,
-                      struct kt_error *error)
+// What was sealed for this node's key is written as it was read there.
+static int write_bytes(const char *path, EVP_PKEY *key, const char *name, const uint8_t *bytes,
+                       size_t n, struct kt_error *error)
+{
+    size_t end = strlen(name);
+    int is_public = end >= 8 && strcmp(name + end - 8, "cert.pem") == 0, rc;
+    struct kt_secret *text = NULL;
+
+    if (!kt_seal_is_for_newcomer(name, n))
+        return kt_file_replace(path, bytes, n, is_public ? 0644 : 0600, error);
+    rc = kt_unseal(key, KT_SEAL_NEWCOMER, name, bytes, n, &text);
+    if (rc)
+        return broken(error, "a file that is not sealed for this node");
+    rc = kt_file_replace(path, kt_secret_text(text), kt_secret_len(text), is_public ? 0644 : 0600,
+                         error);
+    kt_secret_free(text);
+    return rc;
+}
+
+static int write_file(const struct kt_paths *paths, EVP_PKEY *key, const char *name,
+                      const char *base64, struct kt_error *error)
 {
     char path[KT_PATH_MAX];
-    size_t len = strlen(base64), size = len / 4 * 3 + 3, n = size, end = strlen(name);
-    int is_public = end >= 8 && strcmp(name + end - 8, "cert.pem") == 0, rc;
+    size_t len = strlen(base64), size = len / 4 * 3 + 3, n = size;
+    int rc;
     uint8_t *bytes = NULL;
 
     if (check_name(name) != 0 || n > FILE_MAX)
@@ -82,7 +102,7 @@ static int write_file(const struct kt_paths *paths, const char *name, const char
     if (rc == 0)
         rc = kt_path_join(path, sizeof(path), paths->confdir, name);
     if (rc == 0)
-        rc = kt_file_replace(path, bytes, n, is_public ? 0644 : 0600, error);
+        rc = write_bytes(path, key, name, bytes, n, error);
     kt_wipe(bytes, size);
     free(bytes);
     return rc;
@@ -129,18 +149,23 @@ static int write_files(const struct kta_join *join, const json_t *answer, X509 *
 {
     json_t *files = json_object_get(answer, "files"), *value;
     const struct kt_paths *paths = &join->base.paths;
+    EVP_PKEY *key = NULL;
     const char *name;
     int rc = json_object_size(files) > FILES_MAX ? broken(error, "too many files")
                                                  : make_folders(paths, "ca/cert.pem", error);
 
     if (rc == 0)
+        rc = kt_pki_key_load(paths->node_key, &key, error);
+    if (rc == 0)
         rc = kt_pki_ca_save(paths->ca_cert, ca, error);
     json_object_foreach(files, name, value)
     {
         if (rc == 0 && kt_path_is_shared(name) && strcmp(name, "ca/cert.pem") != 0)
-            rc = json_is_string(value) ? write_file(paths, name, json_string_value(value), error)
-                                       : broken(error, "a file that is no text");
+            rc = json_is_string(value)
+                     ? write_file(paths, key, name, json_string_value(value), error)
+                     : broken(error, "a file that is no text");
     }
+    EVP_PKEY_free(key);
     return rc;
 }
 

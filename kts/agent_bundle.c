@@ -11,6 +11,7 @@
 #include "lib/buf.h"
 #include "lib/encode.h"
 #include "lib/file.h"
+#include "lib/seal.h"
 #include "lib/secret.h"
 
 #define DEPTH_MAX 4
@@ -22,6 +23,7 @@ static const char *const STAYS[] = {
     "random_seed", "S.*", "*.new",           "*.bak",  NULL};
 
 struct walk {
+    EVP_PKEY *to;
     json_t *files;
     size_t total;
     struct kt_error *error;
@@ -36,11 +38,31 @@ static int stays(const char *name)
     return 0;
 }
 
+// In place of what was read.
+static int seal(const struct walk *walk, const char *inside, struct kt_buf *bytes)
+{
+    struct kt_buf sealed = KT_BUF_INIT(KTS_BUNDLE_MAX + KT_SEAL_EXTRA);
+    int rc;
+
+    if (!kt_seal_is_for_newcomer(inside, kt_buf_left(bytes)))
+        return 0;
+    rc =
+        kt_seal(walk->to, KT_SEAL_NEWCOMER, inside, kt_buf_ptr(bytes), kt_buf_left(bytes), &sealed);
+    kt_buf_free(bytes); // wipes
+    if (rc == 0)
+        *bytes = sealed;
+    else
+        kt_buf_free(&sealed);
+    return rc ? kt_error_set(walk->error, rc, NULL, "'%s' cannot be sealed for the newcomer: %s",
+                             inside, kt_err_text(rc))
+              : 0;
+}
+
 static int add_file(struct walk *walk, const char *path, const char *inside)
 {
     struct kt_buf bytes = KT_BUF_INIT(KTS_BUNDLE_MAX);
     int rc = kt_file_read(path, &bytes, walk->error);
-    size_t n = kt_buf_left(&bytes), room = 4 * ((n + 2) / 3) + 1;
+    size_t n = kt_buf_left(&bytes), room;
     char *text = NULL;
 
     walk->total += n;
@@ -48,6 +70,10 @@ static int add_file(struct walk *walk, const char *path, const char *inside)
         rc = kt_error_set(walk->error, KT_ERR_TOO_LARGE,
                           "move what the key trustee did not put there out of the confdir",
                           "the confdir has more than %u bytes", KTS_BUNDLE_MAX);
+    if (rc == 0)
+        rc = seal(walk, inside, &bytes);
+    n = kt_buf_left(&bytes);
+    room = 4 * ((n + 2) / 3) + 1;
     if (rc == 0 && !(text = malloc(room)))
         rc = kt_error_set(walk->error, KT_ERR_NO_MEMORY, NULL, "out of memory");
     if (rc == 0) {
@@ -99,9 +125,10 @@ static int walk_folder(struct walk *walk, const char *folder, const char *inside
     return rc;
 }
 
-int kts_bundle_files(const struct kt_paths *paths, json_t **files, struct kt_error *error)
+int kts_bundle_files(const struct kt_paths *paths, EVP_PKEY *to, json_t **files,
+                     struct kt_error *error)
 {
-    struct walk walk = {.files = json_object(), .error = error};
+    struct walk walk = {.to = to, .files = json_object(), .error = error};
     int rc = walk.files ? walk_folder(&walk, paths->confdir, "", 0) : KT_ERR_NO_MEMORY;
 
     if (rc) {

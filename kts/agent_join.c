@@ -174,6 +174,19 @@ static json_t *cluster_json(const struct kt_cluster_info *info)
                      info->openpgp_fingerprint);
 }
 
+// For the key that the certificate is for: nobody else's opens it.
+static int bundle(const struct kts_job *job, const char *pem, json_t **files,
+                  struct kt_error *error)
+{
+    X509 *cert = NULL;
+    int rc = pem ? kt_pki_cert_from_pem(pem, strlen(pem), &cert) : KT_ERR_INVALID;
+
+    rc = rc ? kt_error_set(error, rc, NULL, "the newcomer's certificate cannot be read")
+            : kts_bundle_files(job->start->paths, X509_get0_pubkey(cert), files, error);
+    X509_free(cert);
+    return rc;
+}
+
 // Arguments: "peer", "cert", "peers", "here", "active" (or null).
 static int job_begin(struct kts_job *job, const json_t *args, json_t **result,
                      struct kt_error *error)
@@ -188,7 +201,7 @@ static int job_begin(struct kts_job *job, const json_t *args, json_t **result,
     else if (rc == 0 && json_is_object(to) && (rc = kts_join_peer(to, &active, error)) == 0)
         rc = register_there(job, &active, args, &registered, error);
     if (rc == 0)
-        rc = kts_bundle_files(job->start->paths, &files, error);
+        rc = bundle(job, json_string_value(json_object_get(args, "cert")), &files, error);
     if (rc)
         return rc;
     *result = json_pack("{s:o, s:O, s:o, s:O, s:O, s:b, s:s, s:o}", "files", files, "node_cert",

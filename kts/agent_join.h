@@ -28,10 +28,11 @@ int kts_join_run_add(struct kts_call *call, const json_t *args, json_t **result,
 // --- agent_bundle.c ---
 #define KTS_BUNDLE_MAX (4u << 20)
 
-// Every file of the confdir that the nodes have in common, {"path inside it": base64}: not tls/,
+// Every file of the confdir that the nodes have in common, {"path inside it": base64}, sealed to the
+// newcomer's key (KT_SEAL_NEWCOMER), as the doors on the way read what passes: not tls/,
 // nor keytrustee.conf, nor what belongs to init, to locks or to a program that runs.
 // KT_ERR_TOO_LARGE over KTS_BUNDLE_MAX bytes.
-int kts_bundle_files(const struct kt_paths *paths, json_t **files,
+int kts_bundle_files(const struct kt_paths *paths, EVP_PKEY *to, json_t **files,
                      struct kt_error *error) KT_MUST_CHECK;
 // The settings that must be equal on all nodes, {"section.name": "text"}. NULL = no memory.
 json_t *kts_bundle_settings(const struct kt_settings *settings);

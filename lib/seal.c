@@ -304,3 +304,8 @@ int kt_unseal(EVP_PKEY *key, const char *purpose, const char *about, const void 
         *text = opened;
     return rc;
 }
+
+int kt_seal_is_for_newcomer(const char *path, size_t len)
+{
+    return len > 0 && strcmp(path, "ca/cert.pem") != 0;
+}

@@ -10,6 +10,11 @@
 #include "lib/buf.h"
 #include "lib/secret.h"
 
+// The purpose of what a newcomer is handed; about: the file's path in the confdir. The CA's certificate,
+// which is no secret and is looked at first, and empty files are not sealed.
+#define KT_SEAL_NEWCOMER "keytrustee newcomer"
+int kt_seal_is_for_newcomer(const char *path, size_t len);
+
 #define KT_SEAL_EXTRA 81 // bytes more than the text: the ephemeral key and the tag
 
 // `to` is on P-256: KT_ERR_INVALID. `purpose` says what it is for, `about` for whom it is or what it

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "lib/seal.h"
 #include "tests/unit/kts/door_fixture.h"
 
 static json_t *join_args_with(EVP_PKEY *key, const char *node, const char *member)
@@ -34,6 +35,25 @@ static json_t *join_args(const char *node, const char *member)
     return args;
 }
 
+// For the newcomer's key, under the file's own name.
+static void assert_sealed(const json_t *files, EVP_PKEY *key, const char *name, const char *wanted)
+{
+    const char *text = json_string_value(json_object_get(files, name));
+    struct kt_secret *opened = NULL;
+    uint8_t bytes[4096];
+    size_t n = sizeof(bytes);
+
+    assert_non_null(text);
+    assert_int_equal(kt_base64_decode(text, strlen(text), bytes, &n), 0);
+    assert_int_equal(kt_unseal(key, KT_SEAL_NEWCOMER, "another", bytes, n, &opened),
+                     KT_ERR_SIGNATURE);
+    assert_int_equal(kt_unseal(fixture.ca_key, KT_SEAL_NEWCOMER, name, bytes, n, &opened),
+                     KT_ERR_SIGNATURE);
+    assert_int_equal(kt_unseal(key, KT_SEAL_NEWCOMER, name, bytes, n, &opened), 0);
+    assert_string_equal(kt_secret_text(opened), wanted);
+    kt_secret_free(opened);
+}
+
 static void a_token_lets_one_newcomer_in_and_hands_over_the_keys(void **state)
 {
     json_t *result = NULL, *files;
@@ -47,6 +67,7 @@ static void a_token_lets_one_newcomer_in_and_hands_over_the_keys(void **state)
     temp_text(".keytrustee/keytrustee.conf", "");
     temp_text(".keytrustee/init.lock", "");
     temp_text(".keytrustee/gpg.conf", "");
+    temp_text(".keytrustee/ca/key.pem", "the key of the CA");
     temp_text(".keytrustee/ca/key.pem~", ""); // somebody's copy
     assert_int_equal(mkdir(temp_path(".keytrustee/secrets"), 0700), 0);
     temp_text(".keytrustee/secrets/role", "{}");
@@ -55,7 +76,8 @@ static void a_token_lets_one_newcomer_in_and_hands_over_the_keys(void **state)
         0);
     files = json_object_get(result, "files");
     assert_non_null(json_object_get(files, "ca/cert.pem"));
-    assert_string_equal(json_string_value(json_object_get(files, "secrets/role")), "e30=");
+    assert_sealed(files, key, "secrets/role", "{}");
+    assert_sealed(files, key, "ca/key.pem", "the key of the CA");
     assert_null(json_object_get(files, "cluster.json"));
     assert_null(json_object_get(files, "gpg.conf"));
     assert_null(json_object_get(files, "ca/key.pem~"));
