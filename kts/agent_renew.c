@@ -145,9 +145,9 @@ int kts_run_node_renew(struct kts_call *call, const json_t *args, json_t **resul
         return kt_error_set(error, KT_ERR_INVALID,
                             "compare the clocks of the nodes; they must have the same CA",
                             "the certificate is not that of '%s' in this cluster", member);
-    rc = kts_listed_check_newcomer(call, error);
+    rc = change_entry(&peer, sha256, before ? listed : NULL, error);
     if (rc == 0)
-        rc = change_entry(&peer, sha256, before ? listed : NULL, error);
+        rc = kts_listed_check_newcomer(call, error);
     return rc ? rc : start_renew(call, &peer, pem, error);
 }
 
