@@ -267,18 +267,18 @@ static json_t *news_for(const struct kts_agent *agent, const char *member, const
     return args;
 }
 
-void kts_ca_hear(struct kts_agent *agent, const char *member, const json_t *state)
+void kts_ca_hear(struct kts_agent *agent, const char *member, const json_t *state,
+                 int64_t *tried_us)
 {
-    static int64_t tried_us;
     struct kt_error why = {0};
     json_t *args;
 
-    if (kt_monotonic_now() < tried_us + HAND_AGAIN_US)
+    if (kt_monotonic_now() < *tried_us + HAND_AGAIN_US)
         return;
     args = news_for(agent, member, json_object_get(state, "ca"));
     if (!args)
         return;
-    tried_us = kt_monotonic_now();
+    *tried_us = kt_monotonic_now();
     kts_agent_audit(agent, json_pack("{s:s, s:s}", "event", "ca.hand", "member", member));
     if (kts_job_start_own(agent, "the agent", "ca.hand", job_hand, 0, args, &why))
         kt_log_error(&why, "'%s' has not heard of the cluster's CA", member);

@@ -22,8 +22,9 @@ void kts_ca_look(struct kts_agent *agent);
 int kts_run_ca_hand(struct kts_call *call, const json_t *args, json_t **result,
                     struct kt_error *error) KT_MUST_CHECK;
 // What a peer says of itself. The active hands it the CA that it has not heard of, and any node tells
-// it of a root's end.
-void kts_ca_hear(struct kts_agent *agent, const char *member, const json_t *state);
+// it of a root's end; *tried_us: when it was last tried.
+void kts_ca_hear(struct kts_agent *agent, const char *member, const json_t *state,
+                 int64_t *tried_us);
 
 // --- agent_ca_cut.c ---
 // The CA's file was read: there is something to do when it tells of an end that `ended_before` (NULL:

@@ -237,7 +237,7 @@ static int take_one(struct kts_agent_peers *peers, const json_t *one)
         json_decref(seen->state);
         seen->state = json_incref(state);
         kts_agent_audit_hear(peers->agent, member, state);
-        kts_ca_hear(peers->agent, member, state);
+        kts_ca_hear(peers->agent, member, state, &seen->ca_us);
         kts_cluster_key_hear(peers->agent, member, state, &seen->key_us);
     }
     return news;

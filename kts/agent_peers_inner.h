@@ -15,6 +15,7 @@ struct kts_peer_seen {
     int is_reachable;    // the last question was answered
     char why[256];       // it was not
     json_t *state;       // last answer
+    int64_t ca_us;       // when it was last handed the CA, or told of an end
     int64_t key_us;      // when it was last brought the cluster's key
 };
 
