@@ -80,7 +80,7 @@ begin_load() {
         n=0 slowest=0
         until [[ -e $KT_TMP/load.stop ]]; do
             begun=${EPOCHREALTIME/./}
-            client host-1 put "load/$1-$((n + 1))" "$KT_TMP/first" >"$KT_TMP/load.out" 2>&1 ||
+            client host-2 put "load/$1-$((n + 1))" "$KT_TMP/first" >"$KT_TMP/load.out" 2>&1 ||
                 echo "deposit $n: $(tr '\n' '~' <"$KT_TMP/load.out")" >>"$KT_TMP/load.failed"
             took=$(((${EPOCHREALTIME/./} - begun) / 1000))
             ((took <= slowest)) || slowest=$took
@@ -107,7 +107,7 @@ end_load() {
     echo "$n deposits, the slowest took $slowest ms"
     [[ ! -s $KT_TMP/load.failed ]] ||
         problem "$(wc -l <"$KT_TMP/load.failed") deposits failed: $(head -n 5 "$KT_TMP/load.failed" | tr '\n' '~')"
-    for one in 1 $((n / 2)) "$n"; do succeeds client host-1 get "load/$1-$one" -o "$KT_TMP/got"; done
+    for one in 1 $((n / 2)) "$n"; do succeeds client host-2 get "load/$1-$one" -o "$KT_TMP/got"; done
     is "$(sql kts-01 "select count(*) from deposits where handle like 'load/$1-%'")" "$n" "deposits that were acknowledged"
 }
 
