@@ -116,7 +116,7 @@ static int hand_to(const struct kts_job *job, const struct kt_peer *peer, const 
     const struct kt_peer *row = job->listed ? kt_peers_by_member(job->listed, peer->member) : NULL;
     struct kt_node *node = NULL;
     json_t *nothing = json_object();
-    struct kts_pins pins;
+    struct kts_pins pins = {{{0}}};
     int rc = 0;
 
     credentials.member = peer->member;

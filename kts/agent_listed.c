@@ -133,7 +133,7 @@ int kts_listed_ask(const struct kts_job *job, const char *member, const char *ve
     const struct kt_peer *peer = job->listed ? kt_peers_by_member(job->listed, member) : NULL;
     char text[KT_MEMBER_TEXT + KT_HOST_MAX + 16];
     struct kt_node *node = NULL;
-    struct kts_pins pins;
+    struct kts_pins pins = {{{0}}};
     int rc;
 
     if (!peer) {
