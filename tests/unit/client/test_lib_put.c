@@ -293,7 +293,7 @@ static void a_refusal_behind_a_lost_answer_leaves_it_in_doubt(void **state)
     fake.network = lose_answer_of_one;
     fake.meddle = answer_with_code_at_two;
     for (int i = 0; i < count; i++) {
-        char handle[8];
+        char handle[16];
         snprintf(handle, sizeof handle, "h%d", i);
         answer_code = codes[i];
         client->servers.active = 0;
