@@ -254,6 +254,7 @@ static void clean_up(struct kts_worker *worker)
     if (worker->base)
         event_base_free(worker->base);
     SSL_CTX_free(worker->tls);
+    X509_free(worker->ca);
     kt_buf_free(&worker->control_storage);
     kt_wipe(&worker->tickets, sizeof(worker->tickets));
 }
